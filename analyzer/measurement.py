@@ -1,0 +1,207 @@
+"""The records of a sweep: what was tried, on what, and what came of it.
+
+Units inside are seconds, bytes, inferences/s, watts and fractions of one; an unmeasured figure is ``None``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    UNSETTLED = "unsettled"  # measured, but wider than the precision asked for; `cause` says why
+    LOAD_FAILED = "load_failed"
+    INFERENCE_ERROR = "inference_error"
+    SERVER_CRASHED = "server_crashed"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def measured(self) -> bool:
+        """Whether the trial has figures."""
+        return self in (Status.OK, Status.UNSETTLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A configuration of a model that differs from its config.pbtxt.
+
+    Parameters
+    ----------
+    instances : int or None
+        Instances in the model's instance group; None leaves the configuration's own.
+    dynamic_batching : bool or None
+        Whether Triton joins waiting requests into batches; None leaves the configuration's own.
+    max_queue_delay_s : float
+        How long the dynamic batcher waits for a batch to fill.
+    max_batch_size : int or None
+        Largest batch the model takes; None leaves the configuration's own.
+    """
+
+    instances: int | None = None
+    dynamic_batching: bool | None = None
+    max_queue_delay_s: float = 0.0
+    max_batch_size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The variant in short, ``default`` for the configuration as it is."""
+        parts = []
+        if self.instances is not None:
+            parts.append(f"instances={self.instances}")
+        if self.dynamic_batching is not None:
+            delay = f":{self.max_queue_delay_s * 1e6:.0f}us" if self.max_queue_delay_s else ""
+            parts.append(f"dynamic_batching={'on' if self.dynamic_batching else 'off'}{delay}")
+        if self.max_batch_size is not None:
+            parts.append(f"max_batch_size={self.max_batch_size}")
+        return ";".join(parts) or "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One point of a sweep.
+
+    Parameters
+    ----------
+    model : str
+    variant : Variant
+    instances : int
+        Instances that serve the model, the variant's or the configuration's own.
+    batch : int
+        Inferences in one request.
+    concurrency : int
+        Requests kept in flight; 0 in an open loop.
+    request_rate_per_s : float or None
+        Requests sent per second in an open loop; None in a closed one.
+    """
+
+    model: str
+    variant: Variant = Variant()
+    instances: int = 1
+    batch: int = 1
+    concurrency: int = 1
+    request_rate_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where and with what a measurement was made; two that differ are never mixed.
+
+    Parameters
+    ----------
+    device_name, device_uuid : str
+        As the driver names them; for a host without a GPU its processor and its machine id.
+    device_memory_bytes : int
+        What the device offers to models: its total less what the driver reserves.
+    driver : str or None
+        The driver's version; None without a GPU.
+    server : str
+        Triton's version, with the image's digest where it ran in a container.
+    tool_version : str
+    model_hash : str
+        SHA-256 over the model's files and their paths.
+    """
+
+    device_name: str
+    device_uuid: str
+    device_memory_bytes: int
+    driver: str | None
+    server: str
+    tool_version: str
+    model_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What one trial delivered and cost over its stable window.
+
+    Parameters
+    ----------
+    cause : str
+        Why `status` is not OK, in one line; empty when it is.
+    throughput_infer_per_s : float
+        Completed requests x batch / window.
+    latency_*_s : float
+        Seen by the client; percentiles by nearest rank.
+    throughput_ci, latency_p99_ci : float
+        Half width of the 95 % confidence interval as a fraction of the figure.
+    server_memory_bytes : int
+        The idle server without any model, on the same device.
+    max_memory_bytes : int
+        Highest seen, with the server, from before the model was loaded to the end of the window.
+    load_peak_memory_bytes, steady_memory_bytes, run_peak_memory_bytes : int
+        With the server: highest while loading, at rest after it, and highest under load.
+    max_utilization, mean_utilization : float
+        Share of time in which the GPU ran a kernel, or of the host's processors in use, in [0, 1].
+    max_memory_utilization : float
+        Share of time in which the GPU's memory was read or written, in [0, 1].
+    sm_utilization, tensor_utilization, dram_bandwidth_utilization : float
+        Means over the window from GPM, as shares of the device's peak.
+    power_w, sm_clock_hz : float
+        Means over the window.
+    requests : int
+        Completed in the window.
+    errors : int
+        Requests that Triton refused or failed in the window.
+    late : int
+        Open loop only: requests sent more than 1 ms after they were due.
+    """
+
+    trial: Trial
+    provenance: Provenance
+    status: Status
+    cause: str = ""
+    throughput_infer_per_s: float | None = None
+    throughput_ci: float | None = None
+    latency_avg_s: float | None = None
+    latency_p50_s: float | None = None
+    latency_p90_s: float | None = None
+    latency_p95_s: float | None = None
+    latency_p99_s: float | None = None
+    latency_p99_ci: float | None = None
+    server_memory_bytes: int | None = None
+    max_memory_bytes: int | None = None
+    load_peak_memory_bytes: int | None = None
+    steady_memory_bytes: int | None = None
+    run_peak_memory_bytes: int | None = None
+    max_utilization: float | None = None
+    mean_utilization: float | None = None
+    max_memory_utilization: float | None = None
+    sm_utilization: float | None = None
+    tensor_utilization: float | None = None
+    dram_bandwidth_utilization: float | None = None
+    power_w: float | None = None
+    sm_clock_hz: float | None = None
+    requests: int | None = None
+    errors: int | None = None
+    late: int | None = None
+    window_s: float | None = None
+
+    @property
+    def model_memory_bytes(self) -> int | None:
+        """The model's own share: the highest seen less the idle server; never below 0."""
+        if self.max_memory_bytes is None or self.server_memory_bytes is None:
+            return None
+        return max(0, self.max_memory_bytes - self.server_memory_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOnly:
+    """The idle server before any model was loaded: what every GPU in use pays once.
+
+    Parameters
+    ----------
+    memory_bytes : int or None
+        Held by the server on the device.
+    max_utilization, max_memory_utilization : float or None
+        In [0, 1]; None where the device does not report it.
+    """
+
+    provenance: Provenance
+    memory_bytes: int | None
+    max_utilization: float | None
+    max_memory_utilization: float | None

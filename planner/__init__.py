@@ -1,0 +1,1 @@
+"""Decide which replicas go on which GPU."""

@@ -1,0 +1,1 @@
+"""Show measurements and placements; nothing is computed here beyond formatting a record."""
