@@ -1,0 +1,93 @@
+"""Run one server as a child and leave nothing of it behind, however the program that asked for it ends.
+
+Run by path with a bare interpreter (``python -I -S guard.py``), so it imports the standard library only. It stands
+between us and the server because a parent-death signal set in our own process would fire when the *thread* that
+started the server ends, and because nobody else could clean up after our own SIGKILL.
+
+Command line: ``guard.py <our process id> <directory> <shared memory prefix> <grace seconds> <command> ...``
+The first line on stdout is the server's process id. Anything on stdin, or its end, stops the server. The exit status
+is the server's own, or 128 plus the signal that ended it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PARENT_CHECK_MS = 500
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command, stop it when asked or orphaned, clean up, and return its exit status."""
+    parent, directory, prefix, grace_s, *command = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned stubs become our children, so we can end them
+
+    def die_with_guard() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # we have one thread, so this fires only when we end
+
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, preexec_fn=die_with_guard)
+    print(server.pid, flush=True)  # noqa: T201 - the launcher reads it
+    wait_for_end(server, int(parent))
+    if server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(float(grace_s))
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+    kill_children()
+    for segment in SHARED_MEMORY.glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
+    if os.getppid() != int(parent):  # nobody is left to read the log
+        shutil.rmtree(directory, ignore_errors=True)
+    return server.returncode if server.returncode >= 0 else 128 - server.returncode
+
+
+def wait_for_end(server: subprocess.Popen[bytes], parent: int) -> None:
+    """Return when the server has ended, when stdin asks for its end, or when `parent` is gone."""
+    waiter = select.poll()
+    waiter.register(sys.stdin.fileno(), select.POLLIN)
+    waiter.register(os.pidfd_open(server.pid), select.POLLIN)
+    while not waiter.poll(PARENT_CHECK_MS):
+        if os.getppid() != parent:  # stdin stays open when a forked child of the parent still holds it
+            return
+
+
+def kill_children() -> None:
+    """Kill every process that the server left behind; grandchildren arrive here as their parents end."""
+    while children := child_processes():
+        for process_id in children:
+            os.kill(process_id, signal.SIGKILL)
+        for process_id in children:
+            os.waitpid(process_id, 0)
+
+
+def child_processes() -> list[int]:
+    """List our children from /proc (the kernel's own list, task/*/children, is a build option)."""
+    children = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # pid (comm) state ppid ...; comm may hold anything, so count from its last parenthesis
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # ended meanwhile
+            continue
+        if parent == os.getpid():
+            children.append(int(entry.name))
+    return children
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""What every server that we start ourselves shares: its ports, its flags, its health and its log."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from analyzer.errors import ServerError
+
+LOOPBACK = "127.0.0.1"
+POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a coarser poll would show in every start-up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The loopback ports of one server."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+def choose_ports(*, http: int | None, grpc: int | None, metrics: int | None) -> Ports:
+    """Take the ports that are given and free ones for those that are None.
+
+    Raises
+    ------
+    ServerError
+        If somebody listens on a port that was given, or one port was given twice.
+    """
+    with ExitStack() as held:  # all are held until the last is chosen, so that no two are the same
+        numbers = [
+            _bind(held, port, option)
+            for port, option in ((http, "--http-port"), (grpc, "--grpc-port"), (metrics, "--metrics-port"))
+        ]
+    return Ports(http=numbers[0], grpc=numbers[1], metrics=numbers[2])
+
+
+def _bind(held: ExitStack, port: int | None, option: str) -> int:
+    listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for a server
+    try:
+        listener.bind((LOOPBACK, port or 0))
+    except (OSError, OverflowError) as error:
+        raise ServerError(
+            f"port {port} on {LOOPBACK} cannot be taken ({error}): stop what listens there or "
+            f"choose another with {option}"
+        ) from error
+    number: int = listener.getsockname()[1]
+    return number
+
+
+def triton_flags(repository: str, ports: Ports, *, shm_prefix: str) -> list[str]:
+    """List tritonserver's arguments: loopback only, no model loaded, its own shared memory prefix."""
+    return [
+        f"--model-repository={repository}",
+        "--model-control-mode=explicit",
+        f"--http-address={LOOPBACK}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={LOOPBACK}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={LOOPBACK}",
+        f"--metrics-port={ports.metrics}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        "--exit-timeout-secs=0",  # else it waits for idle keep-alive connections to close; models are still finalized
+    ]
+
+
+def is_ready(address: str, *, timeout_s: float = 1.0) -> bool:
+    """Ask ``host:port`` whether Triton is ready; False for whatever is not a yes."""
+    return _get(address, "/v2/health/ready", timeout_s) is not None
+
+
+def is_live(address: str, *, timeout_s: float = 1.0) -> bool:
+    """Ask ``host:port`` whether Triton is alive, ready or not; False for whatever is not a yes."""
+    return _get(address, "/v2/health/live", timeout_s) is not None
+
+
+def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
+    """Ask ``host:port`` for Triton's version.
+
+    Raises
+    ------
+    ServerError
+        If what answers there is not Triton.
+    """
+    answer = _get(address, "/v2", timeout_s)
+    try:
+        metadata = json.loads(answer or b"")
+        return str(metadata["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServerError(f"what answers at {address} is not a Triton server: it names no version at /v2") from error
+
+
+def _get(address: str, path: str, timeout_s: float) -> bytes | None:
+    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if answer.status == http.HTTPStatus.OK else None
+
+
+def wait_until_ready(
+    address: str, *, timeout_s: float, death: Callable[[], str | None], log: Callable[[], str]
+) -> None:
+    """Return once Triton is ready at ``host:port``.
+
+    Raises
+    ------
+    ServerError
+        If the server ends before that, or is not ready after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_ready(address):
+        if cause := death():
+            raise ServerError(f"Triton did not start: {cause}")
+        if time.monotonic() > deadline:
+            last = last_error(log())
+            raise ServerError(
+                f"Triton was not ready after {timeout_s:g} s" + (f"; the last error of its log: {last}" if last else "")
+            )
+        time.sleep(POLL_S)
+
+
+# glog's line: severity letter, date, time, thread, file and line, then the message
+_LOG_LINE = re.compile(r"^([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+\s+\d+\s+\S+\]\s*(.*)$")
+
+
+def last_error(log: str) -> str | None:
+    """Find the last error in Triton's log, in one line; its last line where it has none, None where it is empty.
+
+    Triton's log marks errors with E, and prints usage errors and the loader's complaints as they are.
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [match[2] for line in lines if (match := _LOG_LINE.match(line)) and match[1] in "EF" and match[2]]
+    plain = [line for line in lines if re.match(r"(?i)error\b|.*: error while loading|.*\bunable to\b", line)]
+    found = (errors or plain or lines)[-1:]
+    return found[0].strip('"')[:500] if found else None
+
+
+def exit_cause(status: int, log: str) -> str:
+    """Say in one line how a server ended: its exit status or signal, and the last error of its log."""
+    if status > 128:
+        known = {number.value for number in signal.Signals}
+        number = status - 128
+        how = f"tritonserver was ended by {signal.Signals(number).name if number in known else f'signal {number}'}"
+    else:
+        how = f"tritonserver ended with exit status {status}"
+    last = last_error(log)
+    return f"{how}; its last word: {last}" if last else how

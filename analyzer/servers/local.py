@@ -1,0 +1,265 @@
+"""Triton as a process of this host: a tritonserver on PATH, else the one that the package nvidia-pytriton carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import select
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from analyzer.errors import ServerError
+from analyzer.servers import Endpoint, RunningServer
+from analyzer.servers.launch import (
+    LOOPBACK,
+    Ports,
+    choose_ports,
+    exit_cause,
+    triton_flags,
+    triton_version,
+    wait_until_ready,
+)
+
+GRACE_S = 8.0  # between SIGTERM and SIGKILL; tritonserver itself gives up on open requests after 5 s
+START_ATTEMPTS = 3  # somebody may take a free port between our choice and Triton's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """A Triton on this host.
+
+    Parameters
+    ----------
+    binary : Path
+        The tritonserver executable.
+    package : Path or None
+        The folder ``pytriton/tritonserver`` of nvidia-pytriton; None for a Triton with its own backends.
+    """
+
+    binary: Path
+    package: Path | None
+
+    @classmethod
+    def find(cls) -> Self | None:
+        """Find a tritonserver on PATH, else in nvidia-pytriton (without importing it); None where there is none."""
+        if found := shutil.which("tritonserver"):
+            return cls(binary=Path(found), package=None)
+        spec = importlib.util.find_spec("pytriton")
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            package = Path(location) / "tritonserver"
+            if (package / "bin" / "tritonserver").is_file():
+                return cls(binary=package / "bin" / "tritonserver", package=package)
+        return None
+
+    def describe(self) -> str:
+        """Say where it comes from."""
+        return "the package nvidia-pytriton" if self.package else str(self.binary)
+
+
+class LocalServer:
+    """A Triton process of our own, on loopback ports.
+
+    Parameters
+    ----------
+    http_port, grpc_port, metrics_port : int or None
+        Ports to listen on; None takes free ones.
+    start_timeout_s : float
+        How long the server may take until it is ready, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        http_port: int | None = None,
+        grpc_port: int | None = None,
+        metrics_port: int | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self._http_port = http_port
+        self._grpc_port = grpc_port
+        self._metrics_port = metrics_port
+        self._start_timeout_s = start_timeout_s
+
+    def describe(self) -> str:
+        """Say in a few words what will serve."""
+        installation = Installation.find()
+        return f"local, {installation.describe() if installation else 'no tritonserver found'}"
+
+    @contextmanager
+    def serve(self, repository: Path, *, gpus: Sequence[str] = ()) -> Iterator[RunningServer]:
+        """Yield a ready server without models; see `Server.serve`."""
+        installation = Installation.find()
+        if installation is None:
+            raise ServerError(
+                "no Triton on this host (no tritonserver on PATH, no package nvidia-pytriton): "
+                "pip install 'tritonpack[local]'"
+            )
+        if not repository.is_dir():
+            raise ServerError(f"the model repository {repository} is not a folder")
+        with tempfile.TemporaryDirectory(prefix="tritonpack-", ignore_cleanup_errors=True) as name:
+            server = self._start(installation, repository, Path(name), gpus)
+            try:
+                yield server
+            finally:
+                server.stop()
+
+    def _start(
+        self, installation: Installation, repository: Path, directory: Path, gpus: Sequence[str]
+    ) -> LocalProcess:
+        environment = dict(os.environ, CUDA_VISIBLE_DEVICES=",".join(gpus))
+        flags = _prepare_package(installation.package, directory, environment) if installation.package else []
+        for attempt in range(1, START_ATTEMPTS + 1):
+            ports = choose_ports(http=self._http_port, grpc=self._grpc_port, metrics=self._metrics_port)
+            server = LocalProcess(installation.binary, flags, repository.resolve(), ports, directory, environment)
+            try:
+                server.wait_until_ready(self._start_timeout_s)
+            except ServerError as error:
+                server.stop()
+                if "already in use" in error.message and attempt < START_ATTEMPTS:
+                    continue
+                raise
+            except BaseException:  # Ctrl-C while it starts
+                server.stop()
+                raise
+            return server
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class LocalProcess:
+    """A tritonserver under its guard (see guard.py), in a session of its own so that Ctrl-C reaches only us."""
+
+    def __init__(
+        self,
+        binary: Path,
+        flags: Sequence[str],
+        repository: Path,
+        ports: Ports,
+        directory: Path,
+        environment: dict[str, str],
+    ) -> None:
+        self._log = directory / "triton.log"
+        self._ports = ports
+        prefix = f"tritonpack_{uuid.uuid4().hex[:12]}_"
+        guard = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
+        guard += [str(os.getpid()), str(directory), prefix, str(GRACE_S)]
+        command = [str(binary), *triton_flags(str(repository), ports, shm_prefix=prefix), *flags]
+        with self._log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                guard + command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=directory,
+                start_new_session=True,
+            )
+        self._process_id: int | None = None
+        self._version = ""
+        self._started = 0  # bytes of log written before it was ready: old complaints do not explain a later death
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Return once Triton is ready; ServerError with the log's last error otherwise."""
+        self._process_id = self._read_process_id(timeout_s)
+        address = f"{LOOPBACK}:{self._ports.http}"
+        wait_until_ready(address, timeout_s=timeout_s, death=self.death, log=self._read_log)
+        self._version = triton_version(address)
+        self._started = self._log.stat().st_size
+
+    def _read_process_id(self, timeout_s: float) -> int:
+        assert self._guard.stdout is not None  # noqa: S101 - opened above
+        ready, _, _ = select.select([self._guard.stdout], [], [], timeout_s)
+        line = self._guard.stdout.readline() if ready else b""
+        if not line:
+            raise ServerError(f"tritonserver could not be run: {self._read_log().strip()[-500:] or 'no answer'}")
+        return int(line)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers."""
+        return Endpoint(
+            http=f"{LOOPBACK}:{self._ports.http}",
+            grpc=f"{LOOPBACK}:{self._ports.grpc}",
+            metrics_url=f"http://{LOOPBACK}:{self._ports.metrics}/metrics",
+            process_id=self._process_id,
+            server=self._version,
+        )
+
+    def death(self) -> str | None:
+        """Say in one line why the server is gone; None while it runs."""
+        status = self._guard.poll()
+        return None if status is None else exit_cause(status, self._read_log())
+
+    def stop(self) -> None:
+        """End the server, its stubs and its shared memory; return when they are gone."""
+        assert self._guard.stdin is not None  # noqa: S101 - opened above
+        assert self._guard.stdout is not None  # noqa: S101 - opened above
+        self._guard.stdin.close()
+        try:
+            self._guard.wait()
+        finally:  # a second Ctrl-C ends our waiting; the guard goes on and ends the server
+            self._guard.stdout.close()
+
+    def _read_log(self) -> str:
+        return self._log.read_bytes()[self._started :].decode(errors="replace")
+
+
+def _prepare_package(package: Path, directory: Path, environment: dict[str, str]) -> list[str]:
+    """Lay out nvidia-pytriton's server under `directory`; return its flags and set its paths in `environment`.
+
+    The package keeps the Python backend and its stubs (one for each Python version) apart; Triton wants them
+    side by side, and the stub needs the running Python's shared library.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = package / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        known = ", ".join(sorted(path.name for path in stub.parent.parent.glob("3.*")))
+        raise ServerError(
+            f"nvidia-pytriton has no Python backend for Python {version} (it has {known}): make the environment "
+            "with one of these"
+        )
+    backend = directory / "backends" / "python"
+    backend.mkdir(parents=True, exist_ok=True)
+    for file in [*(package / "backends" / "python").iterdir(), stub]:
+        if file.is_file():
+            (backend / file.name).symlink_to(file.resolve())
+    libraries = [str(package.parent.parent / "nvidia_pytriton.libs")]
+    library = f"libpython{version}.so.1.0"
+    if library.encode() in stub.read_bytes():
+        folder = directory / "lib"
+        folder.mkdir(exist_ok=True)
+        (folder / library).symlink_to(_find_libpython(library))
+        libraries.append(str(folder))  # a folder with this one library: its neighbours must not shadow Triton's
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join([*libraries, *_split(environment.get("LD_LIBRARY_PATH"))])
+    # the stub looks for its Python, and so for numpy, by the first python3 on PATH
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *_split(environment.get("PATH"))])
+    environment.pop("PYTHONHOME", None)
+    return [f"--backend-directory={backend.parent}"]
+
+
+def _split(paths: str | None) -> list[str]:
+    return paths.split(os.pathsep) if paths else []
+
+
+def _find_libpython(library: str) -> Path:
+    """Find the running Python's shared library beside it, else where the dynamic loader looks."""
+    for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib", sysconfig.get_config_var("LIBPL")):
+        if folder and (Path(folder) / library).is_file():
+            return Path(folder) / library
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    for folder in (f"/usr/lib/{multiarch}", f"/lib/{multiarch}", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
+        if (Path(folder) / library).is_file():
+            return Path(folder) / library
+    name = library.removeprefix("lib").partition(".so")[0]
+    raise ServerError(
+        f"the Python backend needs {library}, which this Python does not have: install it (Debian: "
+        f"apt-get install lib{name})"
+    )
