@@ -1,0 +1,68 @@
+"""Figures as people read them: MiB, ms, %, three significant digits; the one place for it.
+
+An unmeasured figure (None) becomes the empty string: what shows it decides how emptiness looks.
+"""
+
+from __future__ import annotations
+
+import math
+
+MIB = 1024**2
+
+
+def number(value: float | None) -> str:
+    """Write `value` with three significant digits, and never less than whole numbers: 1382, 33.6, 0.0421.
+
+    Measurements settle within a few per cent, so further digits would say nothing.
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def mib(value_bytes: float | None) -> str:
+    """Write bytes in whole MiB, and less than 10 MiB with one decimal."""
+    if value_bytes is None:
+        return ""
+    value_mib = value_bytes / MIB
+    return f"{value_mib:.1f}" if 0 < value_mib < 10 else f"{value_mib:.0f}"
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction of one in whole %, and less than 10 % with one decimal."""
+    if fraction is None:
+        return ""
+    value_pct = fraction * 100
+    return f"{value_pct:.1f}" if 0 < value_pct < 10 else f"{value_pct:.0f}"
+
+
+def milliseconds(value_s: float | None) -> str:
+    """Write seconds in ms with three significant digits."""
+    return "" if value_s is None else number(value_s * 1e3)
+
+
+def whole(value: float | None) -> str:
+    """Write a count."""
+    return "" if value is None else f"{value:.0f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun: 1 trial, 3 trials."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Replace what would move the cursor, break the line or draw nothing (control characters) by a space."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Cut the middle out of a text longer than `length` characters: names differ at both ends."""
+    if len(text) <= length:
+        return text
+    head = math.ceil((length - 1) / 2)
+    tail = length - 1 - head
+    return f"{text[:head]}…{text[len(text) - tail :]}"

@@ -1,0 +1,202 @@
+"""Measurements as tables for people: which columns under which headings, and as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from analyzer.format import counted, mib, milliseconds, number, percent, printable, whole
+from analyzer.measurement import Measurement, Provenance, ServerOnly, Variant
+
+Record = TypeVar("Record")
+
+UNKNOWN = "-"  # an unmeasured figure on a terminal; plain ASCII, any encoding has it
+TITLE_WIDTH = 12  # characters of a heading's line on a terminal: "utilization" fits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What one table and one picture are about: one configuration of one model on one device.
+
+    Parameters
+    ----------
+    model : str
+    variant : Variant
+    instances : int
+    open_loop : bool
+        Whether the load is a request rate rather than a concurrency.
+    provenance : Provenance
+        Figures made with another device, server or model file are another subject.
+    """
+
+    model: str
+    variant: Variant
+    instances: int
+    open_loop: bool
+    provenance: Provenance
+
+    @property
+    def configuration(self) -> str:
+        """Variant and instances in a few words; empty for the model as configured, with one instance."""
+        parts = [] if self.variant.name == "default" else [self.variant.name]
+        if self.variant.instances is None and self.instances != 1:
+            parts.append(counted(self.instances, "instance"))
+        return ", ".join(parts)
+
+    @property
+    def title(self) -> str:
+        """The model, and its configuration where that is another than its own."""
+        return f"{self.model} ({self.configuration})" if self.configuration else self.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column(Generic[Record]):
+    """One column of a table.
+
+    Parameters
+    ----------
+    title, unit : str
+        The heading; `unit` is empty for text and for plain counts.
+    text : callable
+        A record → the cell, empty where the figure is unknown.
+    numeric : bool
+        Whether the cells line up at their right.
+    """
+
+    title: str
+    unit: str
+    text: Callable[[Record], str]
+    numeric: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Title and unit in one line."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+def subject(measurement: Measurement) -> Subject:
+    """Name what `measurement` is about."""
+    trial = measurement.trial
+    return Subject(
+        model=trial.model,
+        variant=trial.variant,
+        instances=trial.instances,
+        open_loop=trial.request_rate_per_s is not None,
+        provenance=measurement.provenance,
+    )
+
+
+def by_subject(measurements: Iterable[Measurement]) -> dict[Subject, list[Measurement]]:
+    """Group measurements by their subject, in order of appearance; inside by batch, then by load."""
+    groups: dict[Subject, list[Measurement]] = {}
+    for measurement in measurements:
+        groups.setdefault(subject(measurement), []).append(measurement)
+    return {key: sorted(group, key=lambda m: (m.trial.batch, load(m))) for key, group in groups.items()}
+
+
+def load(measurement: Measurement) -> float:
+    """Tell the load of a trial: requests in flight, or requests/s in an open loop."""
+    rate = measurement.trial.request_rate_per_s
+    return measurement.trial.concurrency if rate is None else rate
+
+
+def outcome(measurement: Measurement) -> str:
+    """Say how a trial ended: its status, and its cause if there is one."""
+    status = measurement.status.value.replace("_", " ")
+    return f"{status}: {measurement.cause}" if measurement.cause else status
+
+
+def processor(provenance: Provenance) -> str:
+    """Say whose utilization was measured: GPU, or CPU for a host without a driver."""
+    return "CPU" if provenance.driver is None else "GPU"
+
+
+def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Measurement]]:
+    """Name the columns of the table of one subject, most important first.
+
+    Parameters
+    ----------
+    about : Subject
+    full : bool
+        Whether all latencies and the power are shown, not the p99 latency alone.
+    """
+    unit = processor(about.provenance)
+    memory = "GPU memory" if unit == "GPU" else "memory"
+    rate: Column[Measurement] = Column(title="Request rate", unit="requests/s", text=lambda m: number(load(m)))
+    concurrency: Column[Measurement] = Column(title="Concurrency", unit="", text=lambda m: whole(load(m)))
+    latencies: list[Column[Measurement]] = [
+        Column(title="avg latency", unit="ms", text=lambda m: milliseconds(m.latency_avg_s)),
+        Column(title="p50 latency", unit="ms", text=lambda m: milliseconds(m.latency_p50_s)),
+        Column(title="p90 latency", unit="ms", text=lambda m: milliseconds(m.latency_p90_s)),
+        Column(title="p95 latency", unit="ms", text=lambda m: milliseconds(m.latency_p95_s)),
+        Column(title="p99 latency", unit="ms", text=lambda m: milliseconds(m.latency_p99_s)),
+    ]
+    power: list[Column[Measurement]] = [Column(title="Power", unit="W", text=lambda m: number(m.power_w))]
+    return [
+        Column(title="Batch", unit="", text=lambda m: whole(m.trial.batch)),
+        rate if about.open_loop else concurrency,
+        Column(title="Throughput", unit="infer/s", text=lambda m: number(m.throughput_infer_per_s)),
+        Column(title="±", unit="%", text=lambda m: percent(m.throughput_ci)),
+        *(latencies if full else latencies[-1:]),
+        Column(title="±", unit="%", text=lambda m: percent(m.latency_p99_ci)),
+        Column(title="Max memory utilization", unit="%", text=lambda m: percent(m.max_memory_utilization)),
+        Column(title=f"Max {unit} utilization", unit="%", text=lambda m: percent(m.max_utilization)),
+        Column(title=f"Max {memory}", unit="MiB", text=lambda m: mib(m.max_memory_bytes)),
+        Column(title="Model's own", unit="MiB", text=lambda m: mib(m.model_memory_bytes)),
+        *(power if full else []),
+        Column(title="Errors", unit="requests", text=lambda m: whole(m.errors) if m.errors else ""),
+        Column(title="Late", unit="requests", text=lambda m: whole(m.late)),
+        Column(title="Status", unit="", text=outcome, numeric=False),
+    ]
+
+
+SERVER_ONLY_COLUMNS: list[Column[ServerOnly]] = [
+    Column(title="Device", unit="", text=lambda s: s.provenance.device_name, numeric=False),
+    Column(title="Server's memory", unit="MiB", text=lambda s: mib(s.memory_bytes)),
+    Column(title="Max memory utilization", unit="%", text=lambda s: percent(s.max_memory_utilization)),
+    Column(title="Max utilization", unit="%", text=lambda s: percent(s.max_utilization)),
+    Column(title="Triton", unit="", text=lambda s: s.provenance.server, numeric=False),
+]
+
+
+def worth_showing(columns: Iterable[Column[Record]], records: Sequence[Record]) -> list[Column[Record]]:
+    """Drop the columns that are unknown for every record, and the status where all is well."""
+    return [column for column in columns if {column.text(record) for record in records} - {"", "ok"}]
+
+
+def measurement_table(measurements: Sequence[Measurement]) -> str:
+    """Write measurements as aligned plain text, one table a model and configuration.
+
+    Failed trials stand in their row with status and cause; columns unknown throughout are left out.
+    """
+    tables = []
+    for about, group in by_subject(measurements).items():
+        columns = worth_showing(measurement_columns(about), group)
+        title = printable(f"{about.title} on {about.provenance.device_name}")
+        tables.append(f"{title}\n{plain_text(columns, group)}")
+    return "\n\n".join(tables)
+
+
+def server_only_table(records: Sequence[ServerOnly]) -> str:
+    """Write what the idle server takes as aligned plain text, one row a device and server."""
+    return plain_text(worth_showing(SERVER_ONLY_COLUMNS, records), records)
+
+
+def plain_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> str:
+    """Align records in columns; titles are wrapped to stay narrow and stand above their unit."""
+    headings = [[*textwrap.wrap(column.title, TITLE_WIDTH), column.unit] for column in columns]
+    height = max(map(len, headings), default=0)
+    headings = [[""] * (height - len(heading)) + heading for heading in headings]
+    rows = [[heading[line] for heading in headings] for line in range(height)]
+    rows += [[printable(column.text(record)) or UNKNOWN for column in columns] for record in records]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column.numeric else cell.ljust(width)
+            for column, cell, width in zip(columns, row, widths, strict=True)
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,46 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.format import counted, mib, milliseconds, number, percent, printable, shortened, whole
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1381.6, "1382"), (172.4, "172"), (33.6, "33.6"), (4, "4.00"), (0.04211, "0.0421"), (0, "0"), (-33.61, "-33.6")],
+)
+def test_number_has_three_significant_digits(value: float, text: str) -> None:
+    """Three significant digits, but never less than the whole number."""
+    assert number(value) == text
+
+
+def test_unknown_figure_is_empty() -> None:
+    """An unmeasured figure is shown as nothing, never as 0."""
+    assert [write(None) for write in (number, mib, percent, milliseconds, whole)] == [""] * 5
+    assert number(float("nan")) == ""
+
+
+def test_units_are_those_of_the_screen() -> None:
+    """Bytes become MiB, fractions become %, seconds become ms."""
+    assert mib(1461 * 1024**2) == "1461"
+    assert mib(1.5 * 1024**2) == "1.5"  # below 10 MiB one decimal
+    assert (percent(0.23), percent(0.012), percent(0.0)) == ("23", "1.2", "0")
+    assert milliseconds(0.0336) == "33.6"
+
+
+def test_printable_takes_out_control_characters() -> None:
+    """A name can neither move the cursor nor break the line."""
+    assert printable("a\x1b[31m\nb é") == "a [31m b é"
+
+
+def test_shortened_keeps_both_ends() -> None:
+    """A long text keeps its head and tail, exactly `length` characters; a short one stays."""
+    assert shortened("segmentation_ct_spleen", 9) == "segm…leen"
+    assert shortened("short", 5) == "short"
+
+
+def test_counted_agrees_in_number() -> None:
+    """One trial, two trials."""
+    assert (counted(1, "trial"), counted(2, "trial")) == ("1 trial", "2 trials")
