@@ -1,0 +1,138 @@
+"""A host without a GPU: what a server's process tree holds and how busy it keeps the processors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from analyzer.devices import Device, Reading
+from analyzer.devices.tree import Process, ProcessTree, busy_between
+
+PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
+UTILIZATION_SPAN_S = 0.1  # shorter spans show single bursts, not how busy the host is
+MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+
+
+class ProcessSampler:
+    """Memory and processor time of a server's process and everything below it.
+
+    Memory is the proportional set size: a page that n processes share counts 1/n in each of them, so that the
+    sum over the tree counts it once.
+
+    Parameters
+    ----------
+    root_pid : int
+        The server's process as this host numbers it; for a container its root process.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such process.
+    """
+
+    def __init__(self, root_pid: int) -> None:
+        self._tree = ProcessTree(root_pid)
+        self._device = host()
+        self._past: dict[int, Process] = {}
+        self._past_s: float | None = None
+
+    @property
+    def device(self) -> Device:
+        """The host."""
+        return self._device
+
+    @property
+    def period_s(self) -> float:
+        """The shortest time between readings that are worth taking."""
+        return PERIOD_S
+
+    def read(self) -> Reading:
+        """Read the tree once.
+
+        `utilization` is that of the time since it was last given, and None until `UTILIZATION_SPAN_S` of it
+        has passed.
+
+        Raises
+        ------
+        DeviceError
+            If the root process is gone.
+        """
+        now = time.perf_counter()
+        tree = self._tree.read()
+        utilization = self._utilization(now, tree)
+        memory = pss_bytes(pid for pid, process in tree.items() if process.alive)
+        return Reading(time_s=now, memory_bytes=memory, utilization=utilization)
+
+    def close(self) -> None:
+        """Nothing is held between readings."""
+
+    def _utilization(self, now: float, tree: dict[int, Process]) -> float | None:
+        past, since = self._past, self._past_s
+        if since is not None and now - since < UTILIZATION_SPAN_S:
+            return None
+        self._past, self._past_s = tree, now
+        if since is None:
+            return None
+        return min(1.0, busy_between(past, tree) / ((now - since) * processors()))
+
+
+def host() -> Device:
+    """This host as a device: its processor's name, its id and its memory."""
+    return Device(
+        name=_processor_name(),
+        uuid=_machine_id(MACHINE_ID_FILES),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        driver=None,
+    )
+
+
+def processors() -> int:
+    """Logical processors of the host."""
+    return os.cpu_count() or 1
+
+
+def pss_bytes(pids: Iterable[int]) -> int | None:
+    """Memory that processes hold together, each shared page counted by its share; ended ones hold none.
+
+    None if the kernel does not tell it (Linux before 4.14) or if a process is another user's and this one is
+    not root: a sum without it would be too small.
+    """
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:  # noqa: PTH123 - many a reading
+                text = file.read()
+        except ProcessLookupError:
+            continue
+        except FileNotFoundError:
+            if Path(f"/proc/{pid}").exists():
+                return None
+            continue
+        except PermissionError:
+            return None
+        start = text.find(b"\nPss:")
+        if start >= 0:  # an ending process has no maps left
+            total += int(text[start + 5 :].split(maxsplit=1)[0]) * 1024
+    return total
+
+
+def _processor_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return f"{value.strip()}, {processors()} processors"
+    return f"{platform.machine()}, {processors()} processors"  # Arm kernels give no name
+
+
+def _machine_id(files: Iterable[Path]) -> str:
+    """An id that stays with this machine.
+
+    machine-id(5) asks not to pass the id itself on, so it is a hash of it; without one, of the host's name.
+    """
+    found = (file.read_text().strip() for file in files if file.is_file())
+    secret = next((text for text in found if text and text != "uninitialized"), platform.node())
+    return hashlib.sha256(f"tritonpack {secret}".encode()).hexdigest()[:32]

@@ -1,0 +1,226 @@
+"""The host sampler on real process trees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from analyzer.devices.process import UTILIZATION_SPAN_S, ProcessSampler, _machine_id, host, processors
+from analyzer.devices.tree import Process, ProcessTree, busy_between
+from analyzer.errors import DeviceError
+
+MIB = 2**20
+
+# A parent that runs the lines it reads on its standard input and answers each with "done".
+PARENT = """
+import os, subprocess, sys, time
+children = []
+def child(code):
+    children.append(subprocess.Popen([sys.executable, "-c", code + "\\nprint('up', flush=True); input()"],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    children[-1].stdout.readline()
+def end():
+    process = children.pop()
+    process.kill()
+    process.wait()
+def spin(seconds):
+    end_s = time.process_time() + seconds
+    while time.process_time() < end_s: pass
+print("done", flush=True)
+for line in sys.stdin:
+    exec(line)
+    print("done", flush=True)
+"""
+
+
+class Tree:
+    """A real process that does as it is told."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def do(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        self.wait()
+
+    def wait(self) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "done\n"
+
+
+@contextmanager
+def tree() -> Iterator[Tree]:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        started = Tree(process)
+        started.wait()
+        try:
+            yield started
+        finally:
+            process.kill()
+
+
+def process(*, own_s: float, reaped_s: float = 0.0, started: int = 1) -> Process:
+    return Process(parent=1, started=started, alive=True, own_s=own_s, reaped_s=reaped_s)
+
+
+def test_memory_counts_children():
+    """What a child holds is the tree's, within 3 %, and no longer when it ends."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        parent.do("child('')")
+        before = sampler.read().memory_bytes
+        parent.do(f"child('held = bytearray({256 * MIB}); held[::4096] = bytes([1]) * ({256 * MIB} // 4096)')")
+        holding = sampler.read().memory_bytes
+        parent.do("end()")
+        after = sampler.read().memory_bytes
+        assert before is not None and holding is not None and after is not None
+        # On top of the 256 MiB come the interpreter's own pages, some 4 MiB.
+        assert holding - before == pytest.approx(256 * MIB, rel=0.03)
+        assert abs(after - before) < 3 * MIB  # other programs of this host share the interpreter's pages
+
+
+def test_memory_counts_a_shared_page_once():
+    """64 MiB that a parent and two forks of it share are 64 MiB, where resident memory would say 192."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        before = sampler.read().memory_bytes
+        parent.do(f"held = b'x' * {64 * MIB}")
+        parent.do("import signal; forks = []; pid = os.fork(); forks.append(pid) if pid else signal.pause()")
+        parent.do("pid = os.fork(); forks.append(pid) if pid else signal.pause()")
+        shared = sampler.read().memory_bytes
+        parent.do("[(os.kill(pid, 9), os.waitpid(pid, 0)) for pid in forks]")
+        assert before is not None and shared is not None
+        assert shared - before == pytest.approx(64 * MIB, rel=0.1)  # the forks' own pages on top
+
+
+def test_utilization_is_the_share_of_all_processors():
+    """A parent that keeps one processor busy uses 1 / processors of the host at most, and about that."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        assert sampler.read().utilization is None  # nothing to compare with yet
+        start = time.perf_counter()
+        parent.do("spin(0.3)")
+        reading = sampler.read()
+        wall_s = reading.time_s - start
+        assert reading.utilization is not None
+        # The reading before it was earlier than `start` by the time it took, a few ms at most.
+        assert reading.utilization == pytest.approx(0.3 / wall_s / processors(), rel=0.1)
+
+
+def test_utilization_makes_no_jump_when_a_busy_child_ends():
+    """A child's past does not come back through its parent's account of reaped children."""
+    with tree() as parent:
+        parent.do("child('import time\\nwhile time.process_time() < 0.4: pass')")
+        sampler = ProcessSampler(parent.pid)
+        sampler.read()
+        parent.do("end()")
+        time.sleep(UTILIZATION_SPAN_S)
+        utilization = sampler.read().utilization
+        # Unless its past is taken off, 0.4 s of it over 0.1 s on few processors would show.
+        assert utilization is not None
+        assert utilization * processors() * UTILIZATION_SPAN_S < 0.1
+
+
+def test_utilization_counts_a_child_that_came_and_went_between_readings():
+    """Work of processes that no reading saw is the tree's all the same."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        start = sampler.read().time_s
+        parent.do("child('import time\\nwhile time.process_time() < 0.3: pass'); end()")
+        reading = sampler.read()
+        assert reading.utilization is not None
+        assert reading.utilization * processors() * (reading.time_s - start) >= 0.29
+
+
+def test_utilization_waits_until_the_span_has_passed():
+    """Two readings in quick succession give no rate of a single burst."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        sampler.read()
+        assert sampler.read().utilization is None
+
+
+def test_busy_time_is_worked_out_over_births_deaths_and_reuse():
+    """The account of a tree over a birth, two deaths (one reaped, one not) and a reused pid."""
+    before = {
+        1: process(own_s=10.0, reaped_s=2.0),
+        2: process(own_s=5.0),
+        3: process(own_s=7.0),
+        4: process(own_s=9.0, started=1),
+    }
+    after = {
+        1: process(own_s=10.5, reaped_s=7.25),  # waited for 2, which had used 0.25 s more by then
+        4: process(own_s=0.125, started=2),  # another process with the same pid
+        5: process(own_s=0.5),  # new
+    }
+    # own: 0.5 + 0.125 + 0.5 = 1.125; reaped: 5.25, less what the ended had before, 5 + 7 > 5.25, so nothing.
+    assert busy_between(before, after) == pytest.approx(1.125)
+    del before[3]
+    # Without the unreaped death: 5.25 - 5 = 0.25 more.
+    assert busy_between(before, after) == pytest.approx(1.375)
+
+
+def test_reading_raises_when_the_root_is_gone():
+    """The end of the server is a DeviceError that names the process."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+    with pytest.raises(DeviceError, match=str(parent.pid)):
+        sampler.read()
+    with pytest.raises(DeviceError, match="is gone"):
+        ProcessSampler(parent.pid)
+
+
+def test_reading_raises_when_the_root_is_a_zombie():
+    """A killed server that nobody has waited for yet is gone too."""
+    with tree() as parent:
+        parent.do("child('')")
+        child = max(ProcessTree(parent.pid).read())
+        sampler = ProcessSampler(child)
+        parent.do("children[-1].kill(); time.sleep(0.1)")
+        with pytest.raises(DeviceError, match=str(child)):
+            sampler.read()
+
+
+def test_tree_keeps_a_child_whose_parent_died():
+    """A process that outlives its parent still holds the server's memory."""
+    with tree() as parent:
+        follow = ProcessTree(parent.pid)
+        parent.do("import signal; outer = os.fork(); outer or (os.fork(), signal.pause())")
+        time.sleep(0.2)  # the second fork
+        tree_before = set(follow.read())
+        assert len(tree_before) == 3
+        parent.do("os.kill(outer, 9); os.waitpid(outer, 0)")
+        tree_after = set(follow.read())
+        assert len(tree_after) == 2
+        (orphan,) = tree_after - {parent.pid}
+        subprocess.run(["kill", "-9", str(orphan)], check=True)
+
+
+def test_machine_id_is_stable_and_not_the_secret_one(tmp_path):
+    """The id is derived from machine-id(5), which is not to be passed on; without one from the host's name."""
+    file = tmp_path / "machine-id"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    assert _machine_id([file]) == _machine_id([tmp_path / "absent", file]) != "0123456789abcdef0123456789abcdef"
+    unnamed = _machine_id([tmp_path / "absent"])
+    assert unnamed == _machine_id([]) != _machine_id([file])
+    file.write_text("uninitialized\n")
+    assert _machine_id([file]) == unnamed
+
+
+def test_host_is_described_by_its_kernel():
+    """Name, id and memory are those of this machine; a host has no driver."""
+    device = host()
+    meminfo = dict(line.split(":") for line in open("/proc/meminfo"))  # noqa: PTH123, SIM115
+    assert device.memory_bytes == int(meminfo["MemTotal"].split()[0]) * 1024
+    assert str(processors()) in device.name
+    assert len(device.uuid) == 32
+    assert device.driver is None
