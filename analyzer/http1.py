@@ -1,0 +1,72 @@
+"""The least of HTTP/1.1 that tells whether a response is complete and successful.
+
+Imports nothing beyond the standard library: it runs in the load generator's process.
+"""
+
+from __future__ import annotations
+
+_END_OF_HEAD = b"\r\n\r\n"
+_KEPT_ERROR_BYTES = 2000
+
+
+class Http1Exchange:
+    """Requests and responses of one keep-alive connection, one in flight at a time."""
+
+    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing")
+
+    def __init__(self) -> None:
+        self._known_heads: dict[bytes, tuple[bool, int]] = {}  # a model's responses share their head
+        self._head = b""
+        self._missing = 0
+        self._failed = False
+        self._body = b""
+
+    def preface(self) -> bytes:
+        """What a new connection sends before its first request."""
+        return b""
+
+    def frame(self, request: bytes) -> bytes:
+        """Return the bytes that put `request` on the wire."""
+        return request
+
+    def feed(self, data: bytes) -> str | None:
+        """Take received bytes; return None while the response is incomplete, else "" or what went wrong."""
+        if self._missing == 0:
+            if self._head:
+                data, self._head = self._head + data, b""
+            end = data.find(_END_OF_HEAD)
+            if end < 0:
+                self._head = data
+                return None
+            head = data[:end]
+            known = self._known_heads.get(head)
+            if known is None:
+                known = self._known_heads[head] = _read_head(head)
+            successful, length = known
+            self._failed = not successful
+            self._missing = length
+            data = data[end + 4 :] if self._failed else data
+            received = len(data) if self._failed else len(data) - end - 4
+        else:
+            received = len(data)
+        self._missing -= received
+        if self._failed and len(self._body) < _KEPT_ERROR_BYTES:
+            self._body += data
+        if self._missing > 0:
+            return None
+        if not self._failed and self._missing == 0:
+            return ""
+        text = self._body[:_KEPT_ERROR_BYTES].decode(errors="replace") or "the server sent more than it announced"
+        self._body, self._missing = b"", 0
+        return text
+
+
+def _read_head(head: bytes) -> tuple[bool, int]:
+    """Return whether the status is 200 and how many bytes of body follow."""
+    status, *fields = head.split(b"\r\n")
+    length = 0
+    for field in fields:
+        name, _, value = field.partition(b":")
+        if name.strip().lower() == b"content-length":
+            length = int(value)
+    return status.split(b" ", 2)[1:2] == [b"200"], length

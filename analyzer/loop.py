@@ -1,0 +1,293 @@
+"""The load generator's event loop: one process, one thread, N connections.
+
+It imports nothing beyond the standard library, so that its process starts in milliseconds, and does as little
+as it can between a response and the next request: the client must not be what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import select
+import socket
+import time
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from typing import Protocol
+
+from analyzer.http1 import Http1Exchange
+
+LATE_S = 0.001  # an open-loop request that leaves this much after it was due counts as late
+_REPORT_PERIOD_S = 0.05
+_RECEIVE_BYTES = 1 << 18
+_CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What to send, where and at which pace.
+
+    Parameters
+    ----------
+    host, port : str, int
+    scripts : sequence of sequence of bytes
+        Whole requests; connection ``i`` repeats ``scripts[i % len(scripts)]`` from its start.
+    concurrency : int
+        Requests kept in flight (closed loop), or the most that may be (open loop).
+    rate_per_s : float or None
+        Requests sent per second; None for a closed loop.
+    poisson : bool
+        Whether the gaps between open-loop requests are exponential (else constant).
+    seed : int
+        Of the gaps.
+    drain_s : float
+        How long to wait at the end for what is in flight.
+    """
+
+    host: str
+    port: int
+    scripts: Sequence[Sequence[bytes]]
+    concurrency: int
+    rate_per_s: float | None = None
+    poisson: bool = True
+    seed: int = 0
+    drain_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happened since the last report; arrays of shape ``(n_requests,)`` in order of completion."""
+
+    end_s: array[float]
+    latency_s: array[float]
+    errors: int
+    first_error: str
+    late: int
+    cpu_s: float  # processor time that the loop took
+    wall_s: float
+    lost: bool  # the server can no longer be reached: the loop has ended
+
+
+class Exchange(Protocol):
+    """How one connection speaks: Http1Exchange."""
+
+    def preface(self) -> bytes: ...
+    def frame(self, request: bytes) -> bytes: ...
+    def feed(self, data: bytes) -> str | None: ...
+
+
+class _Connection:
+    __slots__ = ("exchange", "since", "sock", "steps", "unsent")
+
+    def __init__(self, load: Load, index: int) -> None:
+        self.sock = socket.create_connection((load.host, load.port), timeout=_CONNECT_TIMEOUT_S)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+        self.exchange: Exchange = Http1Exchange()
+        self.unsent = memoryview(self.exchange.preface())
+        self.steps = _repeat(load.scripts[index % len(load.scripts)])
+        self.since = 0.0  # when the request in flight was sent, or was due
+
+
+def _repeat(script: Sequence[bytes]) -> Iterator[bytes]:
+    while True:
+        yield from script
+
+
+class Loop:
+    """Sends one `Load` until the pipe says stop, and reports through it."""
+
+    def __init__(self, load: Load, pipe: Pipe) -> None:
+        self._load = load
+        self._pipe = pipe
+        self._epoll = select.epoll()
+        self._epoll.register(pipe.fileno(), select.EPOLLIN)
+        self._connections: dict[int, _Connection] = {}
+        self._idle: deque[_Connection] = deque()
+        self._waiting: deque[float] = deque()  # due times that found no free connection
+        self._stopped = False
+        self._in_flight = 0
+        self._clear()
+        self._reported_s = time.perf_counter()
+        self._reported_cpu_s = time.process_time()
+
+    def run(self) -> None:
+        """Send until told to stop or the server is lost; then wait for what is in flight."""
+        lost = False
+        try:
+            if self._load.rate_per_s is None:
+                self._run_closed()
+            else:
+                self._run_open(self._load.rate_per_s)
+            self._drain()
+        except OSError as error:
+            lost = True
+            self._fail(str(error))
+        finally:
+            for connection in self._connections.values():
+                connection.sock.close()
+            self._epoll.close()
+        self._report(lost=lost)
+
+    def _run_closed(self) -> None:
+        for _ in range(self._load.concurrency):
+            self._send(self._connect(), time.perf_counter())
+        while not self._stopped:
+            self._turn(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
+
+    def _run_open(self, rate_per_s: float) -> None:
+        gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
+        due = time.perf_counter() + 0.01
+        while not self._stopped:
+            now = time.perf_counter()
+            while due <= now:
+                self._waiting.append(due)
+                due += gaps.expovariate(rate_per_s) if self._load.poisson else 1.0 / rate_per_s
+            self._send_waiting()
+            # epoll rounds its time-out up to whole milliseconds; select on its descriptor does not
+            wait = max(0.0, min(due - time.perf_counter(), _REPORT_PERIOD_S))
+            ready = select.select([self._epoll], [], [], wait)[0]
+            self._turn(self._epoll.poll(0) if ready else [], resend=False)
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            if self._idle:
+                connection = self._idle.popleft()
+            elif len(self._connections) < self._load.concurrency:
+                connection = self._connect()
+            else:
+                return
+            due = self._waiting.popleft()
+            self._late += time.perf_counter() - due > LATE_S
+            self._send(connection, due)
+
+    def _drain(self) -> None:
+        deadline = time.perf_counter() + self._load.drain_s
+        while self._in_flight and time.perf_counter() < deadline:
+            self._turn(self._epoll.poll(0.01), resend=False)
+
+    def _turn(self, events: list[tuple[int, int]], *, resend: bool) -> None:
+        """Handle what epoll saw, and report when it is time."""
+        for descriptor, mask in events:
+            connection = self._connections.get(descriptor)
+            if connection is None:
+                with contextlib.suppress(EOFError):
+                    self._pipe.recv()
+                self._stopped = True
+                self._epoll.unregister(descriptor)
+                continue
+            if mask & select.EPOLLOUT:
+                self._flush(connection)
+            if mask & ~select.EPOLLOUT:
+                self._receive(connection, resend=resend and not self._stopped)
+        now = time.perf_counter()
+        if now - self._reported_s >= _REPORT_PERIOD_S:
+            self._report(lost=False)
+
+    def _connect(self) -> _Connection:
+        connection = _Connection(self._load, len(self._connections))
+        self._connections[connection.sock.fileno()] = connection
+        self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+        return connection
+
+    def _send(self, connection: _Connection, since: float) -> None:
+        connection.since = since
+        self._in_flight += 1
+        request = connection.exchange.frame(next(connection.steps))
+        if connection.unsent:
+            request = bytes(connection.unsent) + request
+        try:
+            sent = connection.sock.send(request)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(request):
+            connection.unsent = memoryview(request)[sent:]
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        elif connection.unsent:
+            connection.unsent = memoryview(b"")
+
+    def _flush(self, connection: _Connection) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection.unsent = connection.unsent[connection.sock.send(connection.unsent) :]
+        if not connection.unsent:
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN)
+
+    def _receive(self, connection: _Connection, *, resend: bool) -> None:
+        try:
+            data = connection.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._replace(connection, resend=resend)
+            return
+        outcome = connection.exchange.feed(data)
+        if outcome is None:
+            return
+        now = time.perf_counter()
+        self._in_flight -= 1
+        if outcome:
+            self._fail(outcome)
+        else:
+            self._end_s.append(now)
+            self._latency_s.append(now - connection.since)
+        if resend:
+            self._send(connection, time.perf_counter())
+        else:
+            self._idle.append(connection)
+
+    def _replace(self, connection: _Connection, *, resend: bool) -> None:
+        """The server closed the connection: its request failed; raise OSError if it takes no new one."""
+        descriptor = connection.sock.fileno()
+        self._epoll.unregister(descriptor)
+        del self._connections[descriptor]
+        connection.sock.close()
+        if connection in self._idle:
+            self._idle.remove(connection)
+        else:
+            self._in_flight -= 1
+            self._fail("the server closed the connection")
+        if resend:
+            self._send(self._connect(), time.perf_counter())
+
+    def _fail(self, text: str) -> None:
+        self._errors += 1
+        self._first_error = self._first_error or text
+
+    def _clear(self) -> None:
+        self._end_s = array("d")
+        self._latency_s = array("d")
+        self._errors = 0
+        self._first_error = ""
+        self._late = 0
+
+    def _report(self, *, lost: bool) -> None:
+        now, cpu_s = time.perf_counter(), time.process_time()
+        self._pipe.send(
+            Report(
+                end_s=self._end_s,
+                latency_s=self._latency_s,
+                errors=self._errors,
+                first_error=self._first_error,
+                late=self._late,
+                cpu_s=cpu_s - self._reported_cpu_s,
+                wall_s=now - self._reported_s,
+                lost=lost,
+            )
+        )
+        self._reported_s, self._reported_cpu_s = now, cpu_s
+        self._clear()
+
+
+def serve_loads(pipe: Pipe) -> None:
+    """Run every `Load` that comes through `pipe`, each until the next message; end when the pipe closes."""
+    gc.disable()  # nothing here makes cycles, and a collection would show up as latency
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        while True:
+            Loop(pipe.recv(), pipe).run()
+            pipe.send(None)  # the load is over: nothing more of it follows

@@ -1,0 +1,142 @@
+"""Triton's control plane and request bodies, over tritonclient: ready, load, unload, configuration, requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from analyzer.errors import ModelError, ServerError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_POLL_S = 0.01
+_UNLOAD_TIMEOUT_S = 60.0
+
+
+class Triton:
+    """One server's HTTP endpoint.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``.
+    timeout_s : float
+        How long a call may take; loading a large model is the slowest of them.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = 600.0) -> None:
+        import tritonclient.http
+
+        self._address = address
+        self._client = tritonclient.http.InferenceServerClient(
+            address, connection_timeout=5.0, network_timeout=timeout_s
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._client.close()
+
+    def load(self, name: str, config: str | None = None) -> None:
+        """Load a model, under a whole configuration in JSON where one is given; return when it is ready.
+
+        Raises
+        ------
+        ModelError
+            With what Triton says of a model that it cannot load.
+        ServerError
+            If the server cannot be reached any more.
+        """
+        with self._explained():
+            self._client.load_model(quote(name, safe=""), config=config)
+
+    def unload(self, name: str) -> None:
+        """Unload a model with the models that only it needs; return when its memory is given back."""
+        with self._explained():
+            self._client.unload_model(quote(name, safe=""), unload_dependents=True)
+            deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
+            while any(self._leaving(entry) for entry in self._client.get_model_repository_index()):
+                if time.perf_counter() > deadline:
+                    raise ServerError(f"model {name} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
+                time.sleep(_POLL_S)
+
+    @staticmethod
+    def _leaving(entry: Mapping[str, Any]) -> bool:
+        # a model that was unloaded is UNAVAILABLE with the reason "unloaded" once it is really gone
+        return entry.get("state") in ("READY", "UNLOADING", "LOADING")
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Return a loaded model's whole configuration as Triton completed it."""
+        with self._explained():
+            return dict(self._client.get_model_config(quote(name, safe="")))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn tritonclient's failures into ours."""
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            yield
+        except InferenceServerException as error:
+            raise ModelError(_one_line(error.message())) from error
+        except (OSError, TimeoutError) as error:
+            raise ServerError(f"Triton at {self._address} does not answer: {error}") from error
+
+
+def infer_request(
+    address: str,
+    model: str,
+    tensors: Mapping[str, np.ndarray[Any, Any]],
+    datatypes: Mapping[str, str],
+    *,
+    sequence: tuple[int, bool, bool] | None = None,
+) -> bytes:
+    """Build one whole HTTP inference request with the binary tensor extension.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``, for the Host field.
+    tensors : mapping of str to ndarray
+        The inputs with their batch dimension.
+    datatypes : mapping of str to str
+        Triton's name of each input's datatype.
+    sequence : tuple of (int, bool, bool) or None
+        Sequence id, and whether the request starts and ends it.
+
+    Raises
+    ------
+    ModelError
+        If a tensor does not fit its datatype.
+    """
+    from tritonclient.http import InferenceServerClient, InferInput
+    from tritonclient.utils import InferenceServerException
+
+    inputs = []
+    for name, tensor in tensors.items():
+        entry = InferInput(name, list(tensor.shape), datatypes[name])
+        try:
+            entry.set_data_from_numpy(tensor)
+        except InferenceServerException as error:
+            raise ModelError(_one_line(error.message())) from error
+        inputs.append(entry)
+    identity, start, end = sequence or (0, False, False)
+    body, json_bytes = InferenceServerClient.generate_request_body(
+        inputs, sequence_id=identity, sequence_start=start, sequence_end=end
+    )
+    head = (
+        f"POST /v2/models/{quote(model, safe='')}/infer HTTP/1.1\r\nHost: {address}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
+    )
+    if json_bytes is not None:
+        head += f"Inference-Header-Content-Length: {json_bytes}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "no reason given").split())
