@@ -1,0 +1,253 @@
+"""The whole problem as one CP-SAT model over named GPUs: every rule at once, for small problems."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from planner.plan import PlacedGpu, Replicas, Status
+from planner.problem import GpuType, Problem
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """What the search found: GPUs where there are any, and a proven lower bound on the cost."""
+
+    status: Status
+    gpus: tuple[PlacedGpu, ...] = ()
+    lower_bound: int = 0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One named GPU in the model."""
+
+    gpu: int
+    node: int
+    used: Any
+    layouts: list[Any]
+    positions: dict[tuple[int, int], Any]  # (place, how many-eth of that place) -> whether it exists
+    counts: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)  # place, position, task, option
+
+
+def replicas_at_most(problem: Problem) -> list[int]:
+    """Replicas of each task beyond which one could be taken away."""
+    most = []
+    for task in problem.tasks:
+        least = min((o.supply for o in task.options), default=1)
+        most.append(max(-(-task.demand // least), task.min_replicas))
+    return most
+
+
+def slots_at_most(problem: Problem, upper_bound: int | None) -> list[int]:
+    """GPUs of each type that a plan no dearer than `upper_bound` can use."""
+    replicas = sum(replicas_at_most(problem)) * (len(problem.tasks) if problem.together else 1)
+    slots = []
+    for gpu in problem.gpus:
+        n = replicas if gpu.limit is None else min(gpu.limit, replicas)
+        if upper_bound is not None and gpu.cost:
+            n = min(n, upper_bound // gpu.cost)
+        slots.append(n)
+    return slots
+
+
+def search(
+    problem: Problem,
+    *,
+    upper_bound: int | None = None,
+    lower_bound: int = 0,
+    time_limit_s: float = 60.0,
+    seed: int = 0,
+    workers: int = 1,
+    stop: Callable[[], bool] | None = None,
+) -> Exact:
+    """Search all plans that cost `upper_bound` at most (any plan, where it is None).
+
+    Returns
+    -------
+    Exact
+        INFEASIBLE means: no plan within the upper bound.
+    """
+    from ortools.sat.python import cp_model
+
+    model = cp_model.CpModel()
+    slots = _slots(model, problem, upper_bound)
+    _serve(model, problem, slots)
+    for slot in slots:
+        _keep_company(model, problem, slot)
+    _spread_over_nodes(model, problem, slots)
+    cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
+        problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
+    )
+    if slots:
+        model.add(cost >= lower_bound)
+        if upper_bound is not None:
+            model.add(cost <= upper_bound)
+        model.minimize(cost)
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = max(0.01, time_limit_s)
+    solver.parameters.random_seed = seed
+    solver.parameters.num_workers = workers
+    status = solver.solve(model, _Stopper(stop) if stop else None)
+    if status == cp_model.INFEASIBLE:
+        return Exact(status=Status.INFEASIBLE)
+    # Integers throughout; CP-SAT's bound is a float that carries an integer.
+    bound = max(lower_bound, round(solver.best_objective_bound)) if slots else 0
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return Exact(status=Status.UNKNOWN, lower_bound=bound)
+    gpus = tuple(_placed(solver, problem, slot) for slot in slots if solver.value(slot.used))
+    return Exact(status=Status.OPTIMAL if status == cp_model.OPTIMAL else Status.FEASIBLE, gpus=gpus, lower_bound=bound)
+
+
+def _Stopper(stop: Callable[[], bool]) -> cp_model.CpSolverSolutionCallback:  # noqa: N802 (a class behind the door)
+    from ortools.sat.python import cp_model
+
+    class Stopper(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
+        def on_solution_callback(self) -> None:
+            if stop():
+                self.stop_search()
+
+    return Stopper()
+
+
+def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None) -> list[_Slot]:
+    slots: list[_Slot] = []
+    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
+    for g, (gpu, n) in enumerate(zip(problem.gpus, slots_at_most(problem, upper_bound), strict=True)):
+        in_nodes = nodes_matter and gpu.limit is not None
+        # Where nodes matter and are limited, every GPU of the fleet is named so that any of them can be left empty.
+        count = gpu.limit if in_nodes and gpu.limit is not None else n
+        last = None
+        for s in range(count):
+            slot = _slot(model, problem, g, s // gpu.node_size if in_nodes else s, f"{g}_{s}")
+            if last is not None and (not in_nodes or last.node == slot.node):
+                model.add(last.used >= slot.used)
+                if gpu.limit is None or not in_nodes:
+                    _order(model, problem, last, slot)
+            slots.append(slot)
+            last = slot
+    return slots
+
+
+def _slot(model: cp_model.CpModel, problem: Problem, g: int, node: int, name: str) -> _Slot:
+    gpu = problem.gpus[g]
+    used = model.new_bool_var(f"used_{name}")
+    layouts = (
+        [used] if len(gpu.layouts) == 1 else [model.new_bool_var(f"layout_{name}_{i}") for i in range(len(gpu.layouts))]
+    )
+    if len(layouts) > 1:
+        model.add(sum(layouts) == used)
+    slot = _Slot(gpu=g, node=node, used=used, layouts=layouts, positions=_positions(gpu, layouts))
+    most = replicas_at_most(problem)
+    for (place, j), exists in slot.positions.items():
+        capacity = problem.places[place].capacity
+        for t, task in enumerate(problem.tasks):
+            for k, option in enumerate(task.options):
+                if option.place == place:
+                    fit = min((c // x for c, x in zip(capacity, option.load, strict=True) if x), default=most[t])
+                    slot.counts[place, j, t, k] = model.new_int_var(
+                        0, min(fit, most[t]), f"n_{name}_{place}_{j}_{t}_{k}"
+                    )
+        here = [
+            (problem.tasks[t].options[k].load, n) for (p, i, t, k), n in slot.counts.items() if (p, i) == (place, j)
+        ]
+        for r, c in enumerate(capacity):
+            if any(load[r] for load, _ in here):
+                model.add(sum(load[r] * n for load, n in here) <= c * exists)
+        for load, n in here:
+            if not any(load):
+                model.add(n == 0).only_enforce_if(~exists)
+    return slot
+
+
+def _positions(gpu: GpuType, layouts: list[Any]) -> dict[tuple[int, int], Any]:
+    having: dict[tuple[int, int], list[Any]] = defaultdict(list)
+    for layout, chosen in zip(gpu.layouts, layouts, strict=True):
+        for place, n in sorted(Counter(layout.places).items()):
+            for j in range(n):
+                having[place, j].append(chosen)
+    return {key: chosen[0] if len(chosen) == 1 else sum(chosen) for key, chosen in sorted(having.items())}
+
+
+def _order(model: cp_model.CpModel, problem: Problem, a: _Slot, b: _Slot) -> None:
+    """Of two equal GPUs the first takes more: half of the mirror images go."""
+    weight = {t: i + 1 for i, t in enumerate(range(len(problem.tasks)))}
+    total = [sum(weight[t] * n for (_, _, t, _), n in s.counts.items()) for s in (a, b)]
+    if a.counts:
+        model.add(total[0] >= total[1])
+
+
+def _serve(model: cp_model.CpModel, problem: Problem, slots: list[_Slot]) -> None:
+    counts: dict[int, list[tuple[int, Any]]] = defaultdict(list)
+    for slot in slots:
+        for (_, _, t, k), n in slot.counts.items():
+            counts[t].append((problem.tasks[t].options[k].supply, n))
+    for t, task in enumerate(problem.tasks):
+        if not counts[t]:
+            if task.demand or task.min_replicas:
+                model.add_bool_or([])  # nothing can run it
+            continue
+        model.add(sum(supply * n for supply, n in counts[t]) >= task.demand)
+        if task.min_replicas:
+            model.add(sum(n for _, n in counts[t]) >= task.min_replicas)
+
+
+def _keep_company(model: cp_model.CpModel, problem: Problem, slot: _Slot) -> None:
+    """What one GPU may hold: spreading, alone, apart, together."""
+    of: dict[int, list[Any]] = defaultdict(list)
+    for (_, _, t, _), n in slot.counts.items():
+        of[t].append(n)
+    grouped = {t for group in (*problem.apart, *problem.together) for t in group}
+    present = {
+        t: _presence(model, of[t]) for t, task in enumerate(problem.tasks) if of[t] and (task.alone or t in grouped)
+    }
+    for t, counts in of.items():
+        task = problem.tasks[t]
+        limits = [x for x in (task.max_per_gpu, task.max_per_node) if x is not None]
+        if limits:
+            model.add(sum(counts) <= min(limits))
+        if task.alone:
+            for n in (n for other, ns in of.items() if other != t for n in ns):
+                model.add(n == 0).only_enforce_if(present[t])
+    for group in problem.apart:
+        model.add_at_most_one(present[t] for t in dict.fromkeys(group) if t in present)
+    for group in problem.together:
+        for t in group[1:]:
+            model.add(present.get(t, 0) == present.get(group[0], 0))
+
+
+def _presence(model: cp_model.CpModel, counts: list[Any]) -> Any:
+    present = model.new_bool_var("")
+    for n in counts:
+        model.add(n == 0).only_enforce_if(~present)
+    model.add(sum(counts) >= 1).only_enforce_if(present)
+    return present
+
+
+def _spread_over_nodes(model: cp_model.CpModel, problem: Problem, slots: list[_Slot]) -> None:
+    for t, task in enumerate(problem.tasks):
+        if task.max_per_node is None:
+            continue
+        on_node: dict[tuple[int, int], list[Any]] = defaultdict(list)
+        for slot in slots:
+            on_node[slot.gpu, slot.node] += [n for (_, _, u, _), n in slot.counts.items() if u == t]
+        for counts in on_node.values():
+            model.add(sum(counts) <= task.max_per_node)
+
+
+def _placed(solver: cp_model.CpSolver, problem: Problem, slot: _Slot) -> PlacedGpu:
+    layout = next(i for i, chosen in enumerate(slot.layouts) if solver.value(chosen))
+    seen: Counter[int] = Counter()
+    contents = []
+    for place in problem.gpus[slot.gpu].layouts[layout].places:
+        j = seen[place]
+        seen[place] += 1
+        here = [(t, k, solver.value(n)) for (p, i, t, k), n in slot.counts.items() if (p, i) == (place, j)]
+        contents.append(tuple(Replicas(task=t, option=k, count=n) for t, k, n in sorted(here) if n))
+    nodes = (slot.node,) if any(task.max_per_node is not None for task in problem.tasks) else ()
+    return PlacedGpu(gpu=slot.gpu, layout=layout, contents=tuple(contents), nodes=nodes)

@@ -1,0 +1,117 @@
+"""The packing problem in solver integers: what must be served, where replicas can run, and what GPUs there are.
+
+Everything is an integer in units the caller chose: loads are rounded up, capacities, supplies down and demands up, so
+that a plan that is right here is right in floats. Indices (`Option.place`, `Layout.places`, groups) point into the
+tuples of `Problem`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where replicas run side by side behind one server: a whole GPU, or one kind of MIG slice."""
+
+    name: str
+    capacity: tuple[int, ...]  # per resource, the server's overhead and what is reserved already taken off
+
+    def __post_init__(self) -> None:
+        if any(c < 0 for c in self.capacity):
+            raise ValueError(f"place {self.name}: negative capacity {self.capacity}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One legal way to use a GPU: whole (one place at start 0) or cut into slices (one place each)."""
+
+    name: str
+    places: tuple[int, ...]  # the same place twice means two slices of that kind
+    starts: tuple[int, ...] = (0,)  # first memory slice of each place, for the output only
+
+    def __post_init__(self) -> None:
+        if not self.places or len(self.starts) != len(self.places):
+            raise ValueError(f"layout {self.name}: {len(self.places)} places with {len(self.starts)} starts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuType:
+    """A kind of GPU that can be used, `limit` times at most, at `cost` objective units each."""
+
+    name: str
+    layouts: tuple[Layout, ...]
+    cost: int = 1
+    limit: int | None = None  # None: as many as needed
+    node_size: int = 1  # GPUs in one node; with a limit there are ceil(limit / node_size) nodes of this type
+
+    def __post_init__(self) -> None:
+        if not self.layouts or self.cost < 0 or self.node_size < 1 or (self.limit or 0) < 0:
+            raise ValueError(f"GPU type {self.name}: no layout, or a negative figure")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to run a replica: on which kind of place, what it takes there and how much demand it serves."""
+
+    place: int
+    load: tuple[int, ...]
+    supply: int = 1  # 1 where the demand is a number of copies
+    cost: int = 0  # objective units for each replica (energy); 0 where only GPUs are paid for
+    point: object = None  # carried through to the placement
+
+    def __post_init__(self) -> None:
+        if self.supply < 1 or self.cost < 0 or any(x < 0 for x in self.load):
+            raise ValueError(f"an option needs a supply of at least 1 and no negative load or cost: {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A model to serve: replicas, each by one option, whose supplies add up to the demand.
+
+    `alone`: a GPU with a replica of this task holds replicas of no other task.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    demand: int = 1
+    min_replicas: int = 0
+    max_per_gpu: int | None = None  # replicas on one GPU; 1 spreads them over GPUs
+    max_per_node: int | None = None  # replicas on one node; 1 spreads them over nodes
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        if self.demand < 0 or self.min_replicas < 0:
+            raise ValueError(f"task {self.name}: negative demand")
+        if any(limit is not None and limit < 1 for limit in (self.max_per_gpu, self.max_per_node)):
+            raise ValueError(f"task {self.name}: at least one replica must be allowed on a GPU and on a node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Serve every task at the least total cost of GPUs and replicas.
+
+    `apart`: no GPU holds replicas of two different tasks of a group.
+    `together`: a GPU with a replica of one task of a group has replicas of all of them.
+    """
+
+    resources: tuple[str, ...]
+    places: tuple[Place, ...]
+    gpus: tuple[GpuType, ...]
+    tasks: tuple[Task, ...]
+    apart: tuple[tuple[int, ...], ...] = ()
+    together: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.resources)
+        if any(len(place.capacity) != n for place in self.places):
+            raise ValueError(f"every place needs a capacity for each of {self.resources}")
+        for task in self.tasks:
+            if any(len(o.load) != n or not 0 <= o.place < len(self.places) for o in task.options):
+                raise ValueError(f"task {task.name}: an option with the wrong number of loads, or an unknown place")
+        layouts = chain.from_iterable(gpu.layouts for gpu in self.gpus)
+        if any(not 0 <= p < len(self.places) for layout in layouts for p in layout.places):
+            raise ValueError("a layout names an unknown place")
+        if any(not 0 <= t < len(self.tasks) for t in chain(*self.apart, *self.together)):
+            raise ValueError("a group names an unknown task")

@@ -1,0 +1,201 @@
+"""Fewer and equal: tasks that differ in name only become one with their demands added, useless options go."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from planner.plan import Cause, PlacedGpu, Replicas, Unplaced
+from planner.problem import Option, Problem, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """A smaller problem with the same answer, and the way back.
+
+    `members[t]` lists the tasks of the whole problem behind task t of the smaller one, with the demand of each;
+    `options[t][k]` is the option of all of them behind option k.
+    """
+
+    problem: Problem
+    members: tuple[tuple[tuple[int, int], ...], ...]
+    options: tuple[tuple[int, ...], ...]
+
+    def expand(self, gpus: tuple[PlacedGpu, ...]) -> tuple[PlacedGpu, ...]:
+        """Give the replicas back their own tasks; what exceeds the demand of copies is left away."""
+        pools = [[list(member) for member in members] for members in self.members]
+        counted = [is_counted(task) and not _grouped(self.problem, t) for t, task in enumerate(self.problem.tasks)]
+        placed: list[PlacedGpu] = []
+        for group in gpus:
+            left = group.count
+            while left:
+                contents, times = self._draw(group, left, pools, counted)
+                part = group.nodes[group.count - left : group.count - left + times]
+                if any(contents):
+                    placed.append(replace(group, contents=contents, count=times, nodes=part))
+                left -= times
+        return _merged(placed)
+
+    def _draw(
+        self, group: PlacedGpu, left: int, pools: list[list[list[int]]], counted: list[bool]
+    ) -> tuple[tuple[tuple[Replicas, ...], ...], int]:
+        """Contents of the next GPUs of a group in the user's tasks, and for how many GPUs they hold."""
+        need: dict[int, int] = defaultdict(int)
+        for r in chain.from_iterable(group.contents):
+            need[r.task] += r.count
+        times = left
+        for t, n in need.items():
+            if counted[t]:
+                times = min(times, max(1, pools[t][0][1] // n) if pools[t] else left)
+        contents = []
+        for content in group.contents:
+            own: dict[tuple[int, int], int] = defaultdict(int)
+            for r in content:
+                for member, count in self._take(r, times, pools[r.task], counted[r.task]):
+                    own[member, self.options[r.task][r.option]] += count
+            contents.append(tuple(Replicas(task=t, option=o, count=n) for (t, o), n in sorted(own.items())))
+        return tuple(contents), times
+
+    def _take(self, r: Replicas, times: int, pool: list[list[int]], counted: bool) -> list[tuple[int, int]]:
+        if not counted:
+            return [(self.members[r.task][0][0], r.count)]
+        taken, left = [], r.count
+        while left and pool:
+            count = min(left, pool[0][1] // times)
+            if count:
+                taken.append((pool[0][0], count))
+            pool[0][1] -= count * times
+            left -= count
+            if not pool[0][1]:
+                pool.pop(0)
+        return taken
+
+
+def is_counted(task: Task) -> bool:
+    """Whether the demand is a number of copies and more copies than that serve nothing."""
+    return all(option.supply == 1 for option in task.options) and task.demand >= task.min_replicas
+
+
+def reduce(problem: Problem) -> Reduction:
+    """Drop what fits nowhere or is never better, and merge tasks that differ in name only."""
+    kept = [_useful_options(task, problem) for task in problem.tasks]
+    merged: dict[object, list[int]] = defaultdict(list)
+    for t, task in enumerate(problem.tasks):
+        if task.demand or task.min_replicas or _grouped(problem, t):
+            merged[_likeness(t, kept[t], problem)].append(t)
+    tasks: list[Task] = []
+    members: list[tuple[tuple[int, int], ...]] = []
+    index: dict[int, int] = {}
+    for same in merged.values():
+        first = problem.tasks[same[0]]
+        index[same[0]] = len(tasks)
+        options = tuple(first.options[k] for k in kept[same[0]])
+        demand = sum(problem.tasks[t].demand for t in same)
+        tasks.append(replace(first, options=options, demand=demand))
+        members.append(tuple((t, problem.tasks[t].demand) for t in same))
+    return Reduction(
+        problem=replace(
+            problem,
+            tasks=tuple(tasks),
+            apart=tuple(tuple(sorted({index[t] for t in group})) for group in problem.apart),
+            together=tuple(tuple(sorted({index[t] for t in group})) for group in problem.together),
+        ),
+        members=tuple(members),
+        options=tuple(kept[same[0]] for same in merged.values()),
+    )
+
+
+def unplaceable(problem: Problem) -> tuple[Unplaced, ...]:
+    """Tasks that fit nowhere even alone, with the place that comes nearest and the resource that is short."""
+    usable = _usable_places(problem)
+    found = []
+    for t, task in enumerate(problem.tasks):
+        if not task.demand and not task.min_replicas:
+            continue
+        here = [o for o in task.options if o.place in usable]
+        if any(_fits(o, problem) for o in here):
+            continue
+        missing = max(task.demand, task.min_replicas)
+        if not here:
+            found.append(Unplaced(task=t, missing=missing, cause=Cause.NO_OPTION))
+            continue
+        _, place, resource, load, capacity = min(_shortage(o, problem) for o in here)
+        found.append(
+            Unplaced(
+                task=t, missing=missing, cause=Cause.TOO_BIG,
+                place=place, resource=resource, load=load, capacity=capacity,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _shortage(option: Option, problem: Problem) -> tuple[float, int, int, int, int]:
+    capacity = problem.places[option.place].capacity
+    shares = [
+        (x / c if c else float(x > 0) * 1e9, r) for r, (x, c) in enumerate(zip(option.load, capacity, strict=True))
+    ]
+    share, r = max(shares)
+    return share, option.place, r, option.load[r], capacity[r]
+
+
+def _usable_places(problem: Problem) -> set[int]:
+    layouts = chain.from_iterable(gpu.layouts for gpu in problem.gpus if gpu.limit != 0)
+    return {place for layout in layouts for place in layout.places}
+
+
+def _fits(option: Option, problem: Problem) -> bool:
+    return all(x <= c for x, c in zip(option.load, problem.places[option.place].capacity, strict=True))
+
+
+def _grouped(problem: Problem, t: int) -> bool:
+    return any(t in group for group in (*problem.apart, *problem.together))
+
+
+def _useful_options(task: Task, problem: Problem) -> tuple[int, ...]:
+    usable = _usable_places(problem)
+    fitting = [k for k, o in enumerate(task.options) if o.place in usable and _fits(o, problem)]
+    kept: list[int] = []
+    for k in fitting:
+        o = task.options[k]
+        others = (j for j in fitting if j != k)
+        if not any(_dominates(task.options[j], o, task, earlier=j < k) for j in others):
+            kept.append(k)
+    return tuple(kept)
+
+
+def _dominates(a: Option, b: Option, task: Task, *, earlier: bool) -> bool:
+    """Whether `a` serves as much as `b` (more than the demand serves nothing) and takes no more of anything."""
+    if a.place != b.place or a.cost > b.cost or min(a.supply, task.demand) < min(b.supply, task.demand):
+        return False
+    if any(x > y for x, y in zip(a.load, b.load, strict=True)):
+        return False
+    same = (a.cost, a.load) == (b.cost, b.load) and min(a.supply, task.demand) == min(b.supply, task.demand)
+    return earlier or not same
+
+
+def _likeness(t: int, kept: tuple[int, ...], problem: Problem) -> object:
+    task = problem.tasks[t]
+    if (
+        task.alone
+        or task.max_per_gpu is not None
+        or task.max_per_node is not None
+        or not is_counted(task)
+        or _grouped(problem, t)
+    ):
+        return t
+    return kept, tuple((o.place, o.load, o.cost) for o in (task.options[k] for k in kept))
+
+
+def _merged(placed: list[PlacedGpu]) -> tuple[PlacedGpu, ...]:
+    """Put equal GPUs into one group, in the order of type, layout and contents."""
+    count: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], int] = defaultdict(int)
+    nodes: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], list[int]] = defaultdict(list)
+    for p in placed:
+        key = (p.gpu, p.layout, p.contents)
+        count[key] += p.count
+        nodes[key] += p.nodes
+    order = sorted(count, key=lambda k: (k[0], k[1], [[(r.task, r.option, -r.count) for r in c] for c in k[2]]))
+    return tuple(
+        PlacedGpu(gpu=k[0], layout=k[1], contents=k[2], count=count[k], nodes=tuple(sorted(nodes[k]))) for k in order
+    )
