@@ -1,0 +1,327 @@
+"""Measurements as pictures: matplotlib's door for the records of a sweep, and the house's style for all figures."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.files import write_whole
+from analyzer.format import MIB, mib, number, printable, shortened
+from analyzer.measurement import Measurement, Status
+from analyzer.show import Subject, by_subject, load, processor
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1b1f24"
+DIM = "#57606a"
+FAINT = "#8b949e"
+SERVER_GREY = "#9aa4ae"
+# Okabe and Ito's colours, told apart by the colour-blind too: https://jfly.uni-koeln.de/color/ (without
+# black; yellow last, since lines in it are hard to see on white).
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+MARKERS = "osD^vP*"
+DOTS_PER_INCH = 144
+CROSS = 0.055  # height of a cross and its margin, as a fraction of a panel
+TITLE_LENGTH = 80  # characters that fit across a figure
+
+_RC: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same picture everywhere
+    "font.size": 9.0,
+    "text.parse_math": False,  # a $ in a name is a dollar sign
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e3e7eb",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.wspace": 0.04,
+    "figure.constrained_layout.hspace": 0.04,
+    "figure.facecolor": "white",
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save what is inside in the style of the house; matplotlib's own settings come back after it."""
+    import warnings
+
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; the tables beside the figures have the whole name.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure as a PNG picture."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def label(text: str, length: int = TITLE_LENGTH) -> str:
+    """Make a name fit to be drawn: one line, at most `length` characters, its middle cut out if it is longer."""
+    return shortened(printable(text), length)
+
+
+def file_stem(text: str) -> str:
+    """Make a name fit for a file: letters, digits and ``._-`` stay; never hidden, never over 80 characters."""
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:80] or "model"
+
+
+def write_measurement_figures(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
+    """Write one PNG a model and configuration into `folder`, and name the files in order.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for about, group in by_subject(measurements).items():
+        stem = free_stem(f"model-{file_stem(about.title)}", {path.stem for path in paths})
+        path = folder / f"{stem}.png"
+        write_whole(path, png(measurement_figure(about, group)))
+        paths.append(path)
+    return paths
+
+
+def free_stem(stem: str, taken: set[str]) -> str:
+    """Number `stem` until it differs from those taken, also where a file system ignores case."""
+    lower = {other.lower() for other in taken}
+    candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
+    return next(candidate for candidate in candidates if candidate.lower() not in lower)
+
+
+def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> Figure:
+    """Draw what one configuration of a model delivers and costs.
+
+    Throughput, p99 latency and utilization over the load, one line a batch size, and memory over the batch size
+    with the server's share below. Every trial is there: one that failed is a cross on the axis, one without
+    the figure is counted under the panel.
+    """
+    from matplotlib.figure import Figure
+
+    with house_style():
+        figure = Figure(figsize=(10, 7))
+        panels = figure.subplots(2, 2)
+        throughput, latency, memory, utilization = panels.flat
+        _over_load(throughput, about, measurements, lambda m: m.throughput_infer_per_s, lambda m: m.throughput_ci)
+        _dress(throughput, "Throughput", "inferences/s")
+        _over_load(latency, about, measurements, lambda m: _ms(m.latency_p99_s), lambda m: m.latency_p99_ci)
+        _dress(latency, "p99 latency, seen by the client", "ms")
+        unit = processor(about.provenance)
+        utilization.set_ylim(0, 105)
+        _over_load(utilization, about, measurements, lambda m: _pct(m.max_utilization))
+        _dress(utilization, f"{unit} utilization, highest", "%")
+        memory_handles = _memory_over_batch(memory, measurements)
+        _dress(memory, f"{'GPU memory' if unit == 'GPU' else 'Memory'}, highest", "MiB")
+        device = f"{about.provenance.device_name}, {mib(about.provenance.device_memory_bytes)} MiB"
+        head(figure, about.title, device)
+        figure.legend(
+            handles=[*_batch_handles(measurements), *memory_handles, *_mark_handles(measurements)],
+            loc="outside lower center",
+            ncols=6,
+        )
+    return figure
+
+
+def head(figure: Figure, title: str, subtitle: str) -> None:
+    """Write a title over the whole figure and a smaller line below it."""
+    left, inch = 0.12 / figure.get_figwidth(), 1 / figure.get_figheight()
+    # The empty second line makes the layout leave room for the smaller one; suptitle has one size only.
+    figure.suptitle(f"{label(title)}\n ", x=left, ha="left", fontsize=13, fontweight="bold")
+    figure.text(left, 1 - 0.36 * inch, label(subtitle, 2 * TITLE_LENGTH), ha="left", va="top", color=DIM)
+
+
+def _over_load(
+    axes: Axes,
+    about: Subject,
+    measurements: Sequence[Measurement],
+    figure_of: Callable[[Measurement], float | None],
+    half_width_of: Callable[[Measurement], float | None] = lambda _: None,
+) -> None:
+    """Draw a figure of each trial over its load; `half_width_of` is the interval's as a fraction of the figure."""
+    crosses: dict[float, int] = {}
+    for index, batch in enumerate(_batches(measurements)):
+        look = _look(index)
+        trials = [m for m in measurements if m.trial.batch == batch]
+        known = [(load(m), value, half_width_of(m), m.status) for m in trials if (value := figure_of(m)) is not None]
+        # A trial without the figure breaks its line: nothing is interpolated over it.
+        values = [math.nan if (value := figure_of(m)) is None else value for m in trials]
+        axes.plot([load(m) for m in trials], values, gid=f"batch-{batch}", **look)
+        for x, y, half_width, status in known:
+            if half_width is not None:
+                axes.errorbar(x, y, yerr=y * half_width, fmt="none", ecolor=look["color"], alpha=0.6, capsize=2.5)
+            if status is Status.UNSETTLED:
+                axes.plot(x, y, **{**look, "markerfacecolor": "white"}, gid="unsettled")
+        for trial in trials:
+            if not trial.status.measured:
+                height = crosses.get(load(trial), 0)
+                crosses[load(trial)] = height + 1
+                _cross(axes, load(trial), height, look["color"])
+    _make_room_for_crosses(axes, max(crosses.values(), default=0))
+    _say_what_is_missing(axes, measurements, figure_of)
+    _load_axis(axes, about, measurements)
+
+
+def _memory_over_batch(axes: Axes, measurements: Sequence[Measurement]) -> list[Artist]:
+    """Draw the highest memory of each batch size as a bar, the server's share below, and every trial as a dot."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    batches = _batches(measurements)
+    shown: dict[str, Artist] = {}
+    for position, batch in enumerate(batches):
+        trials = [m for m in measurements if m.trial.batch == batch]
+        known = [m for m in trials if m.max_memory_bytes is not None]
+        if known:
+            peak = max(known, key=lambda m: m.max_memory_bytes or 0)
+            total, server = (peak.max_memory_bytes or 0) / MIB, peak.server_memory_bytes
+            share = "With the server, its share unknown" if server is None else "Model's own"
+            below = min(total, (server or 0) / MIB)
+            if server is not None:
+                axes.bar(position, below, width=0.6, color=SERVER_GREY, gid=f"server-{batch}")
+                shown["Idle server"] = Patch(color=SERVER_GREY)
+            axes.bar(position, total - below, bottom=below, width=0.6, color="#a6cbe3", gid=f"model-{batch}")
+            shown[share] = Patch(color="#a6cbe3")
+            axes.annotate(
+                mib(peak.max_memory_bytes), (position, total), (0, 5), textcoords="offset points", ha="center"
+            )
+            spread = [position + 0.4 * ((n + 0.5) / len(known) - 0.5) for n in range(len(known))]
+            axes.plot(
+                spread, [(m.max_memory_bytes or 0) / MIB for m in known], ".", color=INK, ms=4, gid=f"trials-{batch}"
+            )
+            shown["One trial's peak"] = Line2D([], [], ls="", marker=".", ms=4, color=INK)
+        if any(not m.status.measured for m in trials):
+            failed_at = position + 0.4 if known else position
+            _cross(axes, failed_at, 0, _look(position)["color"])
+    axes.margins(y=0.12)
+    _make_room_for_crosses(axes, int(any(not m.status.measured for m in measurements)))
+    _say_what_is_missing(axes, measurements, lambda m: m.max_memory_bytes)
+    middle, half = (len(batches) - 1) / 2, max(len(batches), 4) / 2
+    axes.set_xlim(middle - half, middle + half)
+    axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
+    axes.set_xlabel("Batch size (inferences a request)")
+    for name, artist in shown.items():
+        artist.set_label(name)
+    return list(shown.values())
+
+
+def _say_what_is_missing(
+    axes: Axes, measurements: Sequence[Measurement], figure_of: Callable[[Measurement], float | None]
+) -> None:
+    """Count the trials that were measured but lack the figure, so that none is silently left out."""
+    measured = [m for m in measurements if m.status.measured]
+    missing = sum(figure_of(m) is None for m in measured)
+    if missing == len(measured):
+        words = "this device does not report it" if measured else "no trial could be measured"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=DIM)
+        axes.set_yticks([])
+    elif missing:
+        words = f"{missing} of {len(measured)} measured trials without this figure"
+        axes.text(0.99, 1.02, words, transform=axes.transAxes, ha="right", va="bottom", color=FAINT, fontsize=8)
+
+
+def _load_axis(axes: Axes, about: Subject, measurements: Sequence[Measurement]) -> None:
+    """Mark the loads that were tried, on a logarithmic axis where they span a factor of 8 or more."""
+    loads = sorted({load(m) for m in measurements})
+    if loads[0] > 0 and loads[-1] / loads[0] >= 8:
+        axes.set_xscale("log", base=2)
+    every = math.ceil(len(loads) / 10)
+    marked = loads[::every]
+    axes.set_xticks(marked, [f"{value:.0f}" if value == round(value) else number(value) for value in marked])
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.06)
+    axes.set_xlabel("Request rate (requests/s)" if about.open_loop else "Concurrency (requests in flight)")
+
+
+def _dress(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title)
+    axes.set_ylabel(unit)
+
+
+def _make_room_for_crosses(axes: Axes, height: int) -> None:
+    """Begin the y axis at 0, with a strip below it for crosses that are `height` high, so they hide no point."""
+    top = axes.get_ylim()[1]
+    strip = CROSS * height + CROSS / 3 if height else 0.0  # as a fraction of the panel
+    axes.set_ylim(0, top)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
+    axes.set_ylim(-top * strip / (1 - strip), top)
+    if height:
+        axes.axhline(0, color=FAINT, lw=0.8, zorder=1)
+
+
+def _cross(axes: Axes, x: float, height: int, color: str) -> None:
+    """Mark a failed trial at the foot of the panel; several at one place stand on each other."""
+    y = CROSS * (height + 0.6)
+    axes.plot(
+        [x], [y], transform=axes.get_xaxis_transform(), marker="x", ms=6, mew=2, color=color, ls="", gid="failed",
+        zorder=4, clip_on=False,
+    )  # fmt: skip
+
+
+def _batches(measurements: Sequence[Measurement]) -> list[int]:
+    return sorted({m.trial.batch for m in measurements})
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Choose how the line of the `index`-th batch size looks: colour and marker, then other dashes."""
+    return {
+        "color": PALETTE[index % len(PALETTE)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "ls": ("-", "--", ":", "-.")[index // len(PALETTE) % 4],
+        "lw": 1.6,
+        "ms": 5,
+    }
+
+
+def _batch_handles(measurements: Sequence[Measurement]) -> list[Artist]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=f"Batch {batch}", **_look(n)) for n, batch in enumerate(_batches(measurements))]
+
+
+def _mark_handles(measurements: Sequence[Measurement]) -> list[Artist]:
+    """Explain the marks that occur: crosses and hollow points."""
+    from matplotlib.lines import Line2D
+
+    statuses = {m.status for m in measurements}
+    handles: list[Artist] = []
+    if any(not status.measured for status in statuses):
+        handles.append(Line2D([], [], ls="", marker="x", mew=2, color=INK, label="Failed, in its batch's colour"))
+    if Status.UNSETTLED in statuses:
+        handles.append(Line2D([], [], ls="", marker="o", mfc="white", color=INK, label="Hollow: did not settle"))
+    return handles
+
+
+def _ms(value_s: float | None) -> float | None:
+    return None if value_s is None else value_s * 1e3
+
+
+def _pct(fraction: float | None) -> float | None:
+    return None if fraction is None else fraction * 100

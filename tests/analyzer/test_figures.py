@@ -1,0 +1,121 @@
+"""Measurements as pictures: what the axes hold."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyzer.figures import file_stem, free_stem, label, measurement_figure, write_measurement_figures
+from analyzer.measurement import Measurement, Status
+from analyzer.show import by_subject
+from tests.analyzer.records import HOST, failed, measured
+
+
+def figure_of(measurements: list[Measurement]) -> Figure:
+    """Draw measurements of one subject."""
+    ((about, group),) = by_subject(measurements).items()
+    return measurement_figure(about, group)
+
+
+def points(axes: Axes, gid: str) -> list[tuple[float, float]]:
+    """Collect what the lines called `gid` hold."""
+    lines = [line for line in axes.lines if line.get_gid() == gid]
+    return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+def test_every_measured_point_is_drawn_in_the_unit_of_its_axis() -> None:
+    """One line a batch size holds every trial: inferences/s, ms and %, over the concurrency."""
+    figure = figure_of([measured(batch=b, concurrency=c) for b in (1, 2) for c in (1, 2, 4)])
+    throughput, latency, memory, utilization = figure.axes
+    for batch in (1, 2):
+        # 100 infer/s and 10 ms for each request in flight, 23 %
+        assert points(throughput, f"batch-{batch}") == [(1, 100), (2, 200), (4, 400)]
+        assert points(latency, f"batch-{batch}") == [(1, 10), (2, 20), (4, 40)]
+        assert points(utilization, f"batch-{batch}") == [(1, 23), (2, 23), (4, 23)]
+        assert [y for _, y in points(memory, f"trials-{batch}")] == [1461] * 3
+    assert [axes.get_ylabel() for axes in figure.axes] == ["inferences/s", "ms", "MiB", "%"]
+    assert all(axes.get_xlabel() for axes in figure.axes)
+
+
+def test_server_share_is_the_foot_of_the_memory_bar() -> None:
+    """A bar is the highest trial of its batch: the idle server below, the model's own above it."""
+    memory = figure_of([measured(memory_mib=1000), measured(concurrency=2, memory_mib=1461)]).axes[2]
+    bars = {bar.get_gid(): (bar.get_y(), bar.get_height()) for bar in memory.patches}
+    # 1461 MiB, of which the idle server holds 309
+    assert bars == {"server-1": (0, 309), "model-1": (309, 1152)}
+
+
+def test_failed_trials_are_crosses_below_zero_and_break_the_line() -> None:
+    """A failed trial hides no point: it stands in a strip below 0, and no line runs over it."""
+    throughput = figure_of([measured(), failed(batch=1, concurrency=2), measured(concurrency=4)]).axes[0]
+    crosses = points(throughput, "failed")
+    assert [x for x, _ in crosses] == [2]
+    bottom, top = throughput.get_ylim()
+    assert bottom + crosses[0][1] * (top - bottom) < 0  # its height is a fraction of the panel
+    ys = [y for _, y in points(throughput, "batch-1")]
+    assert np.array_equal(ys, [100, np.nan, 400], equal_nan=True)
+
+
+def test_crosses_of_several_batches_do_not_cover_each_other() -> None:
+    """Trials that failed at one concurrency stand on each other."""
+    crosses = points(figure_of([failed(batch=b) for b in (1, 2, 4)]).axes[0], "failed")
+    assert len(set(crosses)) == 3
+
+
+def test_figure_that_a_device_refuses_is_said_not_drawn_as_zero() -> None:
+    """Without any utilization the panel says so; with some it counts those that lack it."""
+    known = measured(provenance=HOST)
+    unknown = replace(measured(provenance=HOST, concurrency=2), max_utilization=None)
+    texts = [text.get_text() for text in figure_of([unknown]).axes[3].texts]
+    assert texts == ["this device does not report it"]
+    texts = [text.get_text() for text in figure_of([known, unknown]).axes[3].texts]
+    assert texts == ["1 of 2 measured trials without this figure"]
+
+
+def test_unsettled_point_is_hollow() -> None:
+    """A trial that did not settle is drawn, and marked."""
+    throughput = figure_of([measured(), measured(concurrency=2, status=Status.UNSETTLED)]).axes[0]
+    assert points(throughput, "unsettled") == [(2, 200)]
+
+
+def test_files_are_pictures_one_a_subject_inside_the_folder(tmp_path: Path) -> None:
+    """Names that would leave the folder, collide or mean mathematics make files of their own inside it."""
+    names = ["../../etc/x", "a$\\frac$b$", "A b", "a_b", "<script>", "_"]
+    paths = write_measurement_figures([measured(model=name) for name in names], tmp_path / "new")
+    assert [path.parent for path in paths] == [tmp_path / "new"] * len(names)
+    assert len({path.name.lower() for path in paths}) == len(names)
+    for path in paths:
+        content = path.read_bytes()
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+        assert struct.unpack(">II", content[16:24]) == (1440, 1008)  # 10 x 7 inches at 144 dots an inch
+
+
+def test_same_records_make_the_same_bytes(tmp_path: Path) -> None:
+    """A picture carries no clock."""
+    first, second = (write_measurement_figures([measured()], tmp_path / n)[0].read_bytes() for n in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("..", "model"), ("a/../b", "a_.._b"), ("é", "model"), ("x" * 99, "x" * 80)]
+)
+def test_file_stem_has_only_harmless_characters(name: str, stem: str) -> None:
+    """Letters, digits, dot, dash and underscore stay, and no file is hidden."""
+    assert file_stem(name) == stem
+
+
+def test_free_stem_ignores_case() -> None:
+    """Two files whose names differ in case only would be one on some file systems."""
+    assert free_stem("Model", {"model", "model-2"}) == "Model-3"
+
+
+def test_label_is_one_line() -> None:
+    """A drawn name has no line break, and at most the length asked for."""
+    assert label("a\nb") == "a b"
+    assert len(label("x" * 200)) == 80
