@@ -11,11 +11,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 from analyzer.errors import ServerError
 
 LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 60.0  # for a server without models; generous, since it comes to bear on a broken one only
+START_ATTEMPTS = 3
 POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a coarser poll would show in every start-up
+
+Started = TypeVar("Started")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,26 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
     return number
 
 
+def start_on_ports(
+    start: Callable[[Ports], Started], http: int | None, grpc: int | None, metrics: int | None
+) -> Started:
+    """Start a server on the ports given, None for free ones; choose anew where somebody took one before Triton did.
+
+    Raises
+    ------
+    ServerError
+        If it cannot be started.
+    """
+    for attempt in range(1, START_ATTEMPTS + 1):
+        ports = choose_ports(http=http, grpc=grpc, metrics=metrics)
+        try:
+            return start(ports)
+        except ServerError as error:
+            if "already in use" not in error.message or attempt == START_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
 def triton_flags(repository: str, ports: Ports, *, shm_prefix: str) -> list[str]:
     """List tritonserver's arguments: loopback only, no model loaded, its own shared memory prefix."""
     return [
@@ -69,7 +94,7 @@ def triton_flags(repository: str, ports: Ports, *, shm_prefix: str) -> list[str]
         f"--metrics-address={LOOPBACK}",
         f"--metrics-port={ports.metrics}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        "--exit-timeout-secs=0",  # else it waits for idle keep-alive connections to close; models are still finalized
+        "--exit-timeout-secs=0",  # else it waits for idle keep-alive connections to close
     ]
 
 

@@ -21,16 +21,16 @@ from analyzer.errors import ServerError
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.launch import (
     LOOPBACK,
+    START_TIMEOUT_S,
     Ports,
-    choose_ports,
     exit_cause,
+    start_on_ports,
     triton_flags,
     triton_version,
     wait_until_ready,
 )
 
 GRACE_S = 8.0  # between SIGTERM and SIGKILL; tritonserver itself gives up on open requests after 5 s
-START_ATTEMPTS = 3  # somebody may take a free port between our choice and Triton's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,9 @@ class LocalServer:
         http_port: int | None = None,
         grpc_port: int | None = None,
         metrics_port: int | None = None,
-        start_timeout_s: float = 60.0,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        self._http_port = http_port
-        self._grpc_port = grpc_port
-        self._metrics_port = metrics_port
+        self._ports = (http_port, grpc_port, metrics_port)
         self._start_timeout_s = start_timeout_s
 
     def describe(self) -> str:
@@ -117,21 +115,17 @@ class LocalServer:
     ) -> LocalProcess:
         environment = dict(os.environ, CUDA_VISIBLE_DEVICES=",".join(gpus))
         flags = _prepare_package(installation.package, directory, environment) if installation.package else []
-        for attempt in range(1, START_ATTEMPTS + 1):
-            ports = choose_ports(http=self._http_port, grpc=self._grpc_port, metrics=self._metrics_port)
+
+        def start(ports: Ports) -> LocalProcess:
             server = LocalProcess(installation.binary, flags, repository.resolve(), ports, directory, environment)
             try:
                 server.wait_until_ready(self._start_timeout_s)
-            except ServerError as error:
-                server.stop()
-                if "already in use" in error.message and attempt < START_ATTEMPTS:
-                    continue
-                raise
             except BaseException:  # Ctrl-C while it starts
                 server.stop()
                 raise
             return server
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        return start_on_ports(start, *self._ports)
 
 
 class LocalProcess:

@@ -1,0 +1,92 @@
+"""A Triton that somebody else runs: used as it is, never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from analyzer.errors import ServerError, UsageError
+from analyzer.servers import Endpoint, RunningServer
+from analyzer.servers.launch import is_live, is_ready, triton_version
+
+METRICS_PORT = 8002  # Triton's default
+READY_TIMEOUT_S = 1.5  # a wrong address must be told within 2 s
+LIVE_TIMEOUT_S = 5.0  # a server under load may be slow to answer and still live
+
+
+class RemoteServer:
+    """A Triton at an address.
+
+    Parameters
+    ----------
+    url : str
+        ``host:port`` of its HTTP endpoint, with or without ``http://``.
+    metrics_url : str or None
+        Its Prometheus page; None takes ``http://host:8002/metrics``.
+
+    Raises
+    ------
+    UsageError
+        If an address is not one.
+    """
+
+    def __init__(self, url: str, *, metrics_url: str | None = None) -> None:
+        self._host, self._http = _split_address(url)
+        if metrics_url is not None and urlsplit(metrics_url).scheme not in ("http", "https"):
+            raise UsageError(f"--metrics-url {metrics_url} is not an address such as http://host:8002/metrics")
+        self._metrics_url = metrics_url or f"http://{self._host}:{METRICS_PORT}/metrics"
+
+    def describe(self) -> str:
+        """Say in a few words what serves."""
+        return f"remote, {self._http}"
+
+    @contextmanager
+    def serve(self, repository: Path, *, gpus: Sequence[str] = ()) -> Iterator[RunningServer]:
+        """Yield the server at the address; its repository and GPUs are its own business. See `Server.serve`."""
+        if not is_ready(self._http, timeout_s=READY_TIMEOUT_S):
+            live = is_live(self._http, timeout_s=READY_TIMEOUT_S)
+            what = "lives but is not ready" if live else "does not answer"
+            raise ServerError(f"Triton at {self._http} {what}: start it there, or correct --url")
+        yield RemoteTriton(
+            Endpoint(
+                http=self._http,
+                grpc=None,
+                metrics_url=self._metrics_url,
+                process_id=None,
+                server=triton_version(self._http),
+            )
+        )
+
+
+class RemoteTriton:
+    """A Triton that answered ready."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers."""
+        return self._endpoint
+
+    def death(self) -> str | None:
+        """Say in one line that it no longer answers; None while it does."""
+        if is_live(self._endpoint.http, timeout_s=LIVE_TIMEOUT_S):
+            return None
+        return f"Triton at {self._endpoint.http} no longer answers"
+
+
+def _split_address(url: str) -> tuple[str, str]:
+    """Split an address into its host and ``host:port``."""
+    wrong = UsageError(f"--url {url} is not an address such as host:8000 (plain HTTP)")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise wrong from error
+    if parts.scheme != "http" or not host or not port or parts.path.strip("/") or parts.query or parts.username:
+        raise wrong
+    host = f"[{host}]" if ":" in host else host
+    return host, f"{host}:{port}"
