@@ -1,0 +1,314 @@
+"""The store of a sweep: append measurements as they are made, and read them back."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from analyzer.errors import StoreError, UsageError
+from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.rows import columns, flat, to_measurement, to_server_only
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Column, Connection, Engine, Table
+
+SCHEMA_VERSION = 1  # see _prepare
+STORE_FILE = "measurements.sqlite"  # in the output folder, unless a URL is given
+_BUSY_S = 30.0  # how long a second run waits for the first one's commit, which takes milliseconds
+_SETUP_LOCK = 0x74726974  # PostgreSQL's advisory lock while tables are made; any number that is ours
+
+
+class Store:
+    """Measurements in SQLite or PostgreSQL; every append is committed on its own.
+
+    One row stands for each trial and provenance: measured again, the later replaces the earlier. Any number of
+    sweeps may use one store at once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.url.database if _is_sqlite(engine) else engine.url.render_as_string()
+        with self._transaction(exclusive=True) as connection:
+            _prepare(connection, self.name)
+
+    @classmethod
+    def open(cls, place: str | Path, *, create: bool = True) -> Self:
+        """Open a store, and lay its tables where there are none.
+
+        Parameters
+        ----------
+        place : str or Path
+            A file, or a URL such as ``postgresql://user@host/database``.
+        create : bool
+            Whether an SQLite file that does not exist is made; without it, that is a StoreError.
+
+        Raises
+        ------
+        UsageError
+            If the URL cannot be taken.
+        StoreError
+            If the store cannot be opened, or a later version of this tool has laid it.
+        """
+        import sqlalchemy as sa
+
+        url = _url(place)
+        if url.get_backend_name() != "sqlite":
+            return cls(sa.create_engine(url, connect_args={"connect_timeout": 10}))
+        path = Path(url.database or "")
+        if not create and not path.is_file():
+            raise StoreError(f"there is no store at {path}; run analyze with this output first")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent} cannot be made: {error.strerror}; give another folder") from None
+        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_S})
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return cls(engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connections; what was appended is already committed."""
+        self._engine.dispose()
+
+    def append(self, measurement: Measurement, *, settings: str = "") -> None:
+        """Store one measurement in place of any earlier one of the same trial and provenance.
+
+        Parameters
+        ----------
+        settings : str
+            How it was measured as far as the figures depend on it (precision, protocol, input data …); a trial
+            that was measured with other settings is not finished (see `finished`).
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the store cannot be reached; what was appended before is kept.
+        """
+        key = _key(measurement.trial, measurement.provenance)
+        self._upsert("measurements", {**flat(measurement), "key": key, "settings": settings})
+
+    def append_server_only(self, baseline: ServerOnly) -> None:
+        """Store the idle server's figures in place of any earlier ones of the same provenance.
+
+        Raises
+        ------
+        StoreError
+            As `append`.
+        """
+        self._upsert("server_only", {**flat(baseline), "key": _key(baseline.provenance)})
+
+    def measurements(self, *, superseded: bool = False) -> tuple[Measurement, ...]:
+        """Read the measurements, in the order of their making.
+
+        Parameters
+        ----------
+        superseded : bool
+            Whether also those of a model's earlier files, server or tool version are wanted, after which the
+            model was measured again on the same device.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        found = tuple(to_measurement(row) for row in self._rows("measurements"))
+        last = {_subject(measurement): measurement.provenance for measurement in found}
+        return tuple(one for one in found if superseded or last[_subject(one)] == one.provenance)
+
+    def server_only(self) -> tuple[ServerOnly, ...]:
+        """Read the idle server's figures: the last of each device.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        found = [to_server_only(row) for row in self._rows("server_only")]
+        return tuple({(one.provenance.device_name, one.provenance.device_uuid): one for one in found}.values())
+
+    def find(self, trial: Trial, provenance: Provenance, *, settings: str = "") -> Measurement | None:
+        """Return the stored measurement of a trial, however it ended; None if it was never tried like this.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        rows = self._rows("measurements", key=_key(trial, provenance), settings=settings)
+        return to_measurement(rows[0]) if rows else None
+
+    def finished(self, provenance: Provenance, *, settings: str = "") -> dict[Trial, Measurement]:
+        """Return what a resumed sweep need not measure again: trials that have figures, made just like this.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        rows = self._rows("measurements", settings=settings, **flat(provenance))
+        found = [to_measurement(row) for row in rows]
+        return {measurement.trial: measurement for measurement in found if measurement.status.measured}
+
+    def _upsert(self, name: str, row: dict[str, Any]) -> None:
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        insert = sqlite.insert if _is_sqlite(self._engine) else postgresql.insert
+        row = {**row, "recorded_unix_s": time.time()}
+        statement = insert(_tables()[name]).values(row)
+        with self._transaction() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=row))
+
+    def _rows(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
+        import sqlalchemy as sa
+
+        table = _tables()[name]
+        matches = [table.c[column].is_not_distinct_from(value) for column, value in wanted.items()]
+        query = sa.select(table).where(*matches).order_by(table.c.recorded_unix_s, table.c.id)
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    @contextmanager
+    def _transaction(self, *, exclusive: bool = False) -> Iterator[Connection]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._engine.connect() as connection, connection.execution_options(exclusive=exclusive).begin():
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StoreError(_explain(error, self.name)) from None
+
+
+def _url(place: str | Path) -> URL:
+    import sqlalchemy as sa
+
+    if isinstance(place, Path) or "://" not in place:
+        return sa.URL.create("sqlite", database=str(place))
+    try:
+        url = sa.make_url(place)
+    except (sa.exc.ArgumentError, ValueError):
+        raise UsageError("the store is no URL; give a file or postgresql://user@host:port/database") from None
+    scheme = url.drivername.partition("+")[0]
+    if scheme == "sqlite" and url.database and url.database != ":memory:":
+        return url.set(drivername="sqlite")
+    if scheme in ("postgresql", "postgres"):
+        if importlib.util.find_spec("psycopg") is None:
+            raise StoreError("PostgreSQL needs psycopg 3: pip install 'tritonpack[postgresql]'")
+        return url.set(drivername="postgresql+psycopg")
+    raise UsageError(f"a store cannot be {url.render_as_string()!r}; give a file, sqlite:///file or postgresql://…")
+
+
+def _is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says: see _begin_sqlite
+    connection.execute("PRAGMA journal_mode=WAL")  # a reader never waits for a writer
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    exclusive = connection.get_execution_options().get("exclusive", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if exclusive else "BEGIN")
+
+
+def _prepare(connection: Connection, name: str | None) -> None:
+    """Lay the tables, and add the columns that an older tool's tables do not have, unknown in its rows.
+
+    The version rises only with a change that an older tool must not write over.
+    """
+    import sqlalchemy as sa
+    from sqlalchemy.schema import CreateColumn
+
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+    tables = _tables()
+    version_table = tables["tritonpack_schema"]
+    version_table.create(connection, checkfirst=True)
+    version = connection.execute(sa.select(sa.func.max(version_table.c.version))).scalar()
+    if version is not None and version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{name} has schema version {version} and this tritonpack knows up to {SCHEMA_VERSION}; "
+            "install a newer tritonpack, or give another store"
+        )
+    for table in tables.values():
+        table.create(connection, checkfirst=True)
+        present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {added}")
+    if version != SCHEMA_VERSION:
+        connection.execute(sa.delete(version_table))
+        connection.execute(sa.insert(version_table).values(version=SCHEMA_VERSION))
+
+
+@cache
+def _tables() -> dict[str, Table]:
+    import sqlalchemy as sa
+
+    metadata = sa.MetaData()
+    sa.Table("tritonpack_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+    for name, record, own in (
+        ("measurements", Measurement, [sa.Column("settings", sa.Text, nullable=False)]),
+        ("server_only", ServerOnly, []),
+    ):
+        sa.Table(
+            name,
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("key", sa.String(64), nullable=False, unique=True),
+            sa.Column("recorded_unix_s", sa.Double, nullable=False),
+            *own,
+            *_columns(record),
+        )
+    return dict(metadata.tables)
+
+
+def _columns(record: type) -> Iterator[Column[Any]]:
+    import sqlalchemy as sa
+
+    kinds = {str: sa.Text, Status: sa.Text, bool: sa.Boolean, int: sa.BigInteger, float: sa.Double}
+    for name, kind, optional in columns(record):
+        yield sa.Column(name, kinds[kind], nullable=optional)
+
+
+def _subject(measurement: Measurement) -> tuple[str, str, str]:
+    provenance = measurement.provenance
+    return measurement.trial.model, provenance.device_name, provenance.device_uuid
+
+
+def _key(*identity: Trial | Provenance) -> str:
+    """One short value for what identifies a row: unique keys over NULLs would let copies in."""
+    return hashlib.sha256(json.dumps([flat(record) for record in identity]).encode()).hexdigest()
+
+
+def _explain(error: Exception, name: str | None) -> str:
+    """Say in one line what a driver's error means for the user."""
+    said = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    if "disk is full" in said or "No space left" in said:
+        return (
+            f"{name}: the disk is full; free some space or give another folder. "
+            "Finished trials are kept, and the same command goes on from there"
+        )
+    if "is locked" in said:
+        return f"{name} was busy for {_BUSY_S:.0f} s; let the other program finish, then run this again"
+    if "not a database" in said:
+        return f"{name} is not an SQLite file; give another one"
+    return f"{name} cannot be used: {said}"
