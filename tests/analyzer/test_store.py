@@ -139,7 +139,7 @@ def test_open_brings_an_older_schema_up_to_date(tmp_path: Path, version: int) ->
         store.append(full_record())
     with sqlite3.connect(tmp_path / "s") as connection:
         connection.execute("ALTER TABLE measurements DROP COLUMN late")
-        connection.execute(f"UPDATE tritonpack_schema SET version = {version}")
+        connection.execute("UPDATE tritonpack_schema SET version = ?", (version,))
     with Store.open(tmp_path / "s") as store:
         assert store.measurements() == (replace(full_record(), late=None),)
         store.append(full_record())
