@@ -1,0 +1,47 @@
+"""Build the fake libnvidia-ml.so.1, write its state, run the real nvidia-ml-py against it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+LIBRARY = "libnvidia-ml.so.1"
+SOURCE = Path(__file__).with_name("nvml.c")
+REPOSITORY = SOURCE.parents[3]
+
+
+def build(folder: Path, *, absent: Collection[str] = ()) -> Path:
+    """Compile the library into `folder`, without the functions that are to be `absent` as in an older driver."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = [f"-D{function}=absent_{function}" for function in absent]
+    command = ["gcc", "-shared", "-fPIC", "-O1", f"-Wl,-soname,{LIBRARY}", *hidden, str(SOURCE)]
+    subprocess.run([*command, "-o", str(folder / LIBRARY)], check=True)
+    return folder
+
+
+def write_state(file: Path, *lines: str, **figures: object) -> None:
+    """Replace a state file in one step, so that no reader sees half of it; `lines` are for repeated keys."""
+    text = "".join(f"{key} {value}\n" for key, value in figures.items()) + "".join(f"{line}\n" for line in lines)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text)
+    partial.replace(file)
+
+
+def environment(library: Path, state: Path) -> dict[str, str]:
+    """Variables with which a new process finds the library, and the library its state."""
+    return {**os.environ, "LD_LIBRARY_PATH": str(library), "TRITONPACK_FAKE_NVML": str(state)}
+
+
+def run_python(code: str, *, library: Path, state: Path) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a process of its own, since a library is found when a process starts."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(library, state),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
