@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
 from typing import Any, get_type_hints
@@ -13,9 +13,19 @@ from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Tr
 _PREFIXES = {Trial: "", Provenance: "", Variant: "variant_"}  # a trial has instances, and so has its variant
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A column: its name, its type, whether it may be None, and what a record without it means (or MISSING)."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+
+
 @cache
-def columns(record: type, prefix: str = "") -> tuple[tuple[str, type, bool], ...]:
-    """Return name, type and whether it may be None of every column of a record, in the order of its fields."""
+def columns(record: type, prefix: str = "") -> tuple[Field, ...]:
+    """Return every column of a record, in the order of its fields."""
     return tuple(_columns(record, prefix))
 
 
@@ -29,7 +39,7 @@ def flat(record: Any, prefix: str = "") -> dict[str, Any]:
         else:
             row[prefix + field.name] = value
     record_type: type = type(record)
-    kinds = {name: kind for name, kind, _ in columns(record_type, prefix)}
+    kinds = {column.name: column.kind for column in columns(record_type, prefix)}
     return {name: _plain(kinds[name], value) for name, value in row.items()}
 
 
@@ -45,13 +55,27 @@ def to_server_only(row: Mapping[str, Any]) -> ServerOnly:
     return ServerOnly(**{**_part(row, ServerOnly), "provenance": Provenance(**_part(row, Provenance))})
 
 
-def _columns(record: type, prefix: str) -> Iterator[tuple[str, type, bool]]:
-    for name, hint in get_type_hints(record).items():
+def identity(record: Trial | Provenance) -> dict[str, Any]:
+    """Return the columns that are not at their defaults, so that a field added later keeps the old identities."""
+    kind: type = type(record)
+    defaults = {column.name: column.default for column in columns(kind)}
+    return {name: value for name, value in flat(record).items() if value != defaults[name]}
+
+
+def _columns(record: Any, prefix: str) -> Iterator[Field]:
+    hints = get_type_hints(record)
+    for field in fields(record):
+        hint = hints[field.name]
         if hint in _PREFIXES:
             yield from _columns(hint, _PREFIXES[hint])
         else:
             options = getattr(hint, "__args__", (hint,))
-            yield prefix + name, options[0], NoneType in options
+            yield Field(
+                name=prefix + field.name,
+                kind=options[0],
+                optional=NoneType in options,
+                default=field.default,
+            )
 
 
 def _plain(kind: type, value: Any) -> Any:

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import MISSING
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from analyzer.errors import StoreError, UsageError
 from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.rows import columns, flat, to_measurement, to_server_only
+from analyzer.rows import columns, flat, identity, to_measurement, to_server_only
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Engine, Table
@@ -229,7 +230,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _prepare(connection: Connection, name: str | None) -> None:
-    """Lay the tables, and add the columns that an older tool's tables do not have, unknown in its rows.
+    """Lay the tables, and add the columns that an older tool's tables lack; its rows get the default.
 
     The version rises only with a change that an older tool must not write over.
     """
@@ -285,8 +286,9 @@ def _columns(record: type) -> Iterator[Column[Any]]:
     import sqlalchemy as sa
 
     kinds = {str: sa.Text, Status: sa.Text, bool: sa.Boolean, int: sa.BigInteger, float: sa.Double}
-    for name, kind, optional in columns(record):
-        yield sa.Column(name, kinds[kind], nullable=optional)
+    for column in columns(record):
+        given = None if column.default in (None, MISSING) else str(column.default)  # for rows of older tools
+        yield sa.Column(column.name, kinds[column.kind], nullable=column.optional, server_default=given)
 
 
 def _subject(measurement: Measurement) -> tuple[str, str, str]:
@@ -294,9 +296,9 @@ def _subject(measurement: Measurement) -> tuple[str, str, str]:
     return measurement.trial.model, provenance.device_name, provenance.device_uuid
 
 
-def _key(*identity: Trial | Provenance) -> str:
+def _key(*records: Trial | Provenance) -> str:
     """One short value for what identifies a row: unique keys over NULLs would let copies in."""
-    return hashlib.sha256(json.dumps([flat(record) for record in identity]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([identity(record) for record in records]).encode()).hexdigest()
 
 
 def _explain(error: Exception, name: str | None) -> str:

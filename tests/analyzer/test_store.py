@@ -39,7 +39,7 @@ BASELINE = ServerOnly(provenance=HOST, memory_bytes=309 << 20, max_utilization=N
 
 def full_record() -> Measurement:
     """Make a measurement with a figure of its own in every column."""
-    hints = {name: kind for name, kind, optional in columns(Measurement) if optional}
+    hints = {column.name: column.kind for column in columns(Measurement) if column.optional}
     own = [name for name in hints if name in Measurement.__dataclass_fields__]
     return replace(DONE, **{name: hints[name](index + 2) for index, name in enumerate(own)})
 
@@ -134,11 +134,12 @@ def test_open_refuses_a_newer_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION])
 def test_open_brings_an_older_schema_up_to_date(tmp_path: Path, version: int) -> None:
-    """Columns that an older tool's tables do not have are added, unknown in its rows."""
+    """Columns that an older tool's tables lack are added, at their defaults, and its trials are still known."""
     with Store.open(tmp_path / "s") as store:
         store.append(full_record())
     with sqlite3.connect(tmp_path / "s") as connection:
         connection.execute("ALTER TABLE measurements DROP COLUMN late")
+        connection.execute("ALTER TABLE measurements DROP COLUMN variant_max_queue_delay_s")
         connection.execute("UPDATE tritonpack_schema SET version = ?", (version,))
     with Store.open(tmp_path / "s") as store:
         assert store.measurements() == (replace(full_record(), late=None),)
