@@ -1,0 +1,91 @@
+"""The recorder over samplers that are cheap, costly or broken."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from analyzer.devices import Device, Reading
+from analyzer.devices.record import MAX_COST, Recorder
+from analyzer.errors import DeviceError
+
+
+class Counting:
+    """A sampler whose n-th reading holds n bytes, and that is gone after `readings` of them."""
+
+    device = Device(name="counter", uuid="0", memory_bytes=1, driver=None)
+    period_s = 0.01
+
+    def __init__(self, *, readings: int = 10**9, cost_s: float = 0.0) -> None:
+        self.taken = 0
+        self._readings = readings
+        self._cost_s = cost_s
+
+    def read(self) -> Reading:
+        if self.taken == self._readings:
+            raise DeviceError("the counter is gone")
+        end_s = time.thread_time() + self._cost_s
+        while time.thread_time() < end_s:
+            pass
+        self.taken += 1
+        return Reading(time_s=time.perf_counter(), memory_bytes=self.taken)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_window_has_its_readings_and_no_others():
+    """In order, from within the two times."""
+    with Recorder(Counting()) as recorder:
+        time.sleep(0.05)
+        start = time.perf_counter()
+        time.sleep(0.1)
+        end = time.perf_counter()
+        time.sleep(0.05)
+        readings = recorder.between(start, end)
+        everything = recorder.between(0, time.perf_counter())
+    assert 3 <= len(readings) <= 10  # one in 10 ms at most
+    assert all(start <= reading.time_s <= end for reading in readings)
+    assert [reading.memory_bytes for reading in everything] == list(range(1, len(everything) + 1))
+    assert everything[0].time_s < readings[0].time_s < readings[-1].time_s < everything[-1].time_s
+
+
+def test_a_reading_can_be_asked_for():
+    """It is newer than the question and part of the record."""
+    with Recorder(Counting()) as recorder:
+        asked = time.perf_counter()
+        reading = recorder.read_now()
+        assert reading.time_s >= asked
+        assert reading in recorder.between(asked, time.perf_counter())
+
+
+def test_the_end_of_the_device_is_raised_to_who_asks():
+    """Readings from before it are still given; a window after it has only the error."""
+    with Recorder(Counting(readings=3)) as recorder:
+        time.sleep(0.1)
+        now = time.perf_counter()
+        assert [reading.memory_bytes for reading in recorder.between(0, now)] == [1, 2, 3]
+        with pytest.raises(DeviceError, match="the counter is gone"):
+            recorder.between(now, now + 1)
+        with pytest.raises(DeviceError, match="the counter is gone"):
+            recorder.read_now()
+
+
+def test_a_costly_sampler_is_read_less_often():
+    """5 ms a reading within 2 % of a processor is one reading in 250 ms."""
+    sampler = Counting(cost_s=0.005)
+    with Recorder(sampler) as recorder:
+        time.sleep(0.6)
+        assert recorder.period_s == pytest.approx(0.005 / MAX_COST, rel=0.2)
+    assert sampler.taken <= 4
+
+
+def test_nothing_is_read_after_the_end():
+    """Leaving waits for the reading in progress."""
+    sampler = Counting()
+    with Recorder(sampler):
+        time.sleep(0.03)
+    taken = sampler.taken
+    time.sleep(0.03)
+    assert sampler.taken == taken > 0
