@@ -1,15 +1,194 @@
-"""Parts that tests of several packages use."""
+"""The real parts that tests run against: Triton, a Docker engine with a Triton image, PostgreSQL.
+
+A test that needs a part that is not to be had here is skipped with the reason; with ``TRITONPACK_REQUIRE_REAL=1`` it
+fails instead.
+"""
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from tests.fakes import nvml
+from analyzer.servers.docker import triton_image as nvidia_image
+from analyzer.servers.local import Installation, LocalServer
+
+LIVE = Path(__file__).parent / "live"
+ECHO_CONFIG = """backend: "python"
+max_batch_size: 8
+input [{ name: "IN" data_type: TYPE_FP32 dims: [ 2 ] }]
+output [{ name: "OUT" data_type: TYPE_FP32 dims: [ 2 ] }]
+"""
+ECHO_MODEL = """import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]) for array in inputs]
+"""
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it where the real parts are required."""
+    if os.environ.get("TRITONPACK_REQUIRE_REAL") == "1":
+        pytest.fail(f"a real part is missing: {reason}")
+    pytest.skip(reason)
+
+
+def wait_for(happened: Callable[[], bool], what: str, *, timeout_s: float = 10.0) -> None:
+    """Return once it happened; fail the test where it did not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+def last_line(log: Path) -> str:
+    """Return a log's last line."""
+    return (log.read_text(errors="replace").strip().splitlines() or ["its log is empty"])[-1]
+
+
+@pytest.fixture
+def local_server() -> LocalServer:
+    """Return a server of this host."""
+    if Installation.find() is None:
+        missing("no tritonserver here: pip install 'tritonpack[local]'")
+    return LocalServer()
+
+
+@pytest.fixture
+def echo_repository(tmp_path: Path) -> Path:
+    """Make a model repository with one model, ``echo``, that returns its input (FP32, two numbers an item)."""
+    repository = tmp_path / "repository"
+    version = repository / "echo" / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(ECHO_CONFIG)
+    (version / "model.py").write_text(ECHO_MODEL)
+    return repository
 
 
 @pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the fake libnvidia-ml.so.1, compiled once."""
-    return nvml.build(tmp_path_factory.mktemp("nvml"))
+def docker_host() -> Iterator[str]:
+    """Yield the address of a Docker engine: one of our own with a store of its own, else the one that answers here."""
+    if os.geteuid() == 0 and shutil.which("dockerd"):
+        yield from _own_engine()
+        return
+    import docker
+
+    try:
+        docker.from_env(timeout=2).close()
+    except (docker.errors.DockerException, OSError):
+        missing("no Docker engine answers, and dockerd cannot be started: it is not installed, or we are not root")
+    yield os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+
+
+def _own_engine() -> Iterator[str]:
+    home = Path(tempfile.mkdtemp(prefix="tritonpack-dockerd-"))
+    host = f"unix://{home}/socket"
+    command = ["dockerd", "--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={host}"]
+    command += [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
+    log = home / "log"
+    with log.open("wb") as out:
+        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    try:
+        ready = "API listen on"
+        deadline = time.monotonic() + 30
+        while ready not in log.read_text(errors="replace"):
+            if engine.poll() is not None or time.monotonic() > deadline:
+                missing(f"dockerd does not start: {last_line(log)}")
+            time.sleep(0.05)
+        yield host
+    finally:
+        engine.terminate()
+        engine.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _image_in_engine(docker_host: str) -> Iterator[str]:
+    import docker
+
+    tag = nvidia_image("24.10-py3")
+    client = docker.DockerClient(docker_host, timeout=60)
+    if client.images.list(tag):
+        yield tag  # NVIDIA's own
+        return
+    build = subprocess.run(
+        [LIVE / "build_triton_image.sh", tag],
+        env={**os.environ, "DOCKER_HOST": docker_host, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    if build.returncode:
+        missing(f"no Triton image: {(build.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    yield tag
+    client.images.remove(tag, force=True)  # it must not be taken for NVIDIA's
+    client.close()
+
+
+@pytest.fixture
+def docker_engine(docker_host: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point this test, and the commands it runs, to a real Docker engine; return its address."""
+    monkeypatch.setenv("DOCKER_HOST", docker_host)
+    return docker_host
+
+
+@pytest.fixture
+def triton_image(docker_engine: str, _image_in_engine: str) -> str:
+    """Return the name of an image with Triton in it, NVIDIA's for 24.10-py3, that the test's engine has."""
+    return _image_in_engine
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """Yield SQLAlchemy's URL of an empty database on a PostgreSQL server of our own, on a loopback port."""
+    initdb = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
+    if initdb is None:
+        missing("no PostgreSQL here: install Debian's package postgresql")
+    binaries = Path(initdb).parent
+    user = _server_user()  # PostgreSQL refuses to run as root
+    home = Path(tempfile.mkdtemp(prefix="tritonpack-postgresql-"))
+    if user:
+        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
+    made = subprocess.run(
+        [initdb, "--pgdata", home / "data", "--username=tester", "--auth=trust", "--no-sync"],
+        user=user,
+        cwd=home,
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode:
+        missing(f"initdb failed: {made.stderr.strip().splitlines()[-1]}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [binaries / "postgres", "-D", home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", home, "-F"]
+    log = home / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, user=user, cwd=home, stdout=out, stderr=out, start_new_session=True)
+    try:
+        wait_for(lambda: b"ready to accept connections" in log.read_bytes(), "PostgreSQL's start", timeout_s=30)
+        yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # its "fast" shutdown: open sessions are ended
+        server.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _server_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"

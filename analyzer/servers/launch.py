@@ -160,28 +160,29 @@ def wait_until_ready(
 
 
 # glog's line: severity letter, date, time, thread, file and line, then the message
-_LOG_LINE = re.compile(r"^([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+\s+\d+\s+\S+\]\s*(.*)$")
+_LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
+# what is printed as it is: by the option parser, the loader and the Python stub
+_PLAIN_ERROR = re.compile(r"error\b|unable to\b|.*(unrecognized option|error while loading|Error: )", re.IGNORECASE)
 
 
 def last_error(log: str) -> str | None:
-    """Find the last error in Triton's log, in one line; its last line where it has none, None where it is empty.
-
-    Triton's log marks errors with E, and prints usage errors and the loader's complaints as they are.
-    """
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [match[2] for line in lines if (match := _LOG_LINE.match(line)) and match[1] in "EF" and match[2]]
-    plain = [line for line in lines if re.match(r"(?i)error\b|.*: error while loading|.*\bunable to\b", line)]
-    found = (errors or plain or lines)[-1:]
-    return found[0].strip('"')[:500] if found else None
+    """Find the last error in Triton's log, in one line; None where it has none."""
+    found = None
+    for line in log.splitlines():
+        match = _LOG_LINE.match(line)
+        if match and match[1] in "EF":
+            found = match[2]
+        elif not match and _PLAIN_ERROR.match(line):
+            found = line
+    return found.strip().strip('"')[:500] if found else None
 
 
 def exit_cause(status: int, log: str) -> str:
     """Say in one line how a server ended: its exit status or signal, and the last error of its log."""
-    if status > 128:
-        known = {number.value for number in signal.Signals}
-        number = status - 128
-        how = f"tritonserver was ended by {signal.Signals(number).name if number in known else f'signal {number}'}"
+    number = status - 128
+    if number in {known.value for known in signal.Signals}:
+        how = f"tritonserver was ended by {signal.Signals(number).name}"
     else:
         how = f"tritonserver ended with exit status {status}"
     last = last_error(log)
-    return f"{how}; its last word: {last}" if last else how
+    return f"{how}; the last error of its log: {last}" if last else how
