@@ -10,6 +10,7 @@ import contextlib
 import gc
 import random
 import select
+import signal
 import socket
 import time
 from array import array
@@ -111,6 +112,7 @@ class Loop:
         self._waiting: deque[float] = deque()  # due times that found no free connection
         self._stopped = False
         self._in_flight = 0
+        self._first_error = ""
         self._clear()
         self._reported_s = time.perf_counter()
         self._reported_cpu_s = time.process_time()
@@ -286,8 +288,9 @@ class Loop:
 
 def serve_loads(pipe: Pipe) -> None:
     """Run every `Load` that comes through `pipe`, each until the next message; end when the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the caller decides and closes the pipe
     gc.disable()  # nothing here makes cycles, and a collection would show up as latency
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             Loop(pipe.recv(), pipe).run()
             pipe.send(None)  # the load is over: nothing more of it follows

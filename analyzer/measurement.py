@@ -77,6 +77,11 @@ class Trial:
         Requests kept in flight; 0 in an open loop.
     request_rate_per_s : float or None
         Requests sent per second in an open loop; None in a closed one.
+    transport : str
+        How requests travel: ``http`` or ``grpc``, with ``+shm`` where tensors lie in shared memory.
+    inputs : str
+        What requests carry where it is not random values in the shapes of the configuration: the shapes given,
+        the input file and a hash of it.
     """
 
     model: str
@@ -85,6 +90,8 @@ class Trial:
     batch: int = 1
     concurrency: int = 1
     request_rate_per_s: float | None = None
+    transport: str = "http"
+    inputs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

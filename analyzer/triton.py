@@ -135,7 +135,7 @@ def infer_request(
     )
     if json_bytes is not None:
         head += f"Inference-Header-Content-Length: {json_bytes}\r\n"
-    return head.encode() + b"\r\n" + body
+    return head.encode() + b"\r\n" + bytes(body)
 
 
 def _one_line(text: str | None) -> str:

@@ -1,0 +1,115 @@
+"""The load generator as its caller sees it: processes that keep N requests in flight, or send R per second.
+
+The event loop (`analyzer.loop`) runs in processes of its own, so that neither the sampler nor the caller's
+Python shares its interpreter lock. They are started once and serve every trial of a sweep.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Self
+
+from analyzer.errors import ServerError
+from analyzer.loop import Load, Report, serve_loads
+
+_CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+
+
+class LoadGenerator:
+    """A context manager around the load generator's processes; its processes end with it.
+
+    Parameters
+    ----------
+    processes : int
+        How many event loops share the load; one keeps tens of thousands of requests a second going.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        spawn = multiprocessing.get_context("spawn")  # no forked copy of the caller's threads and memory
+        self._workers = []
+        for _ in range(processes):
+            ours, theirs = spawn.Pipe()
+            process = spawn.Process(target=serve_loads, args=(theirs,), name="tritonpack-load", daemon=True)
+            process.start()
+            theirs.close()
+            self._workers.append(_Worker(process, ours))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(_CLOSE_TIMEOUT_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    @contextmanager
+    def sending(self, load: Load) -> Iterator[Stream]:
+        """Send `load` inside the ``with`` block; on exit wait for what is in flight."""
+        shares = _split(load, len(self._workers))
+        active = [worker.pipe for worker, share in zip(self._workers, shares, strict=True) if share is not None]
+        try:
+            for pipe, share in zip(active, filter(None, shares), strict=True):
+                pipe.send(share)
+            yield Stream(active)
+        finally:
+            for pipe in active:
+                try:
+                    pipe.send("stop")
+                    while pipe.recv() is not None:
+                        pass
+                except (EOFError, BrokenPipeError):
+                    continue
+
+
+class Stream:
+    """The reports of a load that is being sent."""
+
+    def __init__(self, pipes: Sequence[Connection]) -> None:
+        self._pipes = pipes
+
+    def receive(self, timeout_s: float) -> list[Report]:
+        """Return the reports that arrive within `timeout_s`, at least one unless nothing came.
+
+        Raises
+        ------
+        ServerError
+            If a load generator process is gone.
+        """
+        reports: list[Report] = []
+        ready = wait(self._pipes, timeout_s)
+        for pipe in self._pipes:
+            if pipe not in ready:
+                continue
+            try:
+                report = pipe.recv()
+            except EOFError:
+                raise ServerError("a load generator process ended; was it out of memory?") from None
+            if report is not None:
+                reports.append(report)
+        return reports
+
+
+def _split(load: Load, processes: int) -> list[Load | None]:
+    """Share a load's concurrency and rate over the processes; None for one that has nothing to send."""
+    shares: list[Load | None] = []
+    for i in range(processes):
+        concurrency = load.concurrency // processes + (i < load.concurrency % processes)
+        rate = None if load.rate_per_s is None else load.rate_per_s / processes
+        scripts = load.scripts[i::processes] or load.scripts
+        share = replace(load, concurrency=concurrency, rate_per_s=rate, scripts=scripts, seed=load.seed + i)
+        shares.append(share if concurrency else None)
+    return shares

@@ -1,0 +1,304 @@
+"""One trial end to end: load on a loaded model while the device is recorded → Measurement."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from analyzer.devices import Reading
+from analyzer.devices.record import Recorder
+from analyzer.load import LoadGenerator
+from analyzer.loop import Load, Report
+from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.stats import MIN_REQUESTS, Window, summarize
+
+Number = TypeVar("Number", int, float)
+
+_RECEIVE_TIMEOUT_S = 0.2
+_GROWTH = 1.15  # the window is judged each time it has grown by this much: looking all the time would stop on luck
+_GIVE_UP_ERRORS = 10  # failures without a single success that end a trial
+_CLIENT_BOUND = 0.9  # share of a core at which an event loop is the limit
+_DRIFT = 0.1
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "outofmemory",
+    "bad_alloc",
+    "memoryerror",
+    "unable to allocate",
+    "alloc_failed",
+    "memoryallocation",
+    "cannot allocate memory",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How sure a figure must be, and how long to wait for it.
+
+    Parameters
+    ----------
+    throughput_ci, latency_p99_ci : float
+        A window ends when the half widths of both 95 % confidence intervals are within these fractions.
+    min_window_s, max_trial_s : float
+        The shortest window, and the longest trial with its warm-up.
+    request_timeout_s : float
+        A server that completes nothing for so long hangs.
+    """
+
+    throughput_ci: float = 0.05
+    latency_p99_ci: float = 0.10
+    min_window_s: float = 0.5
+    max_trial_s: float = 30.0
+    request_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """What is known of a model since before it was loaded: it is part of each of its measurements.
+
+    Parameters
+    ----------
+    server_memory_bytes : int or None
+        On the device before the load.
+    load_peak_memory_bytes, steady_memory_bytes : int or None
+        Highest while loading, and at rest after it, both with the server.
+    """
+
+    provenance: Provenance
+    server_memory_bytes: int | None
+    load_peak_memory_bytes: int | None
+    steady_memory_bytes: int | None
+
+
+@dataclass(slots=True)
+class _Timings:
+    """All that came back so far."""
+
+    end_s: array[float] = field(default_factory=lambda: array("d"))
+    latency_s: array[float] = field(default_factory=lambda: array("d"))
+    errors: int = 0
+    first_error: str = ""
+    late: int = 0
+    lost: bool = False
+    busiest_client: float = 0.0
+
+    def add(self, report: Report) -> None:
+        self.end_s.extend(report.end_s)
+        self.latency_s.extend(report.latency_s)
+        self.errors += report.errors
+        self.first_error = self.first_error or report.first_error
+        self.late += report.late
+        self.lost = self.lost or report.lost
+        if report.wall_s > 0:
+            # smoothed over about five reports: one that is short or early says little
+            self.busiest_client += 0.2 * (report.cpu_s / report.wall_s - self.busiest_client)
+
+    def summarize(self, concurrency: int) -> Window | None:
+        ends, latencies = np.array(self.end_s), np.array(self.latency_s)
+        order = np.argsort(ends, kind="stable")  # several event loops report in turn
+        return summarize(ends[order], latencies[order], concurrency=concurrency)
+
+
+def measure_trial(
+    trial: Trial,
+    load: Load,
+    model: LoadedModel,
+    *,
+    generator: LoadGenerator,
+    recorder: Recorder,
+    death: Callable[[], str | None],
+    patience: Patience,
+) -> Measurement:
+    """Send `load` until its figures are sure enough, and join them with what the device showed meanwhile.
+
+    Parameters
+    ----------
+    death : callable
+        Says why the server is gone, None while it runs.
+
+    Returns
+    -------
+    Measurement
+        Failures of the model or the server are statuses, not exceptions.
+    """
+    began_s = time.perf_counter()
+    with generator.sending(load) as stream:
+        timings, window, failure = _watch(trial, load, stream.receive, death, patience)
+    status, cause = failure or (Status.OK, "")
+    readings = recorder.between(window.start_s if window else began_s, window.end_s if window else time.perf_counter())
+    if failure is None and window is not None:
+        status, cause = _judge(window, timings, readings, patience)
+    return _measurement(trial, model, status, cause, window, timings, readings)
+
+
+def _watch(
+    trial: Trial,
+    load: Load,
+    receive: Callable[[float], list[Report]],
+    death: Callable[[], str | None],
+    patience: Patience,
+) -> tuple[_Timings, Window | None, tuple[Status, str] | None]:
+    """Collect reports until the window is good, time is up or the trial has failed."""
+    timings, window = _Timings(), None
+    began_s = progress_s = time.perf_counter()
+    look_s = began_s + patience.min_window_s
+    while True:
+        completed = len(timings.end_s)
+        for report in receive(_RECEIVE_TIMEOUT_S):
+            timings.add(report)
+        now = time.perf_counter()
+        if len(timings.end_s) > completed:
+            progress_s = now
+        failure = _failure(timings, death, now - progress_s, patience)
+        if failure is not None:
+            return timings, window, failure
+        timed_out = now - began_s >= patience.max_trial_s
+        if now < look_s and not timed_out:
+            continue
+        look_s = began_s + (now - began_s) * _GROWTH
+        window = timings.summarize(trial.concurrency or 1)
+        if timed_out or (window is not None and _settled(window, patience)):
+            break
+    if window is None:
+        text = f"{len(timings.end_s)} requests completed in {patience.max_trial_s:g} s; raise --max-trial-seconds"
+        return timings, None, (Status.TIMED_OUT, text)
+    if timings.errors:
+        count = timings.errors + len(timings.end_s)
+        text = f"{timings.errors} of {count} requests failed: {error_text(timings.first_error)}"
+        return timings, window, (failure_status(timings.first_error), text)
+    return timings, window, None
+
+
+def _failure(
+    timings: _Timings, death: Callable[[], str | None], silent_s: float, patience: Patience
+) -> tuple[Status, str] | None:
+    if timings.lost or (silent_s > 2 * _RECEIVE_TIMEOUT_S and death() is not None):
+        why = death() or error_text(timings.first_error)
+        status = Status.OUT_OF_MEMORY if is_out_of_memory(why) else Status.SERVER_CRASHED
+        return status, why
+    if timings.errors >= _GIVE_UP_ERRORS and not timings.end_s:
+        return failure_status(timings.first_error), f"every request failed: {error_text(timings.first_error)}"
+    if silent_s > patience.request_timeout_s:
+        return Status.TIMED_OUT, f"no response for {patience.request_timeout_s:g} s (--request-timeout)"
+    return None
+
+
+def _settled(window: Window, patience: Patience) -> bool:
+    return (
+        window.duration_s >= patience.min_window_s
+        and window.throughput_ci <= patience.throughput_ci
+        and window.latency_p99_ci <= patience.latency_p99_ci
+    )
+
+
+def _judge(window: Window, timings: _Timings, readings: Sequence[Reading], patience: Patience) -> tuple[Status, str]:
+    """Say whether a window's figures can be relied on, and if not why and what to run next."""
+    if any(reading.throttled for reading in readings):
+        return Status.UNSETTLED, "the device was throttled by power or heat; cool it or lower its load and run again"
+    if timings.busiest_client > _CLIENT_BOUND:
+        return Status.UNSETTLED, (
+            f"client-bound: the load generator used {timings.busiest_client:.0%} of a core, so the server may be "
+            "faster; raise --client-processes or send from another host (--launch-mode remote)"
+        )
+    if _settled(window, patience):
+        return Status.OK, ""
+    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
+    if window.requests < MIN_REQUESTS:
+        needed_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
+        return Status.UNSETTLED, (
+            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {needed_s}"
+        )
+    if abs(window.drift) > _DRIFT:
+        return Status.UNSETTLED, (
+            f"throughput drifted by {window.drift:+.0%} within the window ({width}); is something else running? "
+            "otherwise raise --max-trial-seconds"
+        )
+    return Status.UNSETTLED, f"still wide after {patience.max_trial_s:g} s ({width}); raise --max-trial-seconds"
+
+
+def failure_status(text: str) -> Status:
+    """Tell running out of memory from any other failed request."""
+    return Status.OUT_OF_MEMORY if is_out_of_memory(text) else Status.INFERENCE_ERROR
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether an error's text is one of those that CUDA, PyTorch, numpy and C++ give for it."""
+    lowered = text.lower()
+    return any(sign in lowered for sign in _OUT_OF_MEMORY)
+
+
+def error_text(body: str) -> str:
+    """Take the message out of Triton's ``{"error": …}``, in one line."""
+    text = body.strip()
+    if text.startswith('{"error":"'):
+        text = text.removeprefix('{"error":"').removesuffix('"}').replace('\\"', '"').replace("\\n", " ")
+    return " ".join(text.split())[:500]
+
+
+def _measurement(
+    trial: Trial,
+    model: LoadedModel,
+    status: Status,
+    cause: str,
+    window: Window | None,
+    timings: _Timings,
+    readings: Sequence[Reading],
+) -> Measurement:
+    run_peak = highest(reading.memory_bytes for reading in readings)
+    figures: dict[str, Any] = {}
+    if window is not None:
+        figures = {
+            "throughput_infer_per_s": window.requests_per_s * trial.batch,
+            "throughput_ci": _finite(window.throughput_ci),
+            "latency_avg_s": window.latency_avg_s,
+            "latency_p50_s": window.latency_p50_s,
+            "latency_p90_s": window.latency_p90_s,
+            "latency_p95_s": window.latency_p95_s,
+            "latency_p99_s": window.latency_p99_s,
+            "latency_p99_ci": _finite(window.latency_p99_ci),
+            "max_utilization": highest(reading.utilization for reading in readings),
+            "mean_utilization": mean(reading.utilization for reading in readings),
+            "max_memory_utilization": highest(reading.memory_utilization for reading in readings),
+            "sm_utilization": mean(reading.sm_utilization for reading in readings),
+            "tensor_utilization": mean(reading.tensor_utilization for reading in readings),
+            "dram_bandwidth_utilization": mean(reading.dram_bandwidth_utilization for reading in readings),
+            "power_w": mean(reading.power_w for reading in readings),
+            "sm_clock_hz": mean(reading.sm_clock_hz for reading in readings),
+            "window_s": window.duration_s,
+        }
+    return Measurement(
+        trial=trial,
+        provenance=model.provenance,
+        status=status,
+        cause=cause,
+        server_memory_bytes=model.server_memory_bytes,
+        max_memory_bytes=highest((model.load_peak_memory_bytes, model.steady_memory_bytes, run_peak)),
+        load_peak_memory_bytes=model.load_peak_memory_bytes,
+        steady_memory_bytes=model.steady_memory_bytes,
+        run_peak_memory_bytes=run_peak,
+        requests=window.requests if window else len(timings.end_s),
+        errors=timings.errors,
+        late=timings.late if trial.request_rate_per_s is not None else None,
+        **figures,
+    )
+
+
+def highest(values: Iterable[Number | None]) -> Number | None:
+    """Return the largest known value; None where none is known."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the known values; None where none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

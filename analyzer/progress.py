@@ -1,0 +1,58 @@
+"""How far a sweep has come, on stderr: a bar with the time to go, or a line a trial where nobody watches."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from analyzer.measurement import Measurement
+
+
+class Progress:
+    """A context manager; on a terminal a bar, in a log plain lines.
+
+    Parameters
+    ----------
+    trials : int
+        How many there will be at most.
+    """
+
+    def __init__(self, trials: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=trials)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bar.stop()
+
+    def advance(self, measurement: Measurement, *, found: bool) -> None:
+        """Count one trial; `found` in the store rather than measured now."""
+        from analyzer.show import outcome
+
+        trial = measurement.trial
+        load = (
+            f"rate {trial.request_rate_per_s:g}/s" if trial.request_rate_per_s else f"concurrency {trial.concurrency}"
+        )
+        rate = measurement.throughput_infer_per_s
+        result = outcome(measurement) if rate is None else f"{rate:,.1f} infer/s"
+        text = f"{trial.model} batch {trial.batch} {load}: {result}{' (from the store)' if found else ''}"
+        self._bar.update(self._task, advance=1, description=text)
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False, soft_wrap=True)

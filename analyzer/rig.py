@@ -1,0 +1,113 @@
+"""A running server with a recorder on its device: what a trial needs, and what a restart replaces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from analyzer.devices import Sampler
+from analyzer.devices.record import Recorder
+from analyzer.measure import highest
+from analyzer.measurement import Provenance, ServerOnly
+from analyzer.servers import Endpoint, RunningServer, Server
+from analyzer.triton import Triton
+
+_IDLE_S = 0.5  # how long the idle server is watched, at least
+_IDLE_READINGS = 5
+
+
+class Rig:
+    """A context manager: inside, `running`, `triton` and `recorder` belong to one live server.
+
+    Parameters
+    ----------
+    server : Server
+    repository : Path
+    gpus : sequence of str
+        UUIDs that the server may see.
+    open_sampler : callable
+        Opens the sampler of the device that a server at an endpoint works on.
+    load_timeout_s : float
+        How long a model may take to load.
+    """
+
+    running: RunningServer
+    triton: Triton
+    recorder: Recorder
+
+    def __init__(
+        self,
+        server: Server,
+        repository: Path,
+        *,
+        gpus: Sequence[str],
+        open_sampler: Callable[[Endpoint], Sampler],
+        load_timeout_s: float,
+    ) -> None:
+        self._server = server
+        self._repository = repository
+        self._gpus = gpus
+        self._open_sampler = open_sampler
+        self._load_timeout_s = load_timeout_s
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        self.running = self._stack.enter_context(self._server.serve(self._repository, gpus=self._gpus))
+        self.triton = self._stack.enter_context(Triton(self.running.endpoint.http, timeout_s=self._load_timeout_s))
+        sampler = self._open_sampler(self.running.endpoint)
+        self._stack.callback(sampler.close)
+        self._device = sampler.device
+        self._period_s = sampler.period_s
+        self.recorder = self._stack.enter_context(Recorder(sampler))
+
+    def restart(self) -> None:
+        """Replace a server that died, hangs or holds on to memory."""
+        self._stack.close()
+        self._start()
+
+    @property
+    def min_window_s(self) -> float:
+        """The shortest window that holds several readings of the device."""
+        return max(_IDLE_S, _IDLE_READINGS * self._period_s)
+
+    def provenance(self, *, tool_version: str, model_hash: str = "") -> Provenance:
+        """Say where and with what a measurement on this rig is made."""
+        return Provenance(
+            device_name=self._device.name,
+            device_uuid=self._device.uuid,
+            device_memory_bytes=self._device.memory_bytes,
+            driver=self._device.driver,
+            server=self.running.endpoint.server,
+            tool_version=tool_version,
+            model_hash=model_hash,
+        )
+
+    def watch_idle(self, *, tool_version: str) -> ServerOnly:
+        """Measure the server before any model is loaded."""
+        start_s = time.perf_counter()
+        time.sleep(self.min_window_s)
+        readings = self.recorder.between(start_s, time.perf_counter())
+        return ServerOnly(
+            provenance=self.provenance(tool_version=tool_version),
+            memory_bytes=highest(reading.memory_bytes for reading in readings),
+            max_utilization=highest(reading.utilization for reading in readings),
+            max_memory_utilization=highest(reading.memory_utilization for reading in readings),
+        )
+
+    def memory_now(self) -> int | None:
+        """Read the device's memory as it stands."""
+        return self.recorder.read_now().memory_bytes

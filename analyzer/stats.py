@@ -1,0 +1,167 @@
+"""Request timings → throughput, percentiles and how sure they are. Arrays have the shape ``(n_requests,)``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+BLOCKS = 20  # blocks of consecutive completions that throughput is judged by
+STUDENT_T = 2.0930  # 97.5 % quantile of Student's t with BLOCKS - 1 degrees of freedom
+NORMAL_Z = 1.9600  # 97.5 % quantile of the normal distribution
+MIN_REQUESTS = 100  # below this many no p99 is worth its name
+_ORDER_STATISTICS_FROM = 368  # smallest n with 1 - 0.99**n >= 0.975: the largest of n then bounds the true p99
+_WARMUP_BLOCKS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of completed requests after the warm-up, and what it says.
+
+    Parameters
+    ----------
+    start_s, end_s : float
+        First and last completion, on the clock of the timings.
+    requests : int
+        Completed after `start_s`, up to and with `end_s`.
+    requests_per_s : float
+    throughput_ci, latency_p99_ci : float
+        Half width of the 95 % confidence interval as a fraction of the figure; infinite where there are too few
+        requests to tell.
+    drift : float
+        Throughput of the second half over that of the first, less one.
+    """
+
+    start_s: float
+    end_s: float
+    requests: int
+    requests_per_s: float
+    throughput_ci: float
+    latency_avg_s: float
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p95_s: float
+    latency_p99_s: float
+    latency_p99_ci: float
+    drift: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the window."""
+        return self.end_s - self.start_s
+
+
+def summarize(end_s: Floats, latency_s: Floats, *, concurrency: int = 1) -> Window | None:
+    """Discard the warm-up and judge the rest; None while there are fewer than two blocks' worth of requests.
+
+    Parameters
+    ----------
+    end_s, latency_s : ndarray of float
+        In order of completion.
+    concurrency : int
+        Requests in flight together: they may complete together, so blocks hold whole rounds of them.
+    """
+    first = max(find_warmup(end_s, concurrency), min(concurrency, len(end_s)), 1)
+    ends, latencies = end_s[first - 1 :], np.sort(latency_s[first:])
+    count = len(latencies)
+    if count < 2 or ends[-1] <= ends[0]:
+        return None
+    durations = _block_durations(ends, BLOCKS, concurrency)
+    half = len(ends) // 2
+    halves = (half / (ends[half] - ends[0]), (len(ends) - 1 - half) / max(ends[-1] - ends[half], 1e-9))
+    p99 = percentile(latencies, 0.99)
+    return Window(
+        start_s=float(ends[0]),
+        end_s=float(ends[-1]),
+        requests=count,
+        requests_per_s=float(count / (ends[-1] - ends[0])),
+        throughput_ci=_relative_half_width(durations),
+        latency_avg_s=float(latencies.mean()),
+        latency_p50_s=percentile(latencies, 0.50),
+        latency_p90_s=percentile(latencies, 0.90),
+        latency_p95_s=percentile(latencies, 0.95),
+        latency_p99_s=p99,
+        latency_p99_ci=p99_half_width_s(latencies) / p99,
+        drift=float(halves[1] / halves[0] - 1.0),
+    )
+
+
+def percentile(ordered: Floats, share: float) -> float:
+    """Return the nearest-rank percentile: the smallest value with at least `share` of all at or below it."""
+    return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])
+
+
+def find_warmup(end_s: Floats, concurrency: int = 1) -> int:
+    """Count the requests at the start that belong to the warm-up, at most half of all.
+
+    Marginal standard error rule (MSER; K. P. White, "An effective truncation heuristic for bias reduction in
+    simulation output", Simulation 69(6), 1997): cut where the standard error of what is left is smallest.
+    """
+    durations = _block_durations(end_s, _WARMUP_BLOCKS, concurrency)
+    count = len(durations)
+    if count < 4:
+        return 0
+    left = np.arange(count, 0, -1)
+    sums, squares = np.cumsum(durations[::-1])[::-1], np.cumsum(durations[::-1] ** 2)[::-1]
+    errors = (squares - sums**2 / left) / left.astype(float) ** 2
+    cut = int(np.argmin(errors[: count // 2 + 1]))
+    return cut * ((len(end_s) - 1) // count)
+
+
+def _block_durations(end_s: Floats, blocks: int, concurrency: int) -> Floats:
+    """Cut completions into `blocks` runs of equally many and return how long each took.
+
+    Blocks of equal counts rather than of equal times: a count would be rounded where requests are slow.
+    """
+    size = (len(end_s) - 1) // blocks
+    if size > 4 * concurrency:
+        size -= size % concurrency
+    if size < 1:
+        return np.empty(0)
+    return np.diff(end_s[::size][: blocks + 1])
+
+
+def _relative_half_width(durations: Floats) -> float:
+    """95 % confidence interval of the mean by batch means, as a fraction of the mean."""
+    if len(durations) < BLOCKS or durations.mean() <= 0:
+        return math.inf
+    return float(STUDENT_T * durations.std(ddof=1) / math.sqrt(len(durations)) / durations.mean())
+
+
+def p99_half_width_s(ordered: Floats) -> float:
+    """Half of the 95 % confidence interval of the 99th percentile.
+
+    From order statistics: the number of requests above the true p99 is binomial(n, 0.01), which bounds the ranks
+    that hold it. Below 368 requests the upper rank lies beyond the largest latency seen; the tail above the 90th
+    percentile is then taken as exponential with its mean excess b, which puts p99 at p90 + b ln 10 with a standard
+    error of b ln 10 / sqrt(exceedances). Infinite below `MIN_REQUESTS`.
+
+    Parameters
+    ----------
+    ordered : ndarray of float
+        Latencies in ascending order.
+    """
+    count = len(ordered)
+    if count < MIN_REQUESTS:
+        return math.inf
+    if count < _ORDER_STATISTICS_FROM:
+        above = ordered[math.ceil(0.9 * count) :]
+        excess = float(above.mean() - ordered[math.ceil(0.9 * count) - 1])
+        return NORMAL_Z * excess * math.log(10) / math.sqrt(len(above))
+    fewest, most = _binomial_bounds(count, 0.01)
+    return float(ordered[count - fewest] - ordered[max(0, count - most - 1)]) / 2
+
+
+def _binomial_bounds(count: int, share: float) -> tuple[int, int]:
+    """Return the smallest k with P(K < k + 1) > 2.5 % (at least 1) and the smallest with P(K <= k) >= 97.5 %."""
+    mean, deviation = count * share, math.sqrt(count * share * (1 - share))
+    ks = np.arange(int(mean + 8 * deviation + 10))
+    # log P(K = k), built up from P(K = 0) by the ratio of neighbours
+    steps = np.log((count - ks[:-1]) / (ks[:-1] + 1.0) * share / (1 - share))
+    cumulative = np.cumsum(np.exp(count * math.log1p(-share) + np.concatenate(([0.0], np.cumsum(steps)))))
+    return max(1, int(np.searchsorted(cumulative, 0.025, side="right"))), int(np.searchsorted(cumulative, 0.975))

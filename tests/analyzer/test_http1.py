@@ -1,0 +1,38 @@
+"""The least of HTTP/1.1: is a response complete, and successful?"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer.http1 import Http1Exchange
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 5\r\n\r\nhello"
+BAD = b'HTTP/1.1 400 Bad Request\r\ncontent-length: 15\r\n\r\n{"error":"why"}'
+
+
+@given(st.lists(st.sampled_from([OK, BAD]), min_size=1, max_size=5), st.data())
+def test_any_cut_of_the_stream_gives_the_same_outcomes(responses: list[bytes], data: st.DataObject) -> None:
+    """However the bytes of a response are split into packets, it ends once, with its own outcome."""
+    exchange = Http1Exchange()
+    for response in responses:
+        cut = sorted(data.draw(st.lists(st.integers(1, len(response) - 1), max_size=4)))
+        pieces = [response[a:b] for a, b in zip([0, *cut], [*cut, len(response)], strict=True) if a < b]
+        outcomes = [exchange.feed(piece) for piece in pieces]
+        assert outcomes[:-1] == [None] * (len(pieces) - 1)
+        assert outcomes[-1] == ("" if response is OK else '{"error":"why"}')
+
+
+def test_a_response_without_a_body_is_complete_with_its_head() -> None:
+    """Content-Length 0 needs no further bytes."""
+    assert Http1Exchange().feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") == ""
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"503 Service Unavailable"])
+def test_only_status_200_is_a_success(status: bytes) -> None:
+    """Triton answers an inference with 200; anything else is an error, even without a text."""
+    assert Http1Exchange().feed(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_more_bytes_than_announced_are_an_error() -> None:
+    """A second response that nobody asked for must not be counted as the next one's."""
+    assert Http1Exchange().feed(OK + OK)

@@ -1,0 +1,83 @@
+"""Request timings → throughput, percentiles and how sure they are."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analyzer.stats import find_warmup, p99_half_width_s, percentile, summarize
+
+
+def test_percentile_takes_the_nearest_rank() -> None:
+    """The p-th percentile is the smallest value with at least p of all values at or below it."""
+    ordered = np.arange(1.0, 201.0)  # 1 … 200: 99 % of 200 is 198 values
+    assert percentile(ordered, 0.99) == 198.0
+    assert percentile(ordered, 0.50) == 100.0
+    assert percentile(np.array([7.0]), 0.99) == 7.0
+
+
+def test_summarize_divides_requests_by_the_time_between_completions() -> None:
+    """Throughput counts the completions after the first over the time from the first to the last."""
+    ends = np.arange(1001) * 0.01  # one every 10 ms
+    window = summarize(ends, np.full(1001, 0.01))
+    assert window is not None
+    assert window.requests_per_s == pytest.approx(100.0)
+    assert window.throughput_ci == pytest.approx(0.0, abs=1e-9)
+    assert window.latency_p99_ci == pytest.approx(0.0, abs=1e-9)
+
+
+def test_summarize_needs_two_requests() -> None:
+    """One completion has no rate."""
+    assert summarize(np.array([1.0]), np.array([0.1])) is None
+    assert summarize(np.array([]), np.array([])) is None
+
+
+def test_warmup_is_found_where_requests_become_fast() -> None:
+    """A slow start is cut off at the block that holds its end, and not more than a block later."""
+    # 100 slow requests of 1001: blocks of 25, of which the first four are slow; noise of 2 %
+    gaps = np.concatenate([np.full(100, 0.05), np.full(901, 0.01)]) * np.random.default_rng(5).normal(1, 0.02, 1001)
+    cut = find_warmup(np.cumsum(gaps))
+    assert 100 <= cut <= 150
+
+
+def test_warmup_is_empty_where_requests_are_alike() -> None:
+    """A run that is steady from the start loses nothing to speak of."""
+    rng = np.random.default_rng(1)
+    gaps = rng.normal(0.01, 0.0005, size=2000)
+    assert find_warmup(np.cumsum(gaps)) <= 500
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.3])
+def test_throughput_interval_holds_the_truth_in_nineteen_of_twenty_runs(scale: float) -> None:
+    """A 95 % interval covers the true rate in about 95 % of independent runs."""
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(300):
+        ends = np.cumsum(rng.normal(1.0, scale, size=400))
+        window = summarize(ends, np.full(400, 1.0))
+        assert window is not None
+        covered += abs(1.0 / window.requests_per_s - 1.0) <= window.throughput_ci
+    assert covered >= 0.88 * 300  # some coverage is lost to the cut of the warm-up
+
+
+@pytest.mark.parametrize("count", [200, 367, 368, 2000])
+def test_p99_interval_holds_the_truth(count: int) -> None:
+    """p99 of an exponential with mean 1 is ln 100 = 4.605; the interval around the sample's p99 covers it."""
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(300):
+        ordered = np.sort(rng.exponential(size=count))
+        covered += abs(percentile(ordered, 0.99) - math.log(100)) <= p99_half_width_s(ordered) * 1.5
+    assert covered >= 0.85 * 300
+
+
+def test_p99_interval_is_unknown_below_a_hundred_requests() -> None:
+    """Of 99 requests the 99th percentile is the largest but one: nothing bounds it."""
+    assert p99_half_width_s(np.arange(99.0)) == math.inf
+
+
+def test_p99_interval_takes_the_ranks_of_the_binomial() -> None:
+    """Of 1000 requests 4 to 17 lie above the true p99 with 95 % (binomial n = 1000, p = 0.01)."""
+    # P(K <= 3) = 0.0101 <= 0.025 < P(K <= 4) = 0.0287 ; P(K <= 16) = 0.9737 < 0.975 <= P(K <= 17) = 0.9861
+    # so the ranks are 1000 - 17 = 983 and 1000 - 4 + 1 = 997: values 983 and 997, half of their distance is 7
+    assert p99_half_width_s(np.arange(1.0, 1001.0)) == 7.0

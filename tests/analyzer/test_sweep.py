@@ -1,0 +1,71 @@
+"""What is tried, in which order, and what a result rules out."""
+
+from collections.abc import Callable
+
+from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.sweep import Axes, Search, grid
+
+AXES = Axes(batches=(4, 1, 2), concurrencies=(2, 1))
+PROVENANCE = Provenance(
+    device_name="d", device_uuid="u", device_memory_bytes=1, driver=None, server="s", tool_version="t", model_hash="h"
+)
+
+
+def follow(search: Search, outcome: Callable[[Trial], Status]) -> list[tuple[int, int]]:
+    """Play a search to its end and list its (batch, concurrency)."""
+    tried = []
+    trial = next(search, None)
+    while trial is not None:
+        tried.append((trial.batch, trial.concurrency))
+        try:
+            trial = search.send(Measurement(trial=trial, provenance=PROVENANCE, status=outcome(trial)))
+        except StopIteration:
+            break
+    return tried
+
+
+def test_grid_goes_from_the_lightest_to_the_heaviest() -> None:
+    """Batches ascend, and concurrencies within each."""
+    tried = follow(grid(Trial(model="m"), AXES, 8), lambda _: Status.OK)
+    assert tried == [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2)]
+
+
+def test_grid_leaves_out_batches_above_the_models_own() -> None:
+    """max_batch_size 2 leaves 1 and 2; a model without batching takes 1 alone."""
+    assert follow(grid(Trial(model="m"), AXES, 2), lambda _: Status.OK)[-1] == (2, 2)
+    assert follow(grid(Trial(model="m"), AXES, 0), lambda _: Status.OK) == [(1, 1), (1, 2)]
+
+
+def test_out_of_memory_rules_out_larger_batches_only() -> None:
+    """The other concurrencies of the batch are still tried."""
+    tried = follow(
+        grid(Trial(model="m"), AXES, 8),
+        lambda t: Status.OUT_OF_MEMORY if (t.batch, t.concurrency) == (2, 1) else Status.OK,
+    )
+    assert tried == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_an_inference_error_rules_out_nothing() -> None:
+    """A model that errors from batch 2 on is still tried at every point."""
+    tried = follow(grid(Trial(model="m"), AXES, 8), lambda t: Status.INFERENCE_ERROR if t.batch >= 2 else Status.OK)
+    assert len(tried) == 6
+
+
+def test_a_hang_rules_out_what_is_as_heavy_in_both() -> None:
+    """After a hang at (1, 2): (2, 2) and (4, 2) are not tried, (2, 1) and (4, 1) are."""
+    tried = follow(
+        grid(Trial(model="m"), AXES, 8), lambda t: Status.TIMED_OUT if (t.batch, t.concurrency) == (1, 2) else Status.OK
+    )
+    assert tried == [(1, 1), (1, 2), (2, 1), (4, 1)]
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_search() -> None:
+    """One row says why."""
+    assert follow(grid(Trial(model="m"), AXES, 8), lambda _: Status.LOAD_FAILED) == [(1, 1)]
+
+
+def test_request_rates_replace_the_concurrencies() -> None:
+    """An open loop has rates, and no concurrency."""
+    search = grid(Trial(model="m"), Axes(batches=(1,), concurrencies=(1, 2), request_rates_per_s=(50.0,)), 8)
+    trial = next(search)
+    assert (trial.concurrency, trial.request_rate_per_s) == (0, 50.0)
