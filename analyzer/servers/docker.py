@@ -205,9 +205,8 @@ class TritonContainer:
                 f"the Docker engine could not start {self._options['image']} ({cause}): "
                 f"{way_out}use --launch-mode local"
             ) from error
-        address = f"{LOOPBACK}:{self._ports.http}"
-        wait_until_ready(address, timeout_s=timeout_s, death=self.death, log=self._read_log)
-        self._version = triton_version(address)
+        wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
+        self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")
         self._container.reload()
         self._process_id = self._container.attrs["State"]["Pid"]
         self._ready_at = time.time()

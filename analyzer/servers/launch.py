@@ -53,6 +53,7 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for a server
     try:
         listener.bind((LOOPBACK, port or 0))
+        listener.listen(1)  # only this keeps a second socket with SO_REUSEADDR off the port
     except (OSError, OverflowError) as error:
         raise ServerError(
             f"port {port} on {LOOPBACK} cannot be taken ({error}): stop what listens there or "
@@ -138,9 +139,9 @@ def _get(address: str, path: str, timeout_s: float) -> bytes | None:
 
 
 def wait_until_ready(
-    address: str, *, timeout_s: float, death: Callable[[], str | None], log: Callable[[], str]
+    ports: Ports, *, timeout_s: float, death: Callable[[], str | None], log: Callable[[], str]
 ) -> None:
-    """Return once Triton is ready at ``host:port``.
+    """Return once Triton is ready on all of its ports.
 
     Raises
     ------
@@ -148,7 +149,8 @@ def wait_until_ready(
         If the server ends before that, or is not ready after `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
-    while not is_ready(address):
+    # the metrics page comes last, some 40 ms after the server calls itself ready
+    while not (is_ready(f"{LOOPBACK}:{ports.http}") and _accepts(ports.metrics)):
         if cause := death():
             raise ServerError(f"Triton did not start: {cause}")
         if time.monotonic() > deadline:
@@ -157,6 +159,11 @@ def wait_until_ready(
                 f"Triton was not ready after {timeout_s:g} s" + (f"; the last error of its log: {last}" if last else "")
             )
         time.sleep(POLL_S)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 # glog's line: severity letter, date, time, thread, file and line, then the message

@@ -163,9 +163,8 @@ class LocalProcess:
     def wait_until_ready(self, timeout_s: float) -> None:
         """Return once Triton is ready; ServerError with the log's last error otherwise."""
         self._process_id = self._read_process_id(timeout_s)
-        address = f"{LOOPBACK}:{self._ports.http}"
-        wait_until_ready(address, timeout_s=timeout_s, death=self.death, log=self._read_log)
-        self._version = triton_version(address)
+        wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
+        self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")
         self._started = self._log.stat().st_size
 
     def _read_process_id(self, timeout_s: float) -> int:

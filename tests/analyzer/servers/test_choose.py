@@ -1,0 +1,90 @@
+"""The launch mode decides the server, and auto says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analyzer.errors import ServerError, UsageError
+from analyzer.servers.choose import Launch, LaunchMode, choose_server
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Point to an engine that is not there."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+
+
+def test_docker_mode_names_nvidias_image_of_the_release() -> None:
+    """--triton-version picks the tag."""
+    server, _ = choose_server(Launch(mode=LaunchMode.DOCKER, triton_version="25.01-py3"))
+    assert server.describe() == "docker, nvcr.io/nvidia/tritonserver:25.01-py3"
+
+
+def test_docker_mode_takes_the_image_that_is_named() -> None:
+    """--triton-image goes before --triton-version."""
+    server, _ = choose_server(Launch(mode=LaunchMode.DOCKER, image="own/triton:1"))
+    assert server.describe() == "docker, own/triton:1"
+
+
+def test_local_and_remote_modes_are_taken_as_asked() -> None:
+    """No engine is asked about."""
+    assert choose_server(Launch(mode=LaunchMode.LOCAL))[0].describe().startswith("local, ")
+    assert choose_server(Launch(mode=LaunchMode.REMOTE, url="host:8000"))[0].describe() == "remote, host:8000"
+
+
+def test_auto_with_an_address_is_remote() -> None:
+    """Who names a running server means it."""
+    assert choose_server(Launch(url="host:8000"))[0].describe() == "remote, host:8000"
+
+
+@pytest.mark.usefixtures("no_engine", "local_server")
+def test_auto_without_an_engine_is_local_and_says_so() -> None:
+    """No Docker engine, a Triton on this host."""
+    server, why = choose_server(Launch())
+    assert server.describe().startswith("local, ")
+    assert why == "no Docker engine answers"
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_auto_with_nothing_names_both_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither an engine nor a Triton: an empty PATH, and a package pytriton without a server in it."""
+    (tmp_path / "pytriton").mkdir()
+    (tmp_path / "pytriton" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerError, match=r"Docker engine .* pip install 'tritonpack\[local\]'"):
+        choose_server(Launch())
+
+
+@pytest.mark.docker
+def test_auto_with_an_engine_that_has_the_image_is_docker(triton_image: str) -> None:
+    """The image is here: nothing is downloaded, so Docker it is."""
+    server, why = choose_server(Launch())
+    assert server.describe() == f"docker, {triton_image}"
+    assert why == f"the Docker engine has {triton_image}"
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker_engine", "local_server")
+def test_auto_with_an_engine_that_lacks_the_image_is_local() -> None:
+    """Without the image and a GPU runtime, gigabytes are not pulled unasked."""
+    server, why = choose_server(Launch(image="tritonpack.invalid/none:1"))
+    assert server.describe().startswith("local, ")
+    assert "neither the image nor a GPU runtime" in why
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": LaunchMode.REMOTE},
+        {"mode": LaunchMode.LOCAL, "url": "host:8000"},
+        {"mode": LaunchMode.DOCKER, "url": "host:8000"},
+        {"metrics_url": "http://host:8002/metrics"},
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, str]) -> None:
+    """An address and a mode that starts a server exclude each other, and metrics belong to an address."""
+    with pytest.raises(UsageError, match="--url"):
+        Launch(**options)  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""Ports, logs and exits of the servers that we start."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from analyzer.errors import ServerError
+from analyzer.servers.launch import Ports, choose_ports, exit_cause, last_error, start_on_ports
+
+LOG = """W1120 11:25:41.036825 17660 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
+E1120 11:25:41.037312 17660 server.cc:241] "CudaDriverHelper has not been initialized."
+I1120 11:25:41.440984 17660 grpc_server.cc:2558] "Started GRPCInferenceService at 127.0.0.1:37253"
+a model's own words
+"""
+
+
+def test_ports_are_all_different() -> None:
+    """Three free ports are three numbers."""
+    ports = choose_ports(http=None, grpc=None, metrics=None)
+    assert len({ports.http, ports.grpc, ports.metrics}) == 3
+
+
+def test_port_somebody_listens_on_is_refused_with_its_option() -> None:
+    """The message names the port and the option that changes it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"port {port} .* --grpc-port"):
+            choose_ports(http=None, grpc=port, metrics=None)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_port_that_is_none_is_refused(port: int) -> None:
+    """A number that no port has is one clear line too."""
+    with pytest.raises(ServerError, match="--http-port"):
+        choose_ports(http=port, grpc=None, metrics=None)
+
+
+def test_same_port_twice_is_refused() -> None:
+    """One port cannot be HTTP and metrics."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ServerError, match="--metrics-port"):
+        choose_ports(http=port, grpc=None, metrics=port)
+
+
+def test_start_takes_new_ports_when_somebody_was_faster() -> None:
+    """A port lost between our choice and Triton's start is chosen anew, twice; the third loss is told."""
+    tried: list[Ports] = []
+
+    def lose_twice(ports: Ports) -> str:
+        tried.append(ports)
+        if len(tried) < 3:
+            raise ServerError("Triton did not start: Socket '127.0.0.1:1' already in use")
+        return "started"
+
+    def lose(ports: Ports) -> str:
+        tried.append(ports)
+        raise ServerError("Socket '127.0.0.1:1' already in use")
+
+    assert start_on_ports(lose_twice, None, None, None) == "started"
+    tried.clear()
+    with pytest.raises(ServerError, match="already in use"):
+        start_on_ports(lose, None, None, None)
+    assert len(tried) == 3
+
+
+def test_start_failure_of_another_kind_is_not_tried_again() -> None:
+    """Only a lost port is worth another attempt."""
+    tried = []
+
+    def fail(ports: Ports) -> str:
+        tried.append(ports)
+        raise ServerError("no such file")
+
+    with pytest.raises(ServerError, match="no such file"):
+        start_on_ports(fail, None, None, None)
+    assert len(tried) == 1
+
+
+def test_last_error_is_the_latest_error_line_of_the_log() -> None:
+    """Warnings, information and what models print are no errors; the message stands without its prefix and quotes."""
+    assert last_error(LOG) == "CudaDriverHelper has not been initialized."
+    assert last_error("tritonserver: unrecognized option '--x'\nUsage: tritonserver [options]\nDefault is 0.\n") == (
+        "tritonserver: unrecognized option '--x'"
+    )
+    assert last_error("a model's own words\n") is None
+    assert last_error("") is None
+
+
+def test_exit_cause_names_status_or_signal() -> None:
+    """128 + 9 is SIGKILL; 1 is a status."""
+    assert exit_cause(137, "") == "tritonserver was ended by SIGKILL"
+    assert exit_cause(1, LOG).startswith("tritonserver ended with exit status 1; the last error of its log: Cuda")

@@ -1,0 +1,371 @@
+"""The contract of every server, on real ones: what it serves, how it dies, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from analyzer.errors import ServerError
+from analyzer.servers import Server
+from analyzer.servers.docker import OWNER_LABEL, DockerServer
+from analyzer.servers.local import LocalServer
+from analyzer.servers.owner import our_mark
+from analyzer.servers.remote import RemoteServer
+from tests.conftest import LIVE, wait_for
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+
+
+def ask(address: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Send one request of the KServe protocol; return the status and the decoded answer."""
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else None
+    finally:
+        connection.close()
+
+
+def echo(address: str) -> list[float]:
+    """Send one inference to the model `echo`; return what came back."""
+    tensor = {"name": "IN", "datatype": "FP32", "shape": [1, 2], "data": [3.0, 4.0]}
+    status, answer = ask(address, "POST", "/v2/models/echo/infer", {"inputs": [tensor]})
+    assert status == 200, answer
+    values: list[float] = answer["outputs"][0]["data"]
+    return values
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Hash every file under a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def traces_of(process_id: int) -> Callable[[], list[str]]:
+    """Return a function that lists what a local server left on this host: shared memory, and its folder.
+
+    Others may run servers here at the same time, so its own are told by its command line and working directory.
+    """
+    process = psutil.Process(process_id)
+    (prefix,) = (word.partition("prefix-name=")[2] for word in process.cmdline() if "prefix-name=" in word)
+    assert prefix.startswith("tritonpack_")
+    folder = Path(process.cwd())
+
+    def left() -> list[str]:
+        return [*map(str, Path("/dev/shm").glob(f"{prefix}*")), *([str(folder)] if folder.exists() else [])]
+
+    return left
+
+
+def containers() -> list[Container]:
+    """List our containers in the test's engine, running or not."""
+    import docker
+
+    client = docker.from_env(timeout=30)
+    return client.containers.list(all=True, filters={"label": OWNER_LABEL})
+
+
+@pytest.fixture(params=["local", DOCKER, "remote"])
+def server(request: pytest.FixtureRequest, echo_repository: Path) -> Iterator[Server]:
+    """Yield each kind of server; the remote one is a local one that is known by its address only."""
+    if request.param == "docker":
+        yield DockerServer(request.getfixturevalue("triton_image"))
+        return
+    local: LocalServer = request.getfixturevalue("local_server")
+    if request.param == "local":
+        yield local
+        return
+    with local.serve(echo_repository) as running:
+        yield RemoteServer(running.endpoint.http, metrics_url=running.endpoint.metrics_url)
+
+
+def test_server_is_ready_without_models_and_loads_on_request(server: Server, echo_repository: Path) -> None:
+    """Explicit model control: nothing is loaded until asked for, and then it infers; the repository is as before."""
+    before = digest(echo_repository)
+    with server.serve(echo_repository) as running:
+        address = running.endpoint.http
+        assert ask(address, "POST", "/v2/repository/index") == (200, [{"name": "echo"}])
+        assert ask(address, "POST", "/v2/repository/models/echo/load", {})[0] == 200
+        assert echo(address) == [3.0, 4.0]
+        assert running.death() is None
+    after = digest(echo_repository)
+    assert {name: after[name] for name in before} == before
+
+
+def test_server_names_its_version_and_metrics(server: Server, echo_repository: Path) -> None:
+    """Provenance starts with Triton's version, and the metrics page is Prometheus text."""
+    with server.serve(echo_repository) as running:
+        assert running.endpoint.server.split()[0].count(".") == 2
+        assert running.endpoint.metrics_url is not None
+        where, path = running.endpoint.metrics_url.removeprefix("http://").split("/", 1)
+        connection = http.client.HTTPConnection(where, timeout=10)
+        connection.request("GET", f"/{path}")
+        assert b"# HELP nv_" in connection.getresponse().read()
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+def test_own_server_leaves_nothing_after_a_failure_of_ours(
+    kind: str, request: pytest.FixtureRequest, echo_repository: Path
+) -> None:
+    """An exception inside the context passes through, and what was started is gone."""
+    with pytest.raises(ZeroDivisionError), own_server(kind, request).serve(echo_repository) as running:
+        ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
+        assert running.endpoint.process_id is not None
+        root = psutil.Process(running.endpoint.process_id)
+        family = [root, *root.children(recursive=True)]
+        left = traces_of(root.pid) if kind == "local" else containers
+        assert left()
+        raise ZeroDivisionError
+    assert not any(process.is_running() for process in family)
+    assert left() == []
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+def test_own_server_listens_on_loopback_only(kind: str, request: pytest.FixtureRequest, echo_repository: Path) -> None:
+    """None of its ports can be reached from another host."""
+    with own_server(kind, request).serve(echo_repository) as running:
+        assert running.endpoint.process_id is not None
+        sockets = psutil.Process(running.endpoint.process_id).net_connections("tcp")
+        listening = [connection.laddr.ip for connection in sockets if connection.status == psutil.CONN_LISTEN]
+        assert len(listening) >= 3
+        assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+def test_own_server_that_was_killed_says_so(kind: str, request: pytest.FixtureRequest, echo_repository: Path) -> None:
+    """SIGKILL to the server with a model loaded: the death is told within a second, and nothing is left of it."""
+    with own_server(kind, request).serve(echo_repository) as running:
+        ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
+        assert running.endpoint.process_id is not None
+        family = psutil.Process(running.endpoint.process_id).children(recursive=True)
+        assert family, "a Python model runs in a process of its own"
+        left = traces_of(running.endpoint.process_id) if kind == "local" else containers
+        assert left()
+        os.kill(running.endpoint.process_id, signal.SIGKILL)
+        wait_for(lambda: running.death() is not None, "the server's death", timeout_s=1.0)
+        assert running.death() == "tritonserver was ended by SIGKILL"
+        wait_for(lambda: not any(process.is_running() for process in family), "the end of its stubs", timeout_s=1.0)
+    assert left() == []
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_own_server_ends_with_the_program_that_started_it(
+    kind: str, number: signal.Signals, request: pytest.FixtureRequest, echo_repository: Path
+) -> None:
+    """However the program is ended, server, stubs, shared memory, folder and container are gone soon after."""
+    server = own_server(kind, request)
+    image = [server.describe().removeprefix("docker, ")] if kind == "docker" else []
+    command = [sys.executable, LIVE / "serve.py", kind, echo_repository, *image]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+        assert program.stdout is not None
+        process_id, address = program.stdout.readline().split()
+        assert ask(address, "POST", "/v2/repository/models/echo/load", {})[0] == 200
+        root = psutil.Process(int(process_id))
+        family = [root, *root.children(recursive=True)]
+        assert len(family) == 2
+        left = traces_of(root.pid) if kind == "local" else containers
+        assert left()
+        program.send_signal(number)
+        program.wait(10)
+    wait_for(lambda: not any(process.is_running() for process in family), "the server's end")
+    wait_for(lambda: left() == [], "the removal of its traces")
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+def test_own_server_on_a_busy_port_is_refused_at_once(
+    kind: str, request: pytest.FixtureRequest, echo_repository: Path, local_server: LocalServer
+) -> None:
+    """The second server on a port is told which one, in under two seconds."""
+    with local_server.serve(echo_repository) as running:
+        port = int(running.endpoint.http.rpartition(":")[2])
+        own_server(kind, request)  # has the engine up before the clock runs
+        start_s = time.perf_counter()
+        with pytest.raises(ServerError, match=f"port {port} .* --http-port"):
+            second = (
+                LocalServer(http_port=port)
+                if kind == "local"
+                else DockerServer(request.getfixturevalue("triton_image"), http_port=port)
+            )
+            with second.serve(echo_repository):
+                pass
+        assert time.perf_counter() - start_s < 2.0
+        assert running.death() is None
+
+
+@pytest.mark.parametrize("kind", ["local", DOCKER])
+def test_own_server_without_a_repository_is_refused(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A folder that is not there is named."""
+    server = own_server(kind, request)
+    with pytest.raises(ServerError, match="nowhere is not a folder"), server.serve(tmp_path / "nowhere"):
+        pass
+
+
+def test_remote_server_runs_on_when_we_are_done(local_server: LocalServer, echo_repository: Path) -> None:
+    """What somebody else started is theirs to stop; once they do, its death is told."""
+    with local_server.serve(echo_repository) as theirs:
+        with RemoteServer(theirs.endpoint.http).serve(echo_repository) as ours:
+            pass
+        assert theirs.death() is None
+        assert ours.death() is None
+    assert ours.death() == f"Triton at {theirs.endpoint.http} no longer answers"
+
+
+def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer, echo_repository: Path) -> None:
+    """A stopped process takes no SIGTERM; it is gone after the grace of 3 s."""
+    with local_server.serve(echo_repository) as running:
+        assert running.endpoint.process_id is not None
+        os.kill(running.endpoint.process_id, signal.SIGSTOP)
+        assert running.death() is None
+        start_s = time.perf_counter()
+    assert 3.0 <= time.perf_counter() - start_s < 5.0
+    assert not psutil.pid_exists(running.endpoint.process_id)
+
+
+def test_local_server_that_cannot_start_gives_triton_s_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo_repository: Path
+) -> None:
+    """A tritonserver on PATH goes before the package's; its exit status and last error are told."""
+    binary = tmp_path / "tritonserver"
+    binary.write_text("#!/bin/sh\necho 'error: creating server: Internal - no disk' >&2\nexit 3\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ServerError, match=r"exit status 3; .* no disk"), LocalServer().serve(echo_repository):
+        pass
+
+
+def test_local_server_without_the_extra_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo_repository: Path
+) -> None:
+    """No tritonserver on PATH and no package that has one."""
+    (tmp_path / "pytriton").mkdir()
+    (tmp_path / "pytriton" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerError, match=r"pip install 'tritonpack\[local\]'"), LocalServer().serve(echo_repository):
+        pass
+
+
+@pytest.mark.docker
+def test_container_has_few_rights(triton_image: str, echo_repository: Path) -> None:
+    """No capability, no new privileges, nothing to write to but /tmp, the repository read-only and nothing else in."""
+    with DockerServer(triton_image).serve(echo_repository):
+        (container,) = containers()
+        host = container.attrs["HostConfig"]
+        assert container.name is not None
+        assert container.name.startswith("tritonpack-")
+        assert container.labels["tritonpack"] == "server"
+        assert not host["Privileged"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["ReadonlyRootfs"]
+        assert host["IpcMode"] == "private"
+        assert host["ShmSize"] == 1 << 30
+        assert [(mount["Destination"], mount["RW"]) for mount in container.attrs["Mounts"]] == [("/models", False)]
+        status = Path(f"/proc/{container.attrs['State']['Pid']}/status").read_text()
+        assert "CapEff:\t0000000000000000" in status
+    assert containers() == []
+
+
+@pytest.mark.docker
+def test_container_whose_owner_is_gone_is_removed_by_the_next(triton_image: str, echo_repository: Path) -> None:
+    """A left-over of a dead process goes; one whose owner lives stays."""
+    import docker
+
+    client = docker.from_env(timeout=30)
+    boot, namespace, process_id, ticks = our_mark().split()
+    gone = f"{boot} {namespace} {process_id} {int(ticks) + 1}"  # our process id, but of somebody before us
+    dead, alive = (
+        client.containers.create(triton_image, ["true"], labels={OWNER_LABEL: mark}, network_mode="none")
+        for mark in (gone, our_mark())
+    )
+    try:
+        with DockerServer(triton_image).serve(echo_repository):
+            left = {container.id for container in containers()}
+            assert dead.id not in left
+            assert alive.id in left
+    finally:
+        alive.remove()
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker_engine")
+def test_image_that_cannot_be_had_is_told_at_once(echo_repository: Path) -> None:
+    """No registry has it: the image and both ways out are named in under two seconds."""
+    start_s = time.perf_counter()
+    with (
+        pytest.raises(ServerError, match=r"tritonpack\.invalid/none:1 .* --triton-image"),
+        DockerServer("tritonpack.invalid/none:1").serve(echo_repository),
+    ):
+        pass
+    assert time.perf_counter() - start_s < 2.0
+
+
+@pytest.mark.docker
+def test_gpu_that_the_engine_cannot_give_is_told(triton_image: str, echo_repository: Path) -> None:
+    """An engine without a GPU runtime: the toolkit is named, and no container is left."""
+    import docker
+
+    if "nvidia" in docker.from_env(timeout=5).info()["Runtimes"]:
+        pytest.skip("this engine can give GPUs")
+    with (
+        pytest.raises(ServerError, match="container toolkit"),
+        DockerServer(triton_image).serve(echo_repository, gpus=["GPU-00000000-0000-0000-0000-000000000000"]),
+    ):
+        pass
+    assert containers() == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "silent", "elsewhere"])
+def test_engine_that_does_not_answer_is_told_at_once(
+    kind: str, tmp_path: Path, echo_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No socket, a socket that never answers, and an engine on another host: one line in under two seconds."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        hosts = {
+            "missing": f"unix://{tmp_path}/none",
+            "silent": f"unix://{tmp_path}/silent",
+            "elsewhere": "tcp://192.0.2.1:2375",
+        }
+        monkeypatch.setenv("DOCKER_HOST", hosts[kind])
+        start_s = time.perf_counter()
+        with (
+            pytest.raises(ServerError, match="--launch-mode") as raised,
+            DockerServer("own/triton:1").serve(echo_repository),
+        ):
+            pass
+        assert time.perf_counter() - start_s < 2.0
+        assert "\n" not in raised.value.message
+
+
+def own_server(kind: str, request: pytest.FixtureRequest) -> Server:
+    """Return a server that we start ourselves, on free ports."""
+    if kind == "docker":
+        return DockerServer(request.getfixturevalue("triton_image"))
+    server: LocalServer = request.getfixturevalue("local_server")
+    return server
