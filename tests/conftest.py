@@ -23,6 +23,7 @@ import pytest
 
 from analyzer.servers.docker import triton_image as nvidia_image
 from analyzer.servers.local import Installation, LocalServer
+from tests.fakes import nvml
 
 LIVE = Path(__file__).parent / "live"
 ECHO_CONFIG = """backend: "python"
@@ -78,6 +79,12 @@ def echo_repository(tmp_path: Path) -> Path:
     (version.parent / "config.pbtxt").write_text(ECHO_CONFIG)
     (version / "model.py").write_text(ECHO_MODEL)
     return repository
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the fake libnvidia-ml.so.1, compiled once; tests/fakes/README.md says how it is used."""
+    return nvml.build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture(scope="session")

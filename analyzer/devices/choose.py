@@ -1,0 +1,106 @@
+"""Which device a sweep is measured on, and the sampler that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyzer.devices import Sampler
+from analyzer.devices.gpus import Gpu
+from analyzer.errors import DeviceError, UsageError
+from analyzer.servers import Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """What a server works on.
+
+    Parameters
+    ----------
+    gpu : Gpu or None
+        The GPU of this host; None without one, and for a server elsewhere.
+    why : str
+        Why there is no GPU of this host in use.
+    remote : bool
+        Whether the server runs elsewhere, so that only its metrics tell about its device.
+    remote_gpu : str or None
+        The GPU meant among those that a remote server shows.
+    """
+
+    gpu: Gpu | None
+    why: str = ""
+    remote: bool = False
+    remote_gpu: str | None = None
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """What the server may see of this host's GPUs."""
+        return (self.gpu.uuid,) if self.gpu else ()
+
+    def describe(self) -> str:
+        """Say in a few words what is measured."""
+        if self.gpu is not None:
+            return f"{self.gpu.name}, {self.gpu.uuid}"
+        if self.remote:
+            return f"what the server's metrics show, {self.remote_gpu or 'its only GPU or its host'}"
+        return f"this host's processors and memory ({self.why})"
+
+    def open_sampler(self, endpoint: Endpoint) -> Sampler:
+        """Open the sampler for a server on this device.
+
+        Raises
+        ------
+        DeviceError
+            If the device cannot be read.
+        UsageError
+            If the metrics of a remote server show several GPUs and none was chosen.
+        """
+        if self.remote:
+            return _open_remote(endpoint, self.remote_gpu)
+        if endpoint.process_id is None:
+            raise DeviceError(f"the server at {endpoint.http} has no process on this host: use --launch-mode remote")
+        if self.gpu is None:
+            from analyzer.devices.process import ProcessSampler
+
+            return ProcessSampler(endpoint.process_id)
+        from analyzer.devices.nvml import NvmlSampler
+        from analyzer.devices.tree import ProcessTree
+
+        return NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
+
+
+def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False) -> Devices:
+    """Take the GPU asked for, else the first of this host, else the host.
+
+    Parameters
+    ----------
+    wanted : sequence of str
+        Index, UUID or its beginning of the GPU; one of them, since a server is measured on one device.
+    remote : bool
+        Whether the server runs elsewhere.
+
+    Raises
+    ------
+    UsageError
+        If that GPU is not there; the message lists those that are.
+    """
+    if len(wanted) > 1:
+        raise UsageError(
+            f"{len(wanted)} GPUs are named, {', '.join(wanted)}, and a server is measured on one: name one"
+        )
+    if remote:
+        return Devices(gpu=None, remote=True, remote_gpu=wanted[0] if wanted else None)
+    from analyzer.devices.gpus import select_gpus
+    from analyzer.devices.nvml import list_gpus
+
+    gpus = list_gpus()
+    chosen = select_gpus(gpus, wanted) or gpus.present[:1]
+    return Devices(gpu=chosen[0] if chosen else None, why=gpus.why_none)
+
+
+def _open_remote(endpoint: Endpoint, gpu: str | None) -> Sampler:
+    from analyzer.devices.prometheus import PrometheusSampler
+
+    if endpoint.metrics_url is None:
+        raise DeviceError(f"the server at {endpoint.http} has no known metrics page: give it with --metrics-url")
+    return PrometheusSampler(endpoint.metrics_url, gpu=gpu)

@@ -1,0 +1,103 @@
+"""Every sampler, on what it is made for, keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.devices.choose import choose_devices
+from analyzer.devices.process import ProcessSampler
+from analyzer.devices.prometheus import PrometheusSampler
+from analyzer.errors import DeviceError, UsageError
+from analyzer.servers import Endpoint
+from tests.analyzer.devices.contract import check_sampler
+from tests.analyzer.devices.test_process import tree
+from tests.fakes import nvml
+
+
+def test_process_sampler_keeps_the_contract():
+    """On a real process with a real child."""
+    with tree() as parent:
+        parent.do("child('')")
+        check_sampler(ProcessSampler(parent.pid))
+
+
+@pytest.mark.parametrize("uuid", ["GPU-whole", "GPU-bare", "MIG-part"])
+def test_nvml_sampler_keeps_the_contract(nvml_library, tmp_path, uuid):
+    """On a GPU that tells everything, on one that tells only its memory, and on a slice."""
+    nvml.write_state(
+        tmp_path / "gpu0.state", "process 1 10", "gpu_sample 1000 40", "memory_sample 1000 4",
+        name="Fake H100", uuid="GPU-whole", memory_total_mib=81920, memory_reserved_mib=600, memory_used_mib=10,
+        utilization_pct=40, memory_utilization_pct=4, power_w=300, sm_clock_mhz=1980, throttle_reasons="0x1",
+        gpm=1, gpm_graphics_pct=100, gpm_sm_pct=100.01, gpm_tensor_pct=0, gpm_dram_pct=3,
+    )  # fmt: skip
+    nvml.write_state(tmp_path / "gpu1.state", name="Bare", uuid="GPU-bare", memory_total_mib=8192)
+    nvml.write_state(tmp_path / "gpu2.state", name="Cut", uuid="GPU-cut", memory_total_mib=40960, mig_mode=1)
+    nvml.write_state(
+        tmp_path / "gpu2.mig0.state", name="Cut MIG 1g.5gb", uuid="MIG-part", gpu_instance_id=7, memory_total_mib=4864
+    )
+    code = f"""
+from analyzer.devices.nvml import NvmlSampler
+from tests.analyzer.devices.contract import check_sampler
+check_sampler(NvmlSampler({uuid!r}, processes=lambda: {{1}}), period_s=0.11)
+"""
+    done = nvml.run_python(code, library=nvml_library, state=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def triton(local_server, tmp_path):
+    """A real Triton without models."""
+    (tmp_path / "repository").mkdir()
+    with local_server.serve(tmp_path / "repository") as server:
+        yield server
+
+
+def test_prometheus_sampler_keeps_the_contract_on_a_real_triton(triton):
+    """A Triton without a GPU shows its host."""
+    sampler = PrometheusSampler(triton.endpoint.metrics_url)
+    assert sampler.device.memory_bytes > 2**28
+    check_sampler(sampler, readings=2, period_s=0.1)
+
+
+def test_process_sampler_keeps_the_contract_on_a_real_triton(triton):
+    """An idle server holds some tens of megabytes."""
+    readings = check_sampler(ProcessSampler(triton.endpoint.process_id))
+    assert 10 * 2**20 < readings[-1].memory_bytes < 2**30
+
+
+def test_devices_are_chosen_and_opened(triton, nvml_library, tmp_path):
+    """The first GPU, the one asked for, the host without one, and the metrics of a server elsewhere."""
+    host = choose_devices()
+    assert host.gpu is None and host.uuids == () and "no NVIDIA driver" in host.describe()
+    assert isinstance(host.open_sampler(triton.endpoint), ProcessSampler)
+    elsewhere = choose_devices(remote=True)
+    assert isinstance(elsewhere.open_sampler(triton.endpoint), PrometheusSampler)
+    for index in (0, 1):
+        nvml.write_state(
+            tmp_path / f"gpu{index}.state", name="T4", uuid=f"GPU-{index}", memory_total_mib=16384, memory_used_mib=9
+        )
+    code = """
+from analyzer.devices.choose import choose_devices
+from analyzer.servers import Endpoint
+import os
+endpoint = Endpoint(http="127.0.0.1:1", grpc=None, metrics_url=None, process_id=os.getpid(), server="")
+assert choose_devices().uuids == ("GPU-0",)
+devices = choose_devices(["1"])
+assert devices.uuids == ("GPU-1",) and devices.describe() == "T4, GPU-1"
+assert devices.open_sampler(endpoint).read().memory_bytes == 9 * 2**20
+"""
+    done = nvml.run_python(code, library=nvml_library, state=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_devices_that_cannot_be_are_told():
+    """A GPU that is not there, two for one server, and servers that tell too little."""
+    with pytest.raises(UsageError, match=r"GPU '7' is not on this host; present: no NVIDIA driver"):
+        choose_devices(["7"])
+    with pytest.raises(UsageError, match="2 GPUs are named"):
+        choose_devices(["0", "1"])
+    unknown = Endpoint(http="host:8000", grpc=None, metrics_url=None, process_id=None, server="")
+    with pytest.raises(DeviceError, match="--launch-mode remote"):
+        choose_devices().open_sampler(unknown)
+    with pytest.raises(DeviceError, match="--metrics-url"):
+        choose_devices(remote=True).open_sampler(unknown)
