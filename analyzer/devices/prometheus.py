@@ -110,9 +110,20 @@ class PrometheusSampler:
         """
         now = time.perf_counter()
         mine = [sample for sample in self._fetch() if sample.gpu == self._gpu]
-        figures = {figure: _first(mine, series) for figure, series in (_SERIES if self._gpu else _HOST_SERIES).items()}
-        memory = figures.pop("memory_bytes")
-        return Reading(time_s=now, memory_bytes=None if memory is None else int(memory), **figures)
+        names = _SERIES if self._gpu else _HOST_SERIES
+        figures = {figure: _first(mine, series) for figure, series in names.items()}
+        memory = figures["memory_bytes"]
+        return Reading(
+            time_s=now,
+            memory_bytes=None if memory is None else int(memory),
+            utilization=figures["utilization"],
+            memory_utilization=figures.get("memory_utilization"),
+            sm_utilization=figures.get("sm_utilization"),
+            tensor_utilization=figures.get("tensor_utilization"),
+            dram_bandwidth_utilization=figures.get("dram_bandwidth_utilization"),
+            power_w=figures.get("power_w"),
+            sm_clock_hz=figures.get("sm_clock_hz"),
+        )
 
     def close(self) -> None:
         """Nothing is held between readings."""
