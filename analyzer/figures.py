@@ -1,95 +1,26 @@
-"""Measurements as pictures: matplotlib's door for the records of a sweep, and the house's style for all figures."""
+"""Measurements as pictures, one a model and configuration; with figure_style.py, matplotlib's door."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analyzer.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY, head, house_style, png
+from analyzer.filenames import file_stem, free_stem
 from analyzer.files import write_whole
-from analyzer.format import MIB, mib, number, printable, shortened
+from analyzer.format import MIB, mib, number
 from analyzer.measurement import Measurement, Status
-from analyzer.show import Subject, by_subject, load, processor
+from analyzer.show import Subject, by_subject, device, load, processor
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#1b1f24"
-DIM = "#57606a"
-FAINT = "#8b949e"
-SERVER_GREY = "#9aa4ae"
-# Okabe and Ito's colours, told apart by the colour-blind too: https://jfly.uni-koeln.de/color/ (without
-# black; yellow last, since lines in it are hard to see on white).
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 MARKERS = "osD^vP*"
-DOTS_PER_INCH = 144
 CROSS = 0.055  # height of a cross and its margin, as a fraction of a panel
-TITLE_LENGTH = 80  # characters that fit across a figure
-
-_RC: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same picture everywhere
-    "font.size": 9.0,
-    "text.parse_math": False,  # a $ in a name is a dollar sign
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#e3e7eb",
-    "grid.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.wspace": 0.04,
-    "figure.constrained_layout.hspace": 0.04,
-    "figure.facecolor": "white",
-}
-
-
-@contextmanager
-def house_style() -> Iterator[None]:
-    """Draw and save what is inside in the style of the house; matplotlib's own settings come back after it."""
-    import warnings
-
-    import matplotlib as mpl
-
-    with mpl.rc_context(_RC), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; the tables beside the figures have the whole name.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
-
-
-def png(figure: Figure) -> bytes:
-    """Render a figure as a PNG picture."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def label(text: str, length: int = TITLE_LENGTH) -> str:
-    """Make a name fit to be drawn: one line, at most `length` characters, its middle cut out if it is longer."""
-    return shortened(printable(text), length)
-
-
-def file_stem(text: str) -> str:
-    """Make a name fit for a file: letters, digits and ``._-`` stay; never hidden, never over 80 characters."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:80] or "model"
 
 
 def write_measurement_figures(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
@@ -108,13 +39,6 @@ def write_measurement_figures(measurements: Sequence[Measurement], folder: Path)
         write_whole(path, png(measurement_figure(about, group)))
         paths.append(path)
     return paths
-
-
-def free_stem(stem: str, taken: set[str]) -> str:
-    """Number `stem` until it differs from those taken, also where a file system ignores case."""
-    lower = {other.lower() for other in taken}
-    candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
-    return next(candidate for candidate in candidates if candidate.lower() not in lower)
 
 
 def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> Figure:
@@ -137,25 +61,16 @@ def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> F
         unit = processor(about.provenance)
         utilization.set_ylim(0, 105)
         _over_load(utilization, about, measurements, lambda m: _pct(m.max_utilization))
-        _dress(utilization, f"{unit} utilization, highest", "%")
+        _dress(utilization, f"{unit}{'utilization' if unit else 'Utilization'}, highest", "%")
         memory_handles = _memory_over_batch(memory, measurements)
-        _dress(memory, f"{'GPU memory' if unit == 'GPU' else 'Memory'}, highest", "MiB")
-        device = f"{about.provenance.device_name}, {mib(about.provenance.device_memory_bytes)} MiB"
-        head(figure, about.title, device)
+        _dress(memory, f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", "MiB")
+        head(figure, about.title, device(about.provenance))
         figure.legend(
             handles=[*_batch_handles(measurements), *memory_handles, *_mark_handles(measurements)],
             loc="outside lower center",
             ncols=6,
         )
     return figure
-
-
-def head(figure: Figure, title: str, subtitle: str) -> None:
-    """Write a title over the whole figure and a smaller line below it."""
-    left, inch = 0.12 / figure.get_figwidth(), 1 / figure.get_figheight()
-    # The empty second line makes the layout leave room for the smaller one; suptitle has one size only.
-    figure.suptitle(f"{label(title)}\n ", x=left, ha="left", fontsize=13, fontweight="bold")
-    figure.text(left, 1 - 0.36 * inch, label(subtitle, 2 * TITLE_LENGTH), ha="left", va="top", color=DIM)
 
 
 def _over_load(
@@ -239,7 +154,7 @@ def _say_what_is_missing(
     measured = [m for m in measurements if m.status.measured]
     missing = sum(figure_of(m) is None for m in measured)
     if missing == len(measured):
-        words = "this device does not report it" if measured else "no trial could be measured"
+        words = "not measured" if measured else "no trial could be measured"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=DIM)
         axes.set_yticks([])
     elif missing:
@@ -256,7 +171,12 @@ def _load_axis(axes: Axes, about: Subject, measurements: Sequence[Measurement]) 
     marked = loads[::every]
     axes.set_xticks(marked, [f"{value:.0f}" if value == round(value) else number(value) for value in marked])
     axes.set_xticks([], minor=True)
-    axes.margins(x=0.06)
+    if axes.get_xscale() == "log":
+        room = (loads[-1] / loads[0]) ** 0.06
+        axes.set_xlim(loads[0] / room, loads[-1] * room)
+    else:
+        margin = 0.06 * (loads[-1] - loads[0]) or 1.0
+        axes.set_xlim(loads[0] - margin, loads[-1] + margin)
     axes.set_xlabel("Request rate (requests/s)" if about.open_loop else "Concurrency (requests in flight)")
 
 

@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 
 from analyzer.format import counted, mib, milliseconds, number, percent, printable, whole
 from analyzer.measurement import Measurement, Provenance, ServerOnly, Variant
+from analyzer.table import UNKNOWN
 
 Record = TypeVar("Record")
 
-UNKNOWN = "-"  # an unmeasured figure on a terminal; plain ASCII, any encoding has it
+CELL_UNKNOWN = "-"  # an unmeasured figure on a terminal; plain ASCII, any encoding has it
 TITLE_WIDTH = 12  # characters of a heading's line on a terminal: "utilization" fits
 
 
@@ -27,6 +28,8 @@ class Subject:
     instances : int
     open_loop : bool
         Whether the load is a request rate rather than a concurrency.
+    transport, inputs : str
+        How requests travelled, and what they carried where it was not random values.
     provenance : Provenance
         Figures made with another device, server or model file are another subject.
     """
@@ -35,15 +38,19 @@ class Subject:
     variant: Variant
     instances: int
     open_loop: bool
+    transport: str
+    inputs: str
     provenance: Provenance
 
     @property
     def configuration(self) -> str:
-        """Variant and instances in a few words; empty for the model as configured, with one instance."""
+        """Say in a few words what is not as by default: variant, instances, transport, inputs."""
         parts = [] if self.variant.name == "default" else [self.variant.name]
         if self.variant.instances is None and self.instances != 1:
             parts.append(counted(self.instances, "instance"))
-        return ", ".join(parts)
+        if self.transport != "http":
+            parts.append(self.transport)
+        return ", ".join([*parts, self.inputs] if self.inputs else parts)
 
     @property
     def title(self) -> str:
@@ -84,6 +91,8 @@ def subject(measurement: Measurement) -> Subject:
         variant=trial.variant,
         instances=trial.instances,
         open_loop=trial.request_rate_per_s is not None,
+        transport=trial.transport,
+        inputs=trial.inputs,
         provenance=measurement.provenance,
     )
 
@@ -109,8 +118,18 @@ def outcome(measurement: Measurement) -> str:
 
 
 def processor(provenance: Provenance) -> str:
-    """Say whose utilization was measured: GPU, or CPU for a host without a driver."""
-    return "CPU" if provenance.driver is None else "GPU"
+    """Say whose utilization and memory were measured: "GPU ", "CPU " or, where a CSV does not say, nothing."""
+    if provenance.driver is not None:
+        return "GPU "
+    return "CPU " if provenance.device_memory_bytes else ""
+
+
+def device(provenance: Provenance) -> str:
+    """Name a device, with its memory, as far as they are known."""
+    if provenance.device_name == UNKNOWN:
+        return "an unknown device"
+    memory = f", {mib(provenance.device_memory_bytes)} MiB" if provenance.device_memory_bytes else ""
+    return f"{provenance.device_name}{memory}"
 
 
 def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Measurement]]:
@@ -123,7 +142,7 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
         Whether all latencies and the power are shown, not the p99 latency alone.
     """
     unit = processor(about.provenance)
-    memory = "GPU memory" if unit == "GPU" else "memory"
+    memory = "GPU memory" if unit == "GPU " else "memory"
     rate: Column[Measurement] = Column(title="Request rate", unit="requests/s", text=lambda m: number(load(m)))
     concurrency: Column[Measurement] = Column(title="Concurrency", unit="", text=lambda m: whole(load(m)))
     latencies: list[Column[Measurement]] = [
@@ -142,7 +161,7 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
         *(latencies if full else latencies[-1:]),
         Column(title="±", unit="%", text=lambda m: percent(m.latency_p99_ci)),
         Column(title="Max memory utilization", unit="%", text=lambda m: percent(m.max_memory_utilization)),
-        Column(title=f"Max {unit} utilization", unit="%", text=lambda m: percent(m.max_utilization)),
+        Column(title=f"Max {unit}utilization", unit="%", text=lambda m: percent(m.max_utilization)),
         Column(title=f"Max {memory}", unit="MiB", text=lambda m: mib(m.max_memory_bytes)),
         Column(title="Model's own", unit="MiB", text=lambda m: mib(m.model_memory_bytes)),
         *(power if full else []),
@@ -190,7 +209,7 @@ def plain_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> 
     height = max(map(len, headings), default=0)
     headings = [[""] * (height - len(heading)) + heading for heading in headings]
     rows = [[heading[line] for heading in headings] for line in range(height)]
-    rows += [[printable(column.text(record)) or UNKNOWN for column in columns] for record in records]
+    rows += [[printable(column.text(record)) or CELL_UNKNOWN for column in columns] for record in records]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = (
         "  ".join(

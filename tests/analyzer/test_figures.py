@@ -11,7 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyzer.figures import file_stem, free_stem, label, measurement_figure, write_measurement_figures
+from analyzer.figure_style import label
+from analyzer.figures import measurement_figure, write_measurement_figures
+from analyzer.filenames import file_stem, free_stem
 from analyzer.measurement import Measurement, Status
 from analyzer.show import by_subject
 from tests.analyzer.records import HOST, failed, measured
@@ -41,6 +43,7 @@ def test_every_measured_point_is_drawn_in_the_unit_of_its_axis() -> None:
         assert [y for _, y in points(memory, f"trials-{batch}")] == [1461] * 3
     assert [axes.get_ylabel() for axes in figure.axes] == ["inferences/s", "ms", "MiB", "%"]
     assert all(axes.get_xlabel() for axes in figure.axes)
+    assert throughput.get_xlim()[0] < 1 < 4 < throughput.get_xlim()[1]
 
 
 def test_server_share_is_the_foot_of_the_memory_bar() -> None:
@@ -73,7 +76,7 @@ def test_figure_that_a_device_refuses_is_said_not_drawn_as_zero() -> None:
     known = measured(provenance=HOST)
     unknown = replace(measured(provenance=HOST, concurrency=2), max_utilization=None)
     texts = [text.get_text() for text in figure_of([unknown]).axes[3].texts]
-    assert texts == ["this device does not report it"]
+    assert texts == ["not measured"]
     texts = [text.get_text() for text in figure_of([known, unknown]).axes[3].texts]
     assert texts == ["1 of 2 measured trials without this figure"]
 
