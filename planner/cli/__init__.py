@@ -1,0 +1,52 @@
+"""`plan`: decide which model replicas go on which GPUs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+_COMMANDS = {  # name: module, loaded when the command is used, so that `plan --help` is instant
+    "solve": "planner.cli.solve",
+    "replicas": "planner.cli.replicas",
+}
+_SUMMARIES = {
+    "solve": "Place the models on as few GPUs as can be, and prove it.",
+    "replicas": "Say how many copies of one model fit.",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(_COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("tritonpack"), prog_name="plan")
+def main() -> None:
+    """Decide which models go on which GPUs, from what `analyze` measured.
+
+    \b
+    Pack every profiled model on 16 GiB cards, by memory alone:
+      plan solve results --mode memory --gpu-memory 16GiB
+    Keep every model at its best throughput, no GPU above 80 %:
+      plan solve results --mode throughput --gpu T4 --max-utilization 80 -o placement.json
+    Copies of a 2 GB model on two 16 GB cards, of which 70 % may be used:
+      plan replicas --model-memory 2GB --gpu-memory 16GB --max-memory 70 --gpus 2
+
+    Exit codes: 0 done, 1 a failure, 2 a command line or file that cannot be taken, 3 no plan exists.
+    """

@@ -1,0 +1,122 @@
+"""`plan replicas`: copies of one model."""
+
+from __future__ import annotations
+
+import click
+
+from analyzer.errors import EXIT_INFEASIBLE, UsageError
+from analyzer.format import counted
+from planner.catalogue import find_type
+from planner.cli.params import Percent, Size
+from planner.fleet import Thresholds
+from planner.profile import OperatingPoint, Profile, at_configuration, least_memory, of_models, of_one_device
+from planner.replicas import count_replicas
+from planner.sizes import format_size
+
+
+@click.command(name="replicas")
+@click.argument("profiles", metavar="[PROFILES]", required=False)
+@click.option("--model", metavar="NAME", help="Count copies of this model of PROFILES.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Its figures at this batch.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Its figures at this concurrency.")
+@click.option("--device", metavar="NAME", help="Only what was measured on this device.")
+@click.option("--model-memory", type=Size(), metavar="SIZE", help="The model's memory, where it is not measured.")
+@click.option("--utilization", type=Percent(100), metavar="PCT", help="GPU utilization of one copy.")
+@click.option("--memory-utilization", type=Percent(100), metavar="PCT", help="Memory utilization of one copy.")
+@click.option("--gpu", metavar="TYPE", help="GPU type from the catalogue.")
+@click.option("--gpu-memory", type=Size(), metavar="SIZE", help="Memory of one GPU, such as 16GB; wins over --gpu.")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="GPUs there are.")
+@click.option("--server-memory", type=Size(), metavar="SIZE", help="What the idle server takes on each GPU.")
+@click.option(
+    "--max-memory",
+    type=Percent(100),
+    default="70",
+    show_default=True,
+    metavar="PCT",
+    help="Of the GPU's memory that may be used; the rest is for the work on requests.",
+)
+@click.option(
+    "--max-utilization",
+    type=Percent(1000),
+    default="100",
+    show_default=True,
+    metavar="PCT",
+    help="Highest sum of GPU utilization.",
+)
+@click.option("--max-memory-utilization", type=Percent(1000), default="100", show_default=True, metavar="PCT",
+              help="Highest sum of memory utilization.")  # fmt: skip
+def command(
+    profiles: str | None,
+    model: str | None,
+    batch: int | None,
+    concurrency: int | None,
+    device: str | None,
+    model_memory: int | None,
+    utilization: float | None,
+    memory_utilization: float | None,
+    gpu: str | None,
+    gpu_memory: int | None,
+    gpus: int,
+    server_memory: int | None,
+    max_memory: float,
+    max_utilization: float,
+    max_memory_utilization: float,
+) -> None:
+    """Say how many copies of one model fit.
+
+    \b
+    Copies of a 2 GB model on two 16 GB cards, of which 70 % may be used (10):
+      plan replicas --model-memory 2GB --gpu-memory 16GB --gpus 2
+    Copies of a profiled model, limited by its utilization as well:
+      plan replicas results --model chest_xray --gpu T4
+    """
+    gpu_bytes = gpu_memory or (find_type(gpu).memory_bytes if gpu else None)
+    server_bytes = server_memory or 0
+    if profiles is not None:
+        profile, point = _measured(profiles, model, batch, concurrency, device, server_memory)
+        model_memory = point.memory_bytes if model_memory is None else model_memory
+        utilization = point.utilization if utilization is None else utilization
+        memory_utilization = point.memory_utilization if memory_utilization is None else memory_utilization
+        server_bytes = profile.server_memory_bytes
+        gpu_bytes = gpu_bytes or profile.device_memory_bytes
+    if model_memory is None:
+        raise UsageError("the model's memory is not known; give PROFILES with --model, or --model-memory 2GB")
+    if not gpu_bytes:
+        raise UsageError("the GPU's memory is not known; give --gpu-memory 16GB, or --gpu with a type")
+    found = count_replicas(
+        model_bytes=model_memory,
+        gpu_bytes=gpu_bytes,
+        server_bytes=server_bytes,
+        thresholds=Thresholds(
+            memory=max_memory, utilization=max_utilization, memory_utilization=max_memory_utilization
+        ),
+        utilization=utilization,
+        memory_utilization=memory_utilization,
+        n_gpus=gpus,
+    )
+    click.echo(
+        f"{counted(found.total, 'replica')} on {counted(gpus, 'GPU')}, {found.per_gpu} on each:"
+        f" limited by {found.limited_by} ({format_size(model_memory)} a model on {format_size(gpu_bytes)})"
+    )
+    if not found.total:
+        click.get_current_context().exit(EXIT_INFEASIBLE)
+
+
+def _measured(
+    source: str,
+    model: str | None,
+    batch: int | None,
+    concurrency: int | None,
+    device: str | None,
+    server_memory: int | None,
+) -> tuple[Profile, OperatingPoint]:
+    """The model's point with the least memory among those asked for."""
+    from planner.sources import read_profiles
+
+    profiles = of_one_device(read_profiles(source, server_memory_bytes=server_memory), device)
+    if model is None:
+        raise UsageError(
+            f"--model is missing; the profiles are of {', '.join(sorted({p.model for p in profiles})[:12])}"
+        )
+    (profile,) = at_configuration(of_models(profiles, [model]), batch=batch, concurrency=concurrency)
+    return profile, least_memory(profile)

@@ -1,0 +1,51 @@
+"""`plan solve`: the models on the fewest GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.cli.inputs import planning_options, read_inputs
+from planner.cli.search import answer, search_limits, search_options
+from planner.placement import build_placement
+from planner.placement_file import to_json, write_placement
+from planner.tables import placement_text
+
+
+@click.command(name="solve")
+@click.argument("profiles", metavar="PROFILES")
+@planning_options
+@search_options
+@click.option("-o", "--output", metavar="FILE", help="Write the placement as JSON; - prints it instead of the table.")
+@click.option("--group", is_flag=True, help="In the JSON, one entry with a count for GPUs that are filled alike.")
+def command(profiles: str, output: str | None, group: bool, **options: Any) -> None:
+    """Place the models on as few GPUs as can be, and prove it.
+
+    PROFILES is an output folder of analyze, a store's URL, or a metrics-model.csv with metrics-server-only.csv
+    beside it (or --server-memory).
+
+    \b
+    The models at batch 2, concurrency 4, on 16 GiB cards, by memory alone:
+      plan solve results --mode memory --batch 2 --concurrency 4 --gpu-memory 16GiB
+    Each at its best throughput, no GPU above 80 %, as a file for a scheduler:
+      plan solve results --gpu T4 --max-utilization 80 --max-memory-utilization 80 -o placement.json
+    From a CSV of other origin:
+      plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
+    """
+    inputs = read_inputs(profiles, options)
+    found = answer(inputs, options)
+    placement = build_placement(
+        found.plan, found.formulation, inputs.profiles, group=group, search=search_limits(options)
+    )
+    for note in found.formulation.notes:
+        click.echo(f"note: {note}", err=True)
+    if output == "-":
+        click.echo(to_json(placement), nl=False)
+    else:
+        click.echo(placement_text(placement))
+        if output:
+            write_placement(placement, Path(output))
+            click.echo(f"placement written to {output}", err=True)
+    click.get_current_context().exit(found.exit_code)

@@ -1,0 +1,60 @@
+"""What must be served: one requirement a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Spread(StrEnum):
+    """Where no two replicas of a model may meet."""
+
+    GPU = "gpu"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What one model must deliver, and beside which others.
+
+    Parameters
+    ----------
+    rate_infer_per_s : float or None
+        To be served, before growth; None asks for `replicas` copies whatever they deliver.
+    latency_p99_s : float or None
+        Budget; operating points above it, or without a measured p99, are not used.
+    replicas : int or None
+        Copies (without a rate; 1 if None), or the least number of them (with one).
+    spread : Spread or None
+        Whether replicas are kept on different GPUs or nodes.
+    alone : bool
+        Whether it shares its GPUs with no other model.
+    apart, together : tuple of str
+        Names of groups: models of an apart group never share a GPU, those of a together group always do.
+    variants : tuple of str
+        Other models of the profiles that may serve the same demand (fp16, int8 ...).
+    growth : float
+        Factor on the rate.
+    """
+
+    model: str
+    rate_infer_per_s: float | None = None
+    latency_p99_s: float | None = None
+    replicas: int | None = None
+    spread: Spread | None = None
+    alone: bool = False
+    apart: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    growth: float = 1.0
+
+    @property
+    def rate_to_serve(self) -> float | None:
+        """The rate with its growth, in inferences/s."""
+        return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
+
+
+def one_copy_each(models: Iterable[str]) -> tuple[Requirement, ...]:
+    """The demand where none is given: every model once."""
+    return tuple(Requirement(model=model) for model in sorted(set(models)))

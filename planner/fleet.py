@@ -1,0 +1,102 @@
+"""The GPUs a plan may use: types with their memory, limits, prices and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.catalogue import type_of_device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """How full a GPU may be, as shares of one; a sum that equals its threshold is within it.
+
+    Parameters
+    ----------
+    memory : float
+        Of the memory that models and server may use; at most 1.
+    utilization, memory_utilization : float
+        Of the sums of the models' utilizations; above 1 accepts some slow-down.
+    """
+
+    memory: float = 1.0
+    utilization: float = 1.0
+    memory_utilization: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.memory <= 1 or self.utilization <= 0 or self.memory_utilization <= 0:
+            raise ValueError(f"thresholds must be positive, and memory at most 1: {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How figures measured on another device are carried over to a type: an assumption of the fleet's owner.
+
+    Parameters
+    ----------
+    device : str
+        Where the profiles were measured.
+    throughput, latency, memory, utilization : float
+        Factors on the figures measured there; `utilization` is for both utilizations.
+    """
+
+    device: str
+    throughput: float = 1.0
+    latency: float = 1.0
+    memory: float = 1.0
+    utilization: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetType:
+    """A GPU type of the fleet.
+
+    Parameters
+    ----------
+    memory_bytes : int
+        What the server and the models can use together.
+    reserved_bytes : int
+        Kept free on every GPU of this type.
+    model_overhead_bytes : int
+        Taken besides by every model replica, where its backend runs a process of its own.
+    limit : int or None
+        GPUs there are; None for as many as needed.
+    cost_per_hour : float or None
+        In the fleet's currency.
+    power_w, idle_power_w : float or None
+        What a GPU in use draws at most, and without load.
+    gpus_per_node : int
+        GPUs that fail or move together.
+    devices : tuple of str
+        Devices whose profiles count as measured on this type.
+    scaling : Scaling or None
+        Taken for models without a profile on `devices`.
+    mig : str or None
+        Key in mig_profiles.json, where GPUs of this type may be cut.
+    """
+
+    type: str
+    memory_bytes: int
+    reserved_bytes: int = 0
+    model_overhead_bytes: int = 0
+    limit: int | None = None
+    cost_per_hour: float | None = None
+    power_w: float | None = None
+    idle_power_w: float | None = None
+    gpus_per_node: int = 1
+    devices: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    thresholds: Thresholds = Thresholds()
+    mig: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes <= 0 or self.reserved_bytes < 0 or self.model_overhead_bytes < 0:
+            raise ValueError(f"{self.type}: memory must be positive")
+        if self.gpus_per_node < 1 or (self.limit or 0) < 0:
+            raise ValueError(f"{self.type}: a negative count")
+
+
+def devices_of(type_name: str) -> tuple[str, ...]:
+    """Names under which profiles of a type may go: its own and, from the catalogue, its boards'."""
+    known = type_of_device(type_name)
+    return (type_name, *(known.device_names if known else ()))

@@ -1,0 +1,88 @@
+"""What a plan costs: GPUs, money or power, in solver integers.                                              [pure]"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+from analyzer.errors import UsageError
+from planner.fleet import FleetType
+from planner.options import Choice
+
+_FINE = 10**4  # costs are kept to a ten-thousandth of their unit
+
+
+class Objective(StrEnum):
+    """What is made as small as can be."""
+
+    GPUS = "gpus"
+    COST = "cost"
+    ENERGY = "energy"
+
+    @property
+    def unit(self) -> str:
+        """What its value counts."""
+        return {"gpus": "GPUs", "cost": "per hour", "energy": "W"}[self.value]
+
+
+def gpu_cost(fleet_type: FleetType, objective: Objective) -> float:
+    """What a GPU in use costs without its replicas, in the objective's unit.
+
+    For energy it is the idle power where the fleet gives it (replicas then add theirs), else the full power.
+
+    Raises
+    ------
+    UsageError
+        If the fleet does not say.
+    """
+    if objective is Objective.GPUS:
+        return 1.0
+    if objective is Objective.COST:
+        return _given(fleet_type.cost_per_hour, fleet_type, "cost_per_hour", objective)
+    if fleet_type.idle_power_w is not None:
+        return fleet_type.idle_power_w
+    return _given(fleet_type.power_w, fleet_type, "power_w (or idle_power_w)", objective)
+
+
+def replica_cost(choice: Choice, fleet_type: FleetType, objective: Objective) -> float:
+    """What a replica adds: for energy with a known idle power, its measured power above that.
+
+    Raises
+    ------
+    UsageError
+        If its power was not measured.
+    """
+    if objective is not Objective.ENERGY or fleet_type.idle_power_w is None:
+        return 0.0
+    if choice.point.power_w is None:
+        raise UsageError(
+            f"model '{choice.model}' has no measured power on '{choice.device}' (power_w is empty);"
+            f" leave idle_power_w of {fleet_type.type} out to charge its full power_w"
+        )
+    return max(0.0, choice.point.power_w - fleet_type.idle_power_w) * choice.share
+
+
+def cost_divisor(costs: Sequence[float]) -> int:
+    """Ten-thousandths that one unit of the solver's objective stands for: the costs' common divisor."""
+    return math.gcd(*(_fine(c) for c in costs)) or 1
+
+
+def in_units(cost: float, divisor: int) -> int:
+    """A cost in the solver's units."""
+    return _fine(cost) // divisor
+
+
+def from_units(value: int, divisor: int) -> float:
+    """A solver's value in the objective's unit."""
+    return value * divisor / _FINE
+
+
+def _fine(cost: float) -> int:
+    return round(cost * _FINE)
+
+
+def _given(figure: float | None, fleet_type: FleetType, key: str, objective: Objective) -> float:
+    if figure is None:
+        raise UsageError(f"GPU type {fleet_type.type} has no {key}; --objective {objective} needs it in the fleet file")
+    return figure

@@ -1,0 +1,151 @@
+"""Which operating points may serve a requirement on a GPU type, and what each takes and delivers there.     [pure]"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from planner.demand import Requirement
+from planner.fleet import FleetType, Scaling
+from planner.profile import OperatingPoint, Profile, fastest, least_memory
+
+SHARE_STEPS = 10  # proportional charging: a replica serves a tenth, two tenths ... of what was measured
+
+
+class Mode(StrEnum):
+    """What may not run out on a GPU."""
+
+    MEMORY = "memory"
+    THROUGHPUT = "throughput"  # memory, utilization and memory utilization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A way to run one replica of a model.
+
+    Parameters
+    ----------
+    model : str
+        The profiled model that runs: the required one or one of its variants.
+    device : str
+        Where its point was measured.
+    share : float
+        Of the measured throughput that it is asked for; utilizations are charged in this proportion.
+    memory_bytes : int
+        Its own, with its process's overhead.
+    """
+
+    model: str
+    device: str
+    point: OperatingPoint
+    share: float
+    memory_bytes: int
+
+    @property
+    def throughput_infer_per_s(self) -> float | None:
+        """What it delivers."""
+        delivered = self.point.throughput_infer_per_s
+        return None if delivered is None else delivered * self.share
+
+    @property
+    def utilization(self) -> float | None:
+        """What it takes of the GPU's time."""
+        return None if self.point.utilization is None else self.point.utilization * self.share
+
+    @property
+    def memory_utilization(self) -> float | None:
+        """What it takes of the GPU's memory bandwidth."""
+        return None if self.point.memory_utilization is None else self.point.memory_utilization * self.share
+
+
+def choices(
+    requirement: Requirement,
+    fleet_type: FleetType,
+    profiles: Mapping[str, tuple[Profile, ...]],
+    *,
+    mode: Mode,
+    keep_throughput: float = 1.0,
+    proportional: bool = False,
+) -> tuple[Choice, ...]:
+    """Ways to run a replica of the required model, or of a variant, on a whole GPU of a type.
+
+    With a rate to serve every point within the p99 budget is one, so that the solver can choose. Without, each
+    model is kept at its least memory (memory mode) or within `keep_throughput` of its best throughput.
+
+    Parameters
+    ----------
+    profiles : mapping of model to its profiles, one a device
+    proportional : bool
+        Also offer each point at tenths of its load, with utilizations in proportion.
+    """
+    found = []
+    for profile in profiles_on(requirement, fleet_type, profiles):
+        within = replace(profile, points=tuple(_within_budget(profile, requirement.latency_p99_s)))
+        for point in _candidates(within, requirement, mode, keep_throughput):
+            steps = range(1, SHARE_STEPS + 1) if proportional and requirement.rate_to_serve else (SHARE_STEPS,)
+            found += [_choice(profile, point, step / SHARE_STEPS, fleet_type) for step in steps]
+    return tuple(found)
+
+
+def profiles_on(
+    requirement: Requirement, fleet_type: FleetType, profiles: Mapping[str, tuple[Profile, ...]]
+) -> Iterator[Profile]:
+    """The profiles that hold on a type: measured on it, else carried over by the fleet's scaling."""
+    for model in (requirement.model, *requirement.variants):
+        own = [p for p in profiles.get(model, ()) if p.device in fleet_type.devices]
+        if own:
+            yield from own
+        elif fleet_type.scaling:
+            scaling = fleet_type.scaling
+            yield from (_scaled(p, scaling) for p in profiles.get(model, ()) if p.device == scaling.device)
+
+
+def _scaled(profile: Profile, scaling: Scaling) -> Profile:
+    label = f"scaled from {scaling.device}"
+    points = tuple(
+        replace(
+            p,
+            throughput_infer_per_s=_times(p.throughput_infer_per_s, scaling.throughput),
+            latency_p99_s=_times(p.latency_p99_s, scaling.latency),
+            memory_bytes=round(p.memory_bytes * scaling.memory),
+            utilization=_times(p.utilization, scaling.utilization),
+            memory_utilization=_times(p.memory_utilization, scaling.utilization),
+            power_w=None,  # another card's power says nothing about this one's
+            estimate="; ".join(filter(None, (p.estimate, label))),
+        )
+        for p in profile.points
+    )
+    return replace(profile, points=points)
+
+
+def _times(figure: float | None, factor: float) -> float | None:
+    return None if figure is None else figure * factor
+
+
+def _within_budget(profile: Profile, budget_s: float | None) -> Iterator[OperatingPoint]:
+    for point in profile.points:
+        if budget_s is None or (point.latency_p99_s is not None and point.latency_p99_s <= budget_s):
+            yield point
+
+
+def _candidates(
+    profile: Profile, requirement: Requirement, mode: Mode, keep_throughput: float
+) -> tuple[OperatingPoint, ...]:
+    if not profile.points:
+        return ()
+    if requirement.rate_to_serve is not None:
+        return tuple(p for p in profile.points if p.throughput_infer_per_s)
+    if mode is Mode.MEMORY:
+        return (least_memory(profile),)
+    return fastest(profile, keep_throughput)
+
+
+def _choice(profile: Profile, point: OperatingPoint, share: float, fleet_type: FleetType) -> Choice:
+    return Choice(
+        model=profile.model,
+        device=profile.device,
+        point=point,
+        share=share,
+        memory_bytes=point.memory_bytes + fleet_type.model_overhead_bytes,
+    )

@@ -1,0 +1,300 @@
+"""The placement file: a plan with its figures, as JSON that schedulers and reports read.                    [pure]"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from planner.fleet import FleetType
+from planner.formulate import Formulation, Resource
+from planner.objective import from_units
+from planner.options import Choice, Mode
+from planner.plan import Cause, PlacedGpu, Plan, Replicas, Unplaced
+from planner.profile import Profile
+from planner.sites import Site
+from planner.sizes import format_size, to_mib
+
+SCHEMA_VERSION = "1.0"
+_DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal plans are equal bytes
+
+Placement = Mapping[str, Any]  # a document that data/placement.schema.json describes
+
+
+def build_placement(
+    plan: Plan,
+    formulation: Formulation,
+    profiles: Sequence[Profile],
+    *,
+    group: bool = False,
+    search: Mapping[str, int | float] | None = None,
+) -> Placement:
+    """Write a plan out in the user's units, without times or paths: the same input gives the same document.
+
+    Parameters
+    ----------
+    group : bool
+        Give GPUs that are cut and filled alike one entry with a count.
+    search : mapping, optional
+        How the search was limited (time limit, seed, workers).
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": plan.status.value,
+        "mode": formulation.rules.mode.value,
+        "objective": _objective(plan, formulation),
+        "thresholds": _common_thresholds([s.fleet_type for s in formulation.sites], formulation.rules.mode),
+        "gpus": _gpus(plan, formulation, group=group),
+        "unplaced": [_unplaced(u, formulation) for u in plan.unplaced],
+        "gpu_types": [_gpu_type(s, formulation.rules.mode) for s in formulation.sites if not s.slice_name],
+        "demand": [_requirement(formulation, i) for i in range(len(formulation.requirements))],
+        "rules": _rules(formulation),
+        "provenance": {
+            "tool": "tritonpack",
+            "tool_version": version("tritonpack"),
+            "devices": sorted({p.device for p in profiles}),
+            "profiles_sha256": _fingerprint(profiles),
+            "search": dict(search or {}),
+            "notes": list(formulation.notes),
+        },
+    }
+
+
+def _objective(plan: Plan, formulation: Formulation) -> dict[str, Any]:
+    kind, divisor = formulation.rules.objective, formulation.cost_divisor
+    found = plan.objective is not None
+    return {
+        "kind": kind.value,
+        "unit": kind.unit,
+        "value": _number(from_units(plan.objective, divisor)) if plan.objective is not None else None,
+        "gpus": plan.n_gpus if found else None,
+        "lower_bound": _number(from_units(plan.lower_bound, divisor)),
+        "gap": None if plan.gap is None else round(plan.gap, _DIGITS),
+        "bound_source": plan.bound_source,
+    }
+
+
+def _gpus(plan: Plan, formulation: Formulation, *, group: bool) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    n = 0
+    for placed in plan.gpus:
+        figures = _placed(placed, formulation)
+        if group:
+            entries.append({"id": f"gpu-{n}", "count": placed.count, **_nodes(placed.nodes), **figures})
+        else:
+            entries += [
+                {"id": f"gpu-{n + k}", **_nodes(placed.nodes[k : k + 1]), **figures} for k in range(placed.count)
+            ]
+        n += placed.count
+    return entries
+
+
+def _nodes(nodes: Sequence[int]) -> dict[str, Any]:
+    return {"nodes": list(nodes)} if nodes else {}
+
+
+def _placed(placed: PlacedGpu, formulation: Formulation) -> dict[str, Any]:
+    layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
+    sites = [formulation.sites[p] for p in layout.places]
+    contents = [_choices(content, formulation) for content in placed.contents]
+    models = [
+        _model(choice, count, task, formulation) | _where(site, start)
+        for site, start, content in zip(sites, layout.starts, contents, strict=True)
+        for task, choice, count in content
+    ]
+    used = [(site, content) for site, content in zip(sites, contents, strict=True) if content]
+    everything = [item for content in contents for item in content]
+    fleet_type = sites[0].fleet_type
+    return {
+        "type": fleet_type.type,
+        "memory_capacity_mib": to_mib(fleet_type.memory_bytes),
+        "memory_mib": to_mib(
+            sum(s.server_bytes + sum(c.memory_bytes * n for _, c, n in content) for s, content in used)
+        ),
+        "utilization_pct": _sum_pct([(c.utilization, n) for _, c, n in everything]),
+        "memory_utilization_pct": _sum_pct([(c.memory_utilization, n) for _, c, n in everything]),
+        "models": models,
+    }
+
+
+def _choices(content: Sequence[Replicas], formulation: Formulation) -> list[tuple[int, Choice, int]]:
+    found = []
+    for replicas in content:
+        choice = formulation.problem.tasks[replicas.task].options[replicas.option].point
+        assert isinstance(choice, Choice)
+        found.append((replicas.task, choice, replicas.count))
+    return found
+
+
+def _where(site: Site, start: int) -> dict[str, Any]:
+    return {"slice": {"profile": site.slice_name, "start": start}} if site.slice_name else {}
+
+
+def _model(choice: Choice, count: int, task: int, formulation: Formulation) -> dict[str, Any]:
+    """One entry for equal replicas; memory, throughput and utilizations are those of all of them together."""
+    point = choice.point
+    entry: dict[str, Any] = {
+        "name": choice.model,
+        "batch": point.batch,
+        "concurrency": point.concurrency,
+        "instances": point.instances,
+        "memory_mib": to_mib(choice.memory_bytes * count),
+        "throughput_infer_per_s": _times(choice.throughput_infer_per_s, count),
+        "replicas": count,
+        "variant": point.variant,
+        "latency_p99_ms": _times(point.latency_p99_s, 1000),
+        "utilization_pct": _times(choice.utilization, 100 * count),
+        "memory_utilization_pct": _times(choice.memory_utilization, 100 * count),
+        "load_share": _number(choice.share),
+    }
+    served = formulation.requirements[task].model
+    if served != choice.model:
+        entry["serves"] = served
+    if point.estimate:
+        entry["estimate"] = point.estimate
+    return entry
+
+
+def _unplaced(unplaced: Unplaced, formulation: Formulation) -> dict[str, Any]:
+    requirement = formulation.requirements[unplaced.task]
+    by_rate = requirement.rate_to_serve is not None
+    return {
+        "name": requirement.model,
+        "missing": _number(unplaced.missing / 1e6) if by_rate else unplaced.missing,
+        "missing_unit": "infer_per_s" if by_rate else "copies",
+        "cause": unplaced.cause.value,
+        "reason": why_unplaced(unplaced, formulation),
+    }
+
+
+def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
+    """Say why a model could not be placed, with the figure that is in the way."""
+    requirement = formulation.requirements[unplaced.task]
+    name = requirement.model
+    if unplaced.cause is Cause.NO_OPTION:
+        return _no_option(unplaced.task, formulation)
+    if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
+        return f"{name} fits a GPU alone, but not beside the others on the GPUs at hand"
+    resource = Resource(formulation.problem.resources[unplaced.resource])
+    site = formulation.sites[unplaced.place]
+    need, limit = _shortage(unplaced.task, unplaced.place, resource, site, formulation)
+    return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {site.name}"
+
+
+def _shortage(task: int, place: int, resource: Resource, site: Site, formulation: Formulation) -> tuple[str, str]:
+    """The least that any option takes of the resource on the place, and what there is: from the measured figures."""
+    points = [o.point for o in formulation.problem.tasks[task].options if o.place == place]
+    found = [c for c in points if isinstance(c, Choice)]
+    thresholds = site.fleet_type.thresholds
+    if resource is Resource.MEMORY:
+        least = min(c.memory_bytes for c in found)
+        return format_size(least), f"the {format_size(site.memory_for_models)} left beside the server"
+    if resource is Resource.UTILIZATION:
+        return _pct(min(c.utilization or 0.0 for c in found)), f"the threshold of {_pct(thresholds.utilization)}"
+    least_share = min(c.memory_utilization or 0.0 for c in found)
+    return _pct(least_share), f"the threshold of {_pct(thresholds.memory_utilization)}"
+
+
+def _no_option(task: int, formulation: Formulation) -> str:
+    requirement = formulation.requirements[task]
+    types = ", ".join(s.name for s in formulation.sites)
+    if requirement.latency_p99_s is not None:
+        return (
+            f"{requirement.model} has no operating point on {types} with a p99 within"
+            f" {requirement.latency_p99_s * 1000:g} ms"
+        )
+    return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
+
+
+def _pct(share: float) -> str:
+    return f"{share * 100:.4g} %"
+
+
+def _common_thresholds(types: Sequence[FleetType], mode: Mode) -> dict[str, float | None]:
+    """The tightest of the types' thresholds; each type's own are under gpu_types."""
+    every = [_thresholds(t, mode) for t in types]
+    return {
+        key: min((t[key] for t in every if t[key] is not None), default=None)  # type: ignore[type-var]
+        for key in ("memory_pct", "utilization_pct", "memory_utilization_pct")
+    }
+
+
+def _thresholds(fleet_type: FleetType, mode: Mode) -> dict[str, float | None]:
+    t, counted = fleet_type.thresholds, mode is Mode.THROUGHPUT
+    return {
+        "memory_pct": _number(t.memory * 100),
+        "utilization_pct": _number(t.utilization * 100) if counted else None,
+        "memory_utilization_pct": _number(t.memory_utilization * 100) if counted else None,
+    }
+
+
+def _gpu_type(site: Site, mode: Mode) -> dict[str, Any]:
+    t = site.fleet_type
+    return {
+        "type": t.type,
+        "memory_mib": to_mib(t.memory_bytes),
+        "server_memory_mib": to_mib(site.server_bytes),
+        "reserved_mib": to_mib(t.reserved_bytes),
+        "model_overhead_mib": to_mib(t.model_overhead_bytes),
+        "limit": t.limit,
+        "cost_per_hour": t.cost_per_hour,
+        "power_w": t.power_w,
+        "idle_power_w": t.idle_power_w,
+        "gpus_per_node": t.gpus_per_node,
+        "devices": list(t.devices),
+        "scaling": asdict(t.scaling) if t.scaling else None,
+        "thresholds": _thresholds(t, mode),
+        "mig": t.mig,
+    }
+
+
+def _requirement(formulation: Formulation, index: int) -> dict[str, Any]:
+    r = formulation.requirements[index]
+    return {
+        "model": r.model,
+        "rate_infer_per_s": r.rate_infer_per_s,
+        "latency_p99_ms": _times(r.latency_p99_s, 1000),
+        "replicas": r.replicas,
+        "spread": r.spread.value if r.spread else None,
+        "alone": r.alone,
+        "apart": list(r.apart),
+        "together": list(r.together),
+        "variants": list(r.variants),
+        "growth": r.growth,
+    }
+
+
+def _rules(formulation: Formulation) -> dict[str, Any]:
+    rules = formulation.rules
+    return {
+        "keep_throughput": rules.keep_throughput,
+        "proportional": rules.proportional,
+        "spare": rules.spare,
+        "spare_of": rules.spare_of.value,
+    }
+
+
+def _fingerprint(profiles: Sequence[Profile]) -> str:
+    """SHA-256 over every figure of the profiles: says whether two plans rest on the same measurements."""
+    digest = hashlib.sha256()
+    for profile in profiles:
+        digest.update(repr(profile).encode())
+    return digest.hexdigest()
+
+
+def _sum_pct(figures: Sequence[tuple[float | None, int]]) -> float | None:
+    """The sum in percent; None where one of them was not measured."""
+    known = [figure * n for figure, n in figures if figure is not None]
+    return _number(math.fsum(known) * 100) if len(known) == len(figures) else None
+
+
+def _times(figure: float | None, factor: float) -> float | None:
+    return None if figure is None else _number(figure * factor)
+
+
+def _number(figure: float) -> float:
+    rounded = round(figure, _DIGITS)
+    return int(rounded) if rounded == int(rounded) else rounded

@@ -1,0 +1,261 @@
+"""From measurements to profiles: a model's operating points on one device.                                [pure]"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from analyzer.errors import UsageError
+from analyzer.measurement import Measurement, ServerOnly
+from analyzer.names import suggest
+
+UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/table.py)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """What one measured configuration of a model delivers and takes on one device.
+
+    Parameters
+    ----------
+    variant : str
+        The variant's name, ``default`` for the model's own configuration.
+    throughput_infer_per_s, latency_p99_s : float or None
+        None where they were not measured.
+    memory_bytes : int
+        The model's own, without the server.
+    utilization, memory_utilization : float or None
+        Highest seen, as a share of the device.
+    power_w : float or None
+        Mean of the whole device while the model ran alone.
+    estimate : str
+        How the figures were derived where they were not measured; empty for a measured point.
+    """
+
+    variant: str
+    instances: int
+    batch: int
+    concurrency: int
+    throughput_infer_per_s: float | None
+    latency_p99_s: float | None
+    memory_bytes: int
+    utilization: float | None
+    memory_utilization: float | None
+    power_w: float | None = None
+    estimate: str = ""
+
+    @property
+    def label(self) -> str:
+        """The configuration in short."""
+        parts = [f"batch {self.batch}", f"concurrency {self.concurrency}"]
+        if self.instances != 1:
+            parts.append(f"instances {self.instances}")
+        if self.variant != "default":
+            parts.append(self.variant)
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A model's operating points on one device, and what the server takes there without any model.
+
+    Parameters
+    ----------
+    device : str
+        The device's name as the driver gives it.
+    device_memory_bytes : int or None
+        What the device offers to models; None where the measurements do not say.
+    server_memory_bytes : int
+        The idle server, paid once on every GPU.
+    """
+
+    model: str
+    device: str
+    device_memory_bytes: int | None
+    server_memory_bytes: int
+    points: tuple[OperatingPoint, ...]
+
+
+def build_profiles(
+    measurements: Iterable[Measurement],
+    server_only: Iterable[ServerOnly] = (),
+    *,
+    server_memory_bytes: int | None = None,
+) -> tuple[Profile, ...]:
+    """Turn measurements into one profile for each model and device, sorted by model and device.
+
+    Only closed-loop rows that were measured count. Of rows for the same configuration the last one counts, and
+    of a model whose files changed only the rows of its newest files.
+
+    Parameters
+    ----------
+    server_memory_bytes : int or None
+        The idle server's memory; wins over what the measurements and `server_only` say.
+
+    Raises
+    ------
+    UsageError
+        If no row was measured, a row has no memory, or the idle server's memory is not known.
+    """
+    baselines = {s.provenance.device_name: s.memory_bytes for s in server_only}
+    rows: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    seen = 0
+    for m in measurements:
+        seen += 1
+        if m.status.measured and m.trial.request_rate_per_s is None:
+            rows[m.trial.model, m.provenance.device_name].append(m)
+    if not rows:
+        raise UsageError(f"none of the {seen} rows was measured in a closed loop; run analyze again and see its causes")
+    return tuple(
+        _profile(model, device, _newest(rows[model, device]), server_memory_bytes, _idle(device, baselines))
+        for model, device in sorted(rows)
+    )
+
+
+def _idle(device: str, baselines: Mapping[str, int | None]) -> int | None:
+    """The baseline of a device; where a file names no device and has one baseline only, that one."""
+    if len(baselines) == 1 and (UNKNOWN in baselines or device == UNKNOWN):
+        return next(iter(baselines.values()))
+    return baselines.get(device)
+
+
+def _newest(rows: list[Measurement]) -> list[Measurement]:
+    newest = rows[-1].provenance.model_hash
+    last = {m.trial: m for m in rows if m.provenance.model_hash == newest}
+    return list(last.values())
+
+
+def _profile(model: str, device: str, rows: list[Measurement], override: int | None, idle: int | None) -> Profile:
+    servers = [_server_memory(m, override, idle) for m in rows]
+    if override is None and idle is None and any(s is None for s in servers):
+        raise UsageError(
+            f"the idle server's memory on '{device}' is not known (model '{model}');"
+            " give it, such as --server-memory 309MiB"
+        )
+    known = [s for s in servers if s is not None]
+    points = [_point(m, s) for m, s in zip(rows, known, strict=True)]
+    return Profile(
+        model=model,
+        device=device,
+        device_memory_bytes=rows[-1].provenance.device_memory_bytes or None,
+        server_memory_bytes=max(known),
+        points=tuple(sorted(points, key=_configuration)),
+    )
+
+
+def _configuration(point: OperatingPoint) -> tuple[str, int, int, int]:
+    return (point.variant, point.instances, point.batch, point.concurrency)
+
+
+def _server_memory(m: Measurement, override: int | None, idle: int | None) -> int | None:
+    if override is not None:
+        return override
+    return m.server_memory_bytes if m.server_memory_bytes is not None else idle
+
+
+def _point(m: Measurement, server_memory_bytes: int) -> OperatingPoint:
+    trial = m.trial
+    if m.max_memory_bytes is None:
+        raise UsageError(
+            f"model '{trial.model}' at batch {trial.batch}, concurrency {trial.concurrency} has no measured memory"
+            " (max_memory_mib is empty); measure it again or leave the row out"
+        )
+    return OperatingPoint(
+        variant=trial.variant.name,
+        instances=trial.instances,
+        batch=trial.batch,
+        concurrency=trial.concurrency,
+        throughput_infer_per_s=m.throughput_infer_per_s,
+        latency_p99_s=m.latency_p99_s,
+        memory_bytes=max(0, m.max_memory_bytes - server_memory_bytes),
+        utilization=m.max_utilization,
+        memory_utilization=m.max_memory_utilization,
+        power_w=m.power_w,
+    )
+
+
+def of_one_device(profiles: tuple[Profile, ...], device: str | None) -> tuple[Profile, ...]:
+    """Keep the profiles of one device; figures of two devices are never mixed.
+
+    Raises
+    ------
+    UsageError
+        If `device` is not among them, or there are several and none was chosen.
+    """
+    devices = sorted({p.device for p in profiles})
+    if device is not None:
+        if device not in devices:
+            raise UsageError(f"no profile was measured on --device '{device}'; {suggest(device, devices)}")
+        return tuple(p for p in profiles if p.device == device)
+    if len(devices) > 1:
+        names = " and ".join(f"'{d}'" for d in devices)
+        raise UsageError(f"the profiles were measured on {names}; choose one with --device '{devices[0]}'")
+    return profiles
+
+
+def of_models(profiles: tuple[Profile, ...], names: Iterable[str]) -> tuple[Profile, ...]:
+    """Keep the profiles of these models.
+
+    Raises
+    ------
+    UsageError
+        If one of them has no profile.
+    """
+    known = {p.model for p in profiles}
+    wanted = set(names)
+    for name in sorted(wanted - known):
+        raise UsageError(f"model '{name}' has no profile; {suggest(name, known)}")
+    return tuple(p for p in profiles if p.model in wanted)
+
+
+def at_configuration(
+    profiles: tuple[Profile, ...], *, batch: int | None, concurrency: int | None
+) -> tuple[Profile, ...]:
+    """Keep the points with this batch and this concurrency, each where it is given.
+
+    Raises
+    ------
+    UsageError
+        If a model has no such point.
+    """
+    kept = []
+    for profile in profiles:
+        points = tuple(p for p in profile.points if batch in (None, p.batch) and concurrency in (None, p.concurrency))
+        if not points:
+            asked = {"batch": batch, "concurrency": concurrency}
+            what = ", ".join(f"{k} {v}" for k, v in asked.items() if v is not None)
+            have = "; ".join(p.label for p in profile.points[:6])
+            raise UsageError(f"model '{profile.model}' was not measured at {what}; it has {have}")
+        kept.append(replace(profile, points=points))
+    return tuple(kept)
+
+
+def least_memory(profile: Profile) -> OperatingPoint:
+    """The point that takes the least memory; of equal ones the one that delivers most."""
+    return min(profile.points, key=lambda p: (p.memory_bytes, -(p.throughput_infer_per_s or 0.0)))
+
+
+def fastest(profile: Profile, keep: float = 1.0) -> tuple[OperatingPoint, ...]:
+    """Points that deliver at least `keep` of the model's best throughput.
+
+    Raises
+    ------
+    UsageError
+        If no throughput was measured.
+    """
+    delivered = [p.throughput_infer_per_s or 0.0 for p in profile.points]
+    best = max(delivered, default=0.0)
+    if not best:
+        raise UsageError(
+            f"model '{profile.model}' has no measured throughput (throughput_infer_per_s is empty); use --mode memory"
+        )
+    return tuple(p for p, rate in zip(profile.points, delivered, strict=True) if rate >= keep * best)
+
+
+def by_model(profiles: Iterable[Profile]) -> Mapping[str, tuple[Profile, ...]]:
+    """Group profiles by model, in the order of the models' names."""
+    grouped: dict[str, list[Profile]] = defaultdict(list)
+    for profile in profiles:
+        grouped[profile.model].append(profile)
+    return {model: tuple(grouped[model]) for model in sorted(grouped)}

@@ -1,0 +1,107 @@
+"""`plan` at its door: what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from analyzer.table import write_measurements_csv
+from planner.cli import main
+from tests.planner.records import measurement
+
+
+def plan(*arguments: object) -> Result:
+    """Run `plan` with these arguments."""
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    """Two models measured on a T4: 1000 and 2000 MiB of their own, 50 % and 60 %."""
+    path = tmp_path / "metrics-model.csv"
+    rows = [measurement("chest"), measurement("liver", max_memory_mib=2309, utilization=0.6)]
+    write_measurements_csv(path, rows)
+    return path
+
+
+def test_table_goes_to_stdout_and_notes_to_stderr(csv: Path) -> None:
+    """stdout is the result alone: 50 % and 60 % need two GPUs."""
+    result = plan("solve", csv, "--gpu-memory", "16GiB")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("2 GPUs: proven")
+    assert "note" not in result.stdout
+
+
+def test_model_too_big_is_named_with_its_figure_and_exit_code_3(csv: Path) -> None:
+    """2000 MiB do not fit the 1691 MiB that a server of 309 MiB leaves of 2000 MiB."""
+    result = plan("solve", csv, "--gpu-memory", "2000MiB")
+    assert result.exit_code == 3
+    assert "liver fits no GPU: its memory of 2,000 MiB exceeds the 1,691 MiB left beside the server" in result.stdout
+    assert "chest" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu-memory", "16384"], "without a unit; write 16384MiB"),
+        (["--gpu", "T5"], "did you mean 'T4'"),
+        (["--gpu", "T4:x"], "write T4:8"),
+        (["--gpu", "L4"], "not assumed of a L4"),
+        (["--mode", "memory", "--max-utilization", "80"], "no effect with --mode memory"),
+        (["--max-utilization", "0"], "above 0"),
+        (["--max-memory", "101"], "at most 100"),
+        (["--batch", "3"], "was not measured at batch 3"),
+        (["--model-names", "chst"], "did you mean 'chest'"),
+        (["--device", "Tesla T5"], "did you mean 'Tesla T4'"),
+        (["--gpu-memory", "300MiB"], "server (309 MiB)"),
+    ],
+)
+def test_bad_option_is_one_line_with_the_way_out(csv: Path, arguments: list[str], message: str) -> None:
+    """Exit code 2, no traceback, the fact and what to do."""
+    result = plan("solve", csv, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_missing_profiles_say_what_can_be_given(tmp_path: Path) -> None:
+    """A path that is not there, and a folder without measurements."""
+    assert "there is no" in plan("solve", tmp_path / "nothing").stderr
+    assert "run analyze -o" in plan("solve", tmp_path).stderr
+
+
+def test_unmeasured_utilization_is_refused_where_others_have_it(tmp_path: Path) -> None:
+    """An unmeasured figure is never taken as 0; where no model has it, it does not limit and a note says so."""
+    path = tmp_path / "some.csv"
+    write_measurements_csv(path, [measurement("chest"), measurement("liver", memory_utilization=None)])
+    result = plan("solve", path, "--gpu-memory", "16GiB")
+    assert result.exit_code == 2
+    assert "model 'liver' (batch 1, concurrency 1) has no measured memory utilization" in result.stderr
+    write_measurements_csv(path, [measurement("chest", memory_utilization=None)])
+    result = plan("solve", path, "--gpu-memory", "16GiB")
+    assert result.exit_code == 0
+    assert "memory utilization was not measured on Tesla T4" in result.stderr
+
+
+def test_replicas_of_a_profiled_model_are_limited_by_its_utilization(csv: Path) -> None:
+    """(0.7 x 16384 - 309) / 1000 = 11 by memory, but only 2 by 50 % of utilization each."""
+    result = plan("replicas", csv, "--model", "chest", "--gpu-memory", "16GiB", "--gpus", "3")
+    assert result.stdout.startswith("6 replicas on 3 GPUs, 2 on each: limited by utilization")
+    result = plan("replicas", "--model-memory", "2GB", "--gpu-memory", "16GB", "--gpus", "2")
+    assert result.stdout.startswith("10 replicas on 2 GPUs, 5 on each: limited by memory")
+
+
+def test_help_loads_neither_solver_nor_tables() -> None:
+    """`plan --help` is instant because heavy imports wait for the command that needs them."""
+    code = (
+        "import sys\nfrom planner.cli import main\n"
+        "try:\n main(['solve', '--help'])\nexcept SystemExit:\n pass\n"
+        "heavy = {'ortools', 'pandas', 'sqlalchemy', 'docker', 'matplotlib', 'jsonschema', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "[]"
