@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurement import Variant
 from analyzer.model_files import hash_files, within
+from analyzer.names import suggest
 
 CONFIG_FILE = "config.pbtxt"
 
@@ -125,7 +125,7 @@ def select(models: Sequence[Model], names: Iterable[str] = ()) -> tuple[Model, .
     wanted = list(dict.fromkeys(names)) or list(by_name)
     for name in wanted:
         if name not in by_name:
-            raise UsageError(f"no model {name!r} in the repository; {_nearest(name, by_name)}")
+            raise UsageError(f"no model {name!r} in the repository; {suggest(name, by_name)}")
     picked = tuple(_with_hash(by_name[name], by_name) for name in wanted)
     if all(model.error for model in picked):
         raise UsageError("; ".join(f"{model.name}: {model.error}" for model in picked))
@@ -271,14 +271,6 @@ def _read_input(entry: dict[str, Any]) -> Input:
         dims=tuple(entry.get("dims", ())),
         optional=entry.get("optional", False),
     )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    names = list(known)
-    return f"it has {', '.join(names[:10])}{f' and {len(names) - 10} more' if len(names) > 10 else ''}"
 
 
 def _with_hash(model: Model, by_name: dict[str, Model]) -> Model:

@@ -142,9 +142,9 @@ def test_select_keeps_the_order_given_and_each_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("chest_xry", "did you mean chest_xray"),
-        ("../chest_xray", "did you mean chest_xray"),
-        ("/etc", "it has chest_xray"),
+        ("chest_xry", "did you mean 'chest_xray'"),
+        ("../chest_xray", "did you mean 'chest_xray'"),
+        ("/etc", "known are chest_xray"),
     ],
 )
 def test_select_refuses_unknown_names(tmp_path: Path, name: str, said: str) -> None:

@@ -1,0 +1,237 @@
+"""Measurements as CSV, for people and spreadsheets: out, and back in.
+
+A figure that is not known is an empty cell, both ways. A text that a spreadsheet would run as a formula is written
+with an apostrophe before it, which the reader takes away again.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from analyzer.cells import (
+    COLUMNS,
+    FIGURES,
+    RATE,
+    SERVER_COLUMNS,
+    SERVER_FIGURES,
+    TEXTS,
+    guarded,
+    to_cells,
+    to_count,
+    to_figures,
+    to_variant,
+    unguarded,
+)
+from analyzer.errors import UsageError
+from analyzer.files import write_whole
+from analyzer.format import MIB
+from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.names import suggest
+
+UNKNOWN = "unknown"
+_CRLF = "\r\n"
+
+
+def write_measurements_csv(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Write one row for each measurement, in the order given; the columns are `COLUMNS`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; nothing of it is then left.
+    """
+    _write(path, COLUMNS, (_row(measurement) for measurement in measurements))
+
+
+def write_server_only_csv(path: Path, baselines: Iterable[ServerOnly]) -> None:
+    """Write what the idle server takes on each device; the columns are `SERVER_COLUMNS`.
+
+    Raises
+    ------
+    OSError
+        As `write_measurements_csv`.
+    """
+    rows = (
+        {
+            "device": one.provenance.device_name,
+            "server": one.provenance.server,
+            **to_cells(SERVER_FIGURES, one),
+        }
+        for one in baselines
+    )
+    _write(path, SERVER_COLUMNS, rows)
+
+
+def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
+    """Read a table of measurements, this tool's or one written by hand.
+
+    Required are model, batch and concurrency; absent columns and empty cells are unknown figures, and an absent
+    status is ``ok``. Of the provenance a table holds only the device's name: the rest is ``unknown``, and the
+    device's memory 0. The model's own memory may stand in for the server's or the highest.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, lacks a column or has one that is not known, or a cell cannot be taken; the
+        line and the column are named.
+    """
+    measurements = []
+    for where, cells in _read(path, COLUMNS, ("model", "batch", "concurrency")):
+        try:
+            measurements.append(_measurement(cells))
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
+    return tuple(measurements)
+
+
+def read_server_only_csv(path: Path) -> tuple[ServerOnly, ...]:
+    """Read what the idle server takes on each device.
+
+    Raises
+    ------
+    UsageError
+        As `read_measurements_csv`; required is server_memory_mib.
+    """
+    baselines = []
+    for where, cells in _read(path, SERVER_COLUMNS, ("server_memory_mib",)):
+        try:
+            figures = to_figures(SERVER_FIGURES, cells)
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
+        provenance = _provenance(cells.get("device") or UNKNOWN, cells.get("server") or UNKNOWN)
+        baselines.append(ServerOnly(provenance=provenance, **figures))
+    return tuple(baselines)
+
+
+def _row(measurement: Measurement) -> dict[str, str]:
+    trial = measurement.trial
+    return {
+        "model": trial.model,
+        "device": measurement.provenance.device_name,
+        "variant": trial.variant.name,
+        "instances": str(trial.instances),
+        "batch": str(trial.batch),
+        "concurrency": str(trial.concurrency),
+        "status": str(measurement.status),
+        "cause": measurement.cause,
+        "transport": trial.transport,
+        "inputs": trial.inputs,
+        **to_cells((RATE,), trial),
+        **to_cells(FIGURES, measurement),
+    }
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    writer = csv.writer(_Lines())  # it quotes cells with a line end only if its own is CR LF
+    cells = [[guarded(row[name]) if name in TEXTS else row[name] for name in columns] for row in rows]
+    lines = [writer.writerow(row) for row in (columns, *cells)]
+    text = "".join(f"{line.removesuffix(_CRLF)}\n" for line in lines)
+    write_whole(path, text.encode("utf-8", "replace"))
+
+
+class _Lines:
+    """What csv writes to; its `write` is what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _read(path: Path, known: Sequence[str], required: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row stands, and its cells by column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            columns = _header(path, next(reader, []), known, required)
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if not row:
+                    continue
+                if len(row) != len(columns):
+                    raise UsageError(f"{where} has {len(row)} cells under {len(columns)} columns")
+                cells = dict(zip(columns, row, strict=True))
+                yield where, cells | {name: unguarded(cells[name]) for name in TEXTS & cells.keys()}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _header(path: Path, header: list[str], known: Sequence[str], required: Sequence[str]) -> list[str]:
+    columns = [name.strip() for name in header]
+    for name in columns:
+        if name not in known:
+            raise UsageError(f"{path}, line 1: unknown column '{name}'; {suggest(name, known)}")
+        if columns.count(name) > 1:
+            raise UsageError(f"{path}, line 1: column {name} stands there twice; leave one")
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise UsageError(f"{path}, line 1: no column {', '.join(missing)}; required are {', '.join(required)}")
+    return columns
+
+
+def _measurement(cells: Mapping[str, str]) -> Measurement:
+    if not cells["model"].strip():
+        raise ValueError("column model is empty; give the model's name")
+    variant = to_variant(cells.get("variant", ""))
+    rate = to_figures((RATE,), cells)["request_rate_per_s"]
+    trial = Trial(
+        model=cells["model"],
+        variant=variant,
+        instances=to_count(cells, "instances", default=variant.instances or 1),
+        batch=to_count(cells, "batch"),
+        concurrency=to_count(cells, "concurrency", least=1 if rate is None else 0),
+        request_rate_per_s=rate,
+        transport=cells.get("transport") or "http",
+        inputs=cells.get("inputs", ""),
+    )
+    figures = to_figures(FIGURES, cells)
+    _settle_memory(figures, figures.pop("model_memory_bytes"))
+    return Measurement(
+        trial=trial,
+        provenance=_provenance(cells.get("device") or UNKNOWN, UNKNOWN),
+        status=_status(cells.get("status") or Status.OK),
+        cause=cells.get("cause", ""),
+        **figures,
+    )
+
+
+def _settle_memory(figures: dict[str, Any], model: int | None) -> None:
+    """Fill the highest or the server's memory from the model's own, and refuse three that disagree."""
+    if model is None:
+        return
+    highest, server = figures["max_memory_bytes"], figures["server_memory_bytes"]
+    if highest is None and server is None:
+        raise ValueError("column model_memory_mib needs max_memory_mib or server_memory_mib beside it")
+    if highest is None:
+        figures["max_memory_bytes"] = server + model
+    elif server is None:
+        figures["server_memory_bytes"] = max(0, highest - model)
+    elif abs(max(0, highest - server) - model) > MIB + highest * 2e-5:  # what rounding all three may add up to
+        less = f"max_memory_mib less server_memory_mib is {(highest - server) / MIB:.0f}"
+        raise ValueError(f"column model_memory_mib: {model / MIB:.0f}, but {less}; correct one of the three")
+
+
+def _status(name: str) -> Status:
+    try:
+        return Status(name)
+    except ValueError:
+        raise ValueError(f"column status: unknown {name!r}; {suggest(name, Status)}") from None
+
+
+@cache
+def _provenance(device: str, server: str) -> Provenance:
+    return Provenance(
+        device_name=device,
+        device_uuid=UNKNOWN,
+        device_memory_bytes=0,
+        driver=None,
+        server=server,
+        tool_version=UNKNOWN,
+        model_hash=UNKNOWN,
+    )
