@@ -10,6 +10,7 @@ from typing import Self
 from analyzer.devices import Reading, Sampler
 
 MAX_COST = 0.02  # of one processor's time, so that the recorder does not take what it measures
+MAX_CREDIT_S = 0.1  # saved up by cheap readings for a costly one
 KEPT_READINGS = 200_000  # an hour at 50 a second: longer than any one window
 
 
@@ -26,7 +27,8 @@ class Recorder:
         self._sampler = sampler
         self._readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._error: Exception | None = None
-        self._cost_s = 0.0  # processor time of a reading, smoothed
+        self._credit_s = 0.0  # processor time that may be used
+        self._paid_s = time.perf_counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -38,11 +40,6 @@ class Recorder:
     def __exit__(self, *exc_info: object) -> None:
         self._stopped.set()
         self._thread.join()
-
-    @property
-    def period_s(self) -> float:
-        """The time between readings at present."""
-        return max(self._sampler.period_s, self._cost_s / MAX_COST)
 
     def between(self, start_s: float, end_s: float) -> list[Reading]:
         """The readings of a window, oldest first.
@@ -89,7 +86,7 @@ class Recorder:
                 self._read()
                 if self._error is not None:
                     return
-            wait_s = self.period_s
+                wait_s = max(self._sampler.period_s, -self._credit_s / MAX_COST)
 
     def _read(self) -> None:
         if self._error is not None:
@@ -99,8 +96,12 @@ class Recorder:
             self._readings.append(self._sampler.read())
         except Exception as error:  # kept for the caller: a thread has nobody to tell
             self._error = error
-        cost_s = time.thread_time() - began_s
-        self._cost_s += (cost_s - self._cost_s) * (0.2 if self._cost_s else 1.0)
+        self._pay(time.thread_time() - began_s)
+
+    def _pay(self, cost_s: float) -> None:
+        now = time.perf_counter()
+        self._credit_s = min(MAX_CREDIT_S, self._credit_s + (now - self._paid_s) * MAX_COST) - cost_s
+        self._paid_s = now
 
     def _raise_error(self) -> None:
         if self._error is not None:

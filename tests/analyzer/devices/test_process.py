@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from analyzer.devices.process import UTILIZATION_SPAN_S, ProcessSampler, _machine_id, host, processors
+from analyzer.devices.process import PSS_SPAN_S, UTILIZATION_SPAN_S, ProcessSampler, _machine_id, host, processors
 from analyzer.devices.tree import Process, ProcessTree, busy_between
 from analyzer.errors import DeviceError
 
@@ -86,6 +86,21 @@ def test_memory_counts_children():
         # On top of the 256 MiB come the interpreter's own pages, some 4 MiB.
         assert holding - before == pytest.approx(256 * MIB, rel=0.03)
         assert abs(after - before) < 3 * MIB  # other programs of this host share the interpreter's pages
+
+
+def test_memory_follows_growth_between_two_exact_readings():
+    """64 MiB that come and go within the span of one exact figure are seen, within 3 %."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        levels = [sampler.read().memory_bytes]
+        start = time.perf_counter()
+        parent.do(f"held = b'x' * {64 * MIB}")
+        levels.append(sampler.read().memory_bytes)
+        parent.do("del held")
+        levels.append(sampler.read().memory_bytes)
+        assert time.perf_counter() - start < PSS_SPAN_S
+        assert levels[1] - levels[0] == pytest.approx(64 * MIB, rel=0.03)
+        assert abs(levels[2] - levels[0]) < 2 * MIB
 
 
 def test_memory_counts_a_shared_page_once():
