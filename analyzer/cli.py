@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ LAUNCH_MODES = ("auto", "docker", "local", "remote")
 _EXIT_ON_SIGNAL = 128  # shells' convention: 128 + the signal's number
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[Any]):
     """Positive numbers separated by commas, such as ``1,2,4``; each once, in the order given."""
 
     def __init__(self, kind: type[int] | type[float]) -> None:
@@ -49,7 +49,7 @@ class Numbers(click.ParamType):
         return tuple(dict.fromkeys(numbers))
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[Any]):
     """Names separated by commas."""
 
     name = "NAME,NAME,…"
@@ -64,7 +64,7 @@ class Names(click.ParamType):
         return names
 
 
-class Shape(click.ParamType):
+class Shape(click.ParamType[Any]):
     """An input's dimensions, ``NAME:d1,d2`` or ``MODEL:NAME:d1,d2``."""
 
     name = "[MODEL:]NAME:D,D"
@@ -250,13 +250,12 @@ def _ended(error: BaseException) -> BaseException:
 def _job(options: dict[str, Any]) -> Job:
     """Read the repository and the options into what is to be measured; everything is checked before a server starts."""
     from analyzer.measurement import Variant
-    from analyzer.model_files import sample_models
     from analyzer.payload import read_input_data
     from analyzer.repository import read_repository, select
     from analyzer.run import Job
     from analyzer.sweep import Axes
 
-    options["model_folder"] = options["model_folder"] or sample_models()
+    options["model_folder"] = options["model_folder"] or _sample_models()
     models = select(read_repository(options["model_folder"]), options["model_names"])
     axes = Axes(batches=options["batch"], concurrencies=options["concurrency"])
     for model in models:
@@ -271,7 +270,12 @@ def _job(options: dict[str, Any]) -> Job:
     )
 
 
-def _say_left_out(model: Model, asked: tuple[int, ...], taken: tuple[int, ...]) -> None:
+def _sample_models() -> Path:
+    """Find the sample models, which are installed beside this package."""
+    return Path(__file__).parent.parent / "sample_models"
+
+
+def _say_left_out(model: Model, asked: Sequence[int], taken: Sequence[int]) -> None:
     left = [str(batch) for batch in asked if batch not in taken]
     if left and not taken:
         raise UsageError(

@@ -110,7 +110,7 @@ class Loop:
         self._connections: dict[int, _Connection] = {}
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[float] = deque()  # due times that found no free connection
-        self._stopped = False
+        self.stopped = False
         self._in_flight = 0
         self._first_error = ""
         self._clear()
@@ -138,13 +138,13 @@ class Loop:
     def _run_closed(self) -> None:
         for _ in range(self._load.concurrency):
             self._send(self._connect(), time.perf_counter())
-        while not self._stopped:
+        while not self.stopped:
             self._turn(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
 
     def _run_open(self, rate_per_s: float) -> None:
         gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
         due = time.perf_counter() + 0.01
-        while not self._stopped:
+        while not self.stopped:
             now = time.perf_counter()
             while due <= now:
                 self._waiting.append(due)
@@ -179,13 +179,13 @@ class Loop:
             if connection is None:
                 with contextlib.suppress(EOFError):
                     self._pipe.recv()
-                self._stopped = True
+                self.stopped = True
                 self._epoll.unregister(descriptor)
                 continue
             if mask & select.EPOLLOUT:
                 self._flush(connection)
             if mask & ~select.EPOLLOUT:
-                self._receive(connection, resend=resend and not self._stopped)
+                self._receive(connection, resend=resend and not self.stopped)
         now = time.perf_counter()
         if now - self._reported_s >= _REPORT_PERIOD_S:
             self._report(lost=False)
@@ -292,5 +292,8 @@ def serve_loads(pipe: Pipe) -> None:
     gc.disable()  # nothing here makes cycles, and a collection would show up as latency
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            Loop(pipe.recv(), pipe).run()
+            loop = Loop(pipe.recv(), pipe)
+            loop.run()
+            if not loop.stopped:  # the server was lost: our caller's stop is still to come
+                pipe.recv()
             pipe.send(None)  # the load is over: nothing more of it follows

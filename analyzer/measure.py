@@ -25,6 +25,7 @@ _GROWTH = 1.15  # the window is judged each time it has grown by this much: look
 _GIVE_UP_ERRORS = 10  # failures without a single success that end a trial
 _CLIENT_BOUND = 0.9  # share of a core at which an event loop is the limit
 _DRIFT = 0.1
+_DEATH_S = 1.0
 _OUT_OF_MEMORY = (
     "out of memory",
     "outofmemory",
@@ -179,7 +180,7 @@ def _failure(
     timings: _Timings, death: Callable[[], str | None], silent_s: float, patience: Patience
 ) -> tuple[Status, str] | None:
     if timings.lost or (silent_s > 2 * _RECEIVE_TIMEOUT_S and death() is not None):
-        why = death() or error_text(timings.first_error)
+        why = _cause_of_death(death) or error_text(timings.first_error)
         status = Status.OUT_OF_MEMORY if is_out_of_memory(why) else Status.SERVER_CRASHED
         return status, why
     if timings.errors >= _GIVE_UP_ERRORS and not timings.end_s:
@@ -187,6 +188,14 @@ def _failure(
     if silent_s > patience.request_timeout_s:
         return Status.TIMED_OUT, f"no response for {patience.request_timeout_s:g} s (--request-timeout)"
     return None
+
+
+def _cause_of_death(death: Callable[[], str | None]) -> str | None:
+    """Ask why the server is gone; its connections close a moment before it has ended."""
+    deadline_s = time.perf_counter() + _DEATH_S
+    while (why := death()) is None and time.perf_counter() < deadline_s:
+        time.sleep(0.01)
+    return why
 
 
 def _settled(window: Window, patience: Patience) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -139,4 +140,6 @@ def infer_request(
 
 
 def _one_line(text: str | None) -> str:
-    return " ".join((text or "no reason given").split())
+    """Take the reason out of a message: without Triton's frame around it and a Python stub's traceback after it."""
+    line = " ".join((text or "no reason given").split())
+    return re.sub(r"^load failed for model '[^']*': version \d+ is at \w+ state: (\w+: )?", "", line).split(" At: ")[0]

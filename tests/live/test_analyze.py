@@ -1,0 +1,201 @@
+"""`analyze` from its command line on a real Triton of this host."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from analyzer.servers.local import Installation
+from tests.conftest import missing, wait_for
+from tests.live.models import write_model
+
+ANALYZE = str(Path(sys.executable).with_name("analyze"))
+QUICK = ["--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "30"]
+
+
+@pytest.fixture(autouse=True)
+def _needs_triton() -> None:
+    if Installation.find() is None:
+        missing("no tritonserver here: pip install 'tritonpack[local]'")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make an empty model repository."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+def analyze(repository: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command on a repository with its results beside it; check how it ends."""
+    command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def rows(repository: Path) -> list[dict[str, str]]:
+    """Read the exported CSV."""
+    with (repository.parent / "results" / "metrics-model.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def servers_of(pid: int) -> list[psutil.Process]:
+    """List the tritonserver processes below a process."""
+    return [p for p in psutil.Process(pid).children(recursive=True) if p.name() == "tritonserver"]
+
+
+def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
+    """Each model, batch and concurrency gets a row with throughput, latency and memory."""
+    write_model(repository, "one")
+    write_model(repository, "two", initialize="self.held = np.ones(64 << 17)")  # 64 MiB of float64
+    done = analyze(repository, "--batch", "1,2", "--concurrency", "1,2", "--export")
+    table = rows(repository)
+    points = [(row["model"], row["batch"], row["concurrency"]) for row in table]
+    assert points == [(m, b, c) for m in ("one", "two") for b in ("1", "2") for c in ("1", "2")]
+    assert {row["status"] for row in table} <= {"ok", "unsettled"}
+    for row in table:
+        # a sleep of 2 ms a request bounds the rate: 500 requests/s, so 500 inferences/s an item of the batch
+        assert 50 * int(row["batch"]) < float(row["throughput_infer_per_s"]) < 500 * int(row["batch"])
+        assert float(row["latency_p50_ms"]) > 2.0
+    memory = {row["model"]: float(row["model_memory_mib"]) for row in table}
+    assert memory["two"] - memory["one"] == pytest.approx(64, abs=6)
+    assert "one" in done.stdout
+    results = repository.parent / "results"
+    assert (results / "metrics-server-only.csv").exists()
+    assert list(results.glob("*.png"))
+
+
+def test_one_bad_model_does_not_stop_the_others(repository: Path) -> None:
+    """A model that cannot load, and one that fails from batch 2 on, become rows with their cause; exit code 1."""
+    write_model(repository, "a_bad", initialize="raise ValueError('no weights here')")
+    write_model(repository, "b_picky", execute="if len(x) > 1: raise ValueError('too many')")
+    write_model(repository, "c_good")
+    done = analyze(repository, "--batch", "1,2", "--export", code=1)
+    by_point = {(row["model"], row["batch"]): row for row in rows(repository)}
+    assert by_point["a_bad", "1"]["status"] == "load_failed"
+    assert "no weights here" in by_point["a_bad", "1"]["cause"]
+    assert by_point["b_picky", "1"]["status"] == "ok"
+    assert by_point["b_picky", "2"]["status"] == "inference_error"
+    assert "too many" in by_point["b_picky", "2"]["cause"]
+    assert by_point["c_good", "2"]["status"] == "ok"
+    assert by_point["a_bad", "1"]["throughput_infer_per_s"] == ""
+    assert "no weights here" in done.stderr
+
+
+def test_out_of_memory_prunes_only_larger_batches(repository: Path) -> None:
+    """A model that cannot get its memory at batch 2 is not tried at batch 4; the next model is."""
+    write_model(repository, "hungry", execute="np.empty(10**15 if len(x) > 1 else 1)")
+    write_model(repository, "modest")
+    analyze(repository, "--batch", "1,2,4", "--export", code=1)
+    outcome = [(row["model"], row["batch"], row["status"]) for row in rows(repository)]
+    assert outcome == [
+        ("hungry", "1", "ok"),
+        ("hungry", "2", "out_of_memory"),
+        ("modest", "1", "ok"),
+        ("modest", "2", "ok"),
+        ("modest", "4", "ok"),
+    ]
+
+
+def test_a_hanging_model_times_out_and_the_next_is_measured(repository: Path) -> None:
+    """A server that answers nothing is replaced; what is at least as heavy is not tried."""
+    write_model(repository, "asleep", execute="time.sleep(600)")
+    write_model(repository, "awake")
+    analyze(repository, "--batch", "1,2", "--request-timeout", "1", "--export", code=1)
+    outcome = [(row["model"], row["batch"], row["status"]) for row in rows(repository)]
+    assert outcome == [("asleep", "1", "timed_out"), ("awake", "1", "ok"), ("awake", "2", "ok")]
+
+
+def test_a_killed_server_is_restarted_and_the_trial_repeated(repository: Path) -> None:
+    """SIGKILL of tritonserver in a trial costs that trial a repetition and nothing else."""
+    mark = repository.parent / "killed"
+    kill = f"if not os.path.exists({str(mark)!r}): open({str(mark)!r}, 'w'); os.kill(os.getppid(), signal.SIGKILL)"
+    write_model(repository, "fatal_once", execute=kill)
+    analyze(repository, "--batch", "1,2", "--export")
+    assert mark.exists()
+    assert [row["status"] for row in rows(repository)] == ["ok", "ok"]
+
+
+def test_a_model_that_always_kills_the_server_becomes_a_row(repository: Path) -> None:
+    """The crash is tried twice, named, and the next model gets a new server."""
+    write_model(repository, "fatal", execute="os.kill(os.getppid(), signal.SIGKILL)")
+    write_model(repository, "good")
+    analyze(repository, "--export", code=1)
+    table = {row["model"]: row for row in rows(repository)}
+    assert table["fatal"]["status"] == "server_crashed"
+    assert "SIGKILL" in table["fatal"]["cause"]
+    assert table["good"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: Path, number: signal.Signals) -> None:
+    """Finished trials are exported and stored, no process or shared memory stays, and a second run goes on."""
+    write_model(repository, "m")
+    results = repository.parent / "results"
+    before = set(Path("/dev/shm").iterdir())
+    command = [ANALYZE, "--model-folder", str(repository), "-o", str(results), *QUICK, "--export"]
+    command += ["--batch", "1,2,4,8", "--concurrency", "1,2,4,8"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if len([one for one in seen if "infer/s" in one]) == 2:
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert any(child.name() == "tritonserver" for child in children)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    kept = rows(repository)
+    assert 2 <= len(kept) < 16
+    assert "Throughput" in out
+    wait_for(lambda: not any(child.is_running() for child in children), "every process is gone")
+    assert set(Path("/dev/shm").iterdir()) <= before
+    again = analyze(repository, "--batch", "1,2,4,8", "--concurrency", "1,2,4,8", "--export")
+    assert again.stderr.count("(from the store)") == len(kept)
+    assert len(rows(repository)) == 16
+
+
+def test_a_changed_model_is_measured_anew(repository: Path) -> None:
+    """What the store has is not measured again until a file of the model changes."""
+    file = write_model(repository, "m")
+    assert "(from the store)" not in analyze(repository).stderr
+    assert "(from the store)" in analyze(repository).stderr
+    assert "(from the store)" not in analyze(repository, "--fresh").stderr
+    file.write_text(file.read_text() + "\n# changed\n")
+    assert "(from the store)" not in analyze(repository).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model-names", "mm"], "did you mean 'm'"),
+        (["--batch", "1,x"], "'x' is not a number"),
+        (["--batch", "0"], "out of range"),
+        (["--batch", "16"], "takes batches up to 8"),
+        (["--shape", "X"], "no shape"),
+        (["--input-data", "/nowhere.json"], "/nowhere.json"),
+        (["--launch-mode", "remote"], "--url"),
+        (["--gpus", "7"], "7"),
+        (["--store", "nonsense://x"], "store"),
+    ],
+)
+def test_bad_input_is_one_line_and_starts_nothing(repository: Path, arguments: list[str], said: str) -> None:
+    """The line names the value and the way out; exit code 2; no store is made of it."""
+    write_model(repository, "m")
+    started = time.monotonic()
+    done = analyze(repository, *arguments, code=2)
+    assert time.monotonic() - started < 4  # promised are 2 s; the machine may be busy
+    assert said in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("Error")]) == 1
+    assert "Triton:" not in done.stderr
