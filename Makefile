@@ -1,0 +1,42 @@
+# make env: the environment in .venv; make demo: the whole chain on a real Triton; make test, make lint: the checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/made-from
+RESULTS ?= results
+GPU_MEMORY ?= 16GiB
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+env: $(STAMP) ## Make the environment in .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true):" \
+	    "install it, or name it with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: env ## Measure the sample models on a real Triton, plan them onto GPUs, make the report
+	$(BIN)/analyze --batch 1,2,4 --concurrency 1,2,4 -o $(RESULTS)
+	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
+	$(BIN)/plan solve $(RESULTS) --mode throughput --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
+	$(BIN)/report $(RESULTS) $(RESULTS)/placement.json -o $(RESULTS)/report
+	@echo "Done. Measurements: $(RESULTS)/; plans: $(RESULTS)/placement-memory.json and $(RESULTS)/placement.json;" \
+	  "report: $(RESULTS)/report/"
+
+test: env ## Run the tests; those whose real part is missing here are skipped with the reason
+	$(BIN)/python -m pytest -rs
+
+lint: env ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
