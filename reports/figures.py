@@ -1,0 +1,230 @@
+"""Placements as pictures: what each GPU holds against its capacity and the plan's thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from analyzer.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
+from analyzer.format import counted, number
+from reports.placements import MOST_SINGLE, PlacedGpu, PlacedModel
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_FIGURES = 10  # a plan of more different GPUs than these hold is no longer read as pictures
+ROW_INCHES = 0.34
+CHARACTER_INCHES = 0.062  # width of a letter of 7 points, its widest neighbours included
+HATCHES = ("", "////", "....", "xxxx")
+TOLD_APART = len(PALETTE) * len(HATCHES)  # more models than this do not all look different
+THRESHOLD_RED = "#b3261e"
+EMPTY = "#f3f5f7"
+TOTAL_GREY = "#57606a"
+# What stands in a bar beside models: names that no model can have, since Triton refuses an empty one.
+SERVER, TOTAL = "", "\0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One panel: what a GPU has of it, what is used, and how far a plan may go."""
+
+    title: str
+    unit: str
+    capacity: Callable[[PlacedGpu], float]
+    used: Callable[[PlacedGpu], float | None]
+    threshold_pct: Callable[[PlacedGpu], float | None]
+    of_model: Callable[[PlacedModel], float | None]
+    width: float  # in shares of the figure
+
+
+RESOURCES = (
+    Resource(
+        title="Memory",
+        unit="MiB",
+        capacity=lambda gpu: gpu.memory_capacity_mib,
+        used=lambda gpu: gpu.memory_mib,
+        threshold_pct=lambda gpu: gpu.max_memory_pct,
+        of_model=lambda model: model.memory_mib,
+        width=1.7,
+    ),
+    Resource(
+        title="GPU utilization",
+        unit="%",
+        capacity=lambda gpu: 100.0,
+        used=lambda gpu: gpu.utilization_pct,
+        threshold_pct=lambda gpu: gpu.max_utilization_pct,
+        of_model=lambda model: model.utilization_pct,
+        width=1.0,
+    ),
+    Resource(
+        title="Memory utilization",
+        unit="%",
+        capacity=lambda gpu: 100.0,
+        used=lambda gpu: gpu.memory_utilization_pct,
+        threshold_pct=lambda gpu: gpu.max_memory_utilization_pct,
+        of_model=lambda model: model.memory_utilization_pct,
+        width=1.0,
+    ),
+)
+
+
+def placement_figures(title: str, rows: Sequence[PlacedGpu]) -> list[Figure]:
+    """Draw the GPUs of a plan, one row each and 60 rows a figure.
+
+    Parameters
+    ----------
+    title : str
+        What plan this is.
+    rows : sequence of PlacedGpu
+        In the order in which they are drawn, top to bottom.
+
+    Returns
+    -------
+    list of Figure
+        Ten at most; the last then says how many GPUs are left to the tables. Empty without GPUs.
+    """
+    looks = _looks(rows)
+    pages = [rows[start : start + MOST_SINGLE] for start in range(0, len(rows), MOST_SINGLE)]
+    left_out = sum(gpu.count for page in pages[MOST_FIGURES:] for gpu in page)
+    drawn = pages[:MOST_FIGURES]
+    figures = []
+    for n, page in enumerate(drawn, start=1):
+        part = f", part {n} of {len(drawn)}" if len(drawn) > 1 else ""
+        more = f"; {counted(left_out, 'GPU')} more in the tables" if left_out and n == len(drawn) else ""
+        gpus = counted(sum(gpu.count for gpu in page), "GPU")
+        subtitle = f"{gpus}{more}; outlined is what a GPU has, models in the same order in every panel"
+        figures.append(_draw(f"{title}{part}", subtitle, page, looks))
+    return figures
+
+
+def _draw(title: str, subtitle: str, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]) -> Figure:
+    from matplotlib.figure import Figure
+
+    resources = [resource for resource in RESOURCES if any(resource.used(gpu) is not None for gpu in rows)]
+    legend = _legend(resources, rows, looks)
+    height = 1.7 + ROW_INCHES * len(rows) + 0.22 * -(-len(legend) // 3)
+    with house_style():
+        figure = Figure(figsize=(12, height))
+        panels = figure.subplots(
+            1, len(resources), sharey=True, squeeze=False, width_ratios=[resource.width for resource in resources]
+        )[0]
+        for axes, resource in zip(panels, resources, strict=True):
+            _panel(axes, resource, rows, looks)
+        panels[0].set_yticks(range(len(rows)), [label(f"{gpu.name}  {gpu.type}", 44) for gpu in rows])
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        head(figure, title, subtitle)
+        figure.legend(handles=legend, loc="outside lower left", ncols=3, fontsize=8)
+        figure.draw_without_rendering()  # only now the width of a segment, and what text fits in it, is known
+        for axes, resource in zip(panels, resources, strict=True):
+            _name_segments(axes, resource, rows, looks)
+    return figure
+
+
+def _panel(axes: Axes, resource: Resource, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]) -> None:
+    """Stack what each GPU holds of one resource, over its capacity, with the threshold as a line."""
+    capacities = [resource.capacity(gpu) for gpu in rows]
+    threshold = [
+        None if (pct := resource.threshold_pct(gpu)) is None else pct / 100 * capacity
+        for gpu, capacity in zip(rows, capacities, strict=True)
+    ]
+    axes.barh(range(len(rows)), capacities, height=0.72, color=EMPTY, edgecolor=DIM, lw=0.8, gid="capacity")
+    for position, gpu in enumerate(rows):
+        for start, width, name in segments(resource, gpu):
+            look = looks[name]
+            axes.barh(
+                position, width, left=start, height=0.56, facecolor=look["color"], hatch=look["hatch"],
+                edgecolor="white", lw=0.6, gid="segment",
+            )  # fmt: skip
+        if (limit := threshold[position]) is not None:
+            axes.vlines(limit, position - 0.44, position + 0.44, color=THRESHOLD_RED, lw=1.6, gid="threshold")
+        used = resource.used(gpu)
+        end = max(capacities[position], used or 0, threshold[position] or 0)
+        text = "not known" if used is None else number(used)
+        axes.annotate(text, (end, position), (4, 0), textcoords="offset points", va="center", fontsize=8, color=DIM)
+    axes.set_title(resource.title)
+    axes.set_xlabel(resource.unit)
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0)
+    furthest = max([*capacities, *(resource.used(gpu) or 0 for gpu in rows), *(limit or 0 for limit in threshold)])
+    axes.set_xlim(0, furthest * (1 + 0.24 / resource.width))
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= furthest])
+
+
+def segments(resource: Resource, gpu: PlacedGpu) -> list[tuple[float, float, str]]:
+    """Cut what a GPU holds of one resource into parts: start, width, and the model's name.
+
+    What is no model's is named `SERVER`. Where the file does not say how much each model takes, the GPU's total
+    is one part named `TOTAL`.
+    """
+    used = resource.used(gpu)
+    if used is None:
+        return []
+    shares = [(model.name, resource.of_model(model), model.replicas) for model in gpu.models]
+    if any(share is None for _, share, _ in shares):
+        return [(0.0, used, TOTAL)]
+    known = [(name, (share or 0.0) / count) for name, share, count in shares for _ in range(count)]
+    parts = [(SERVER, max(0.0, used - sum(share for _, share in known))), *known]
+    starts = accumulate((width for _, width in parts), initial=0.0)
+    return [(start, width, name) for start, (name, width) in zip(starts, parts, strict=False) if width > 0]
+
+
+def _name_segments(
+    axes: Axes, resource: Resource, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Write each model's name where it fits, and its shortened name where that says enough."""
+    left, right = axes.get_xlim()
+    inches_a_unit = axes.get_window_extent().width / axes.figure.dpi / (right - left)
+    for position, gpu in enumerate(rows):
+        for start, width, name in segments(resource, gpu):
+            room = int((width * inches_a_unit - 0.06) / CHARACTER_INCHES)
+            if name not in (SERVER, TOTAL) and room >= min(len(name), 7):
+                color = looks[name]["color"]
+                axes.text(
+                    start + width / 2, position, label(name, room), ha="center", va="center", fontsize=7,
+                    color=_readable_on(color), bbox={"facecolor": color, "edgecolor": "none", "pad": 0.5},
+                )  # fmt: skip
+
+
+def _looks(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
+    """Give each part a colour, and models a hatch where there are more than colours but few enough to tell apart."""
+    names = list(dict.fromkeys(model.name for gpu in rows for model in gpu.models))
+    hatches = HATCHES if len(names) <= TOLD_APART else HATCHES[:1]
+    looks = {SERVER: {"color": SERVER_GREY, "hatch": ""}, TOTAL: {"color": TOTAL_GREY, "hatch": ""}}
+    for n, name in enumerate(names):
+        looks[name] = {"color": PALETTE[n % len(PALETTE)], "hatch": hatches[n // len(PALETTE) % len(hatches)]}
+    return looks
+
+
+def _legend(
+    resources: Sequence[Resource], rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]
+) -> list[Artist]:
+    """Explain what is drawn: thresholds, parts, and the models where they can be told apart."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    drawn = {name for resource in resources for gpu in rows for _, _, name in segments(resource, gpu)}
+    words = {SERVER: "Triton itself, and what is no model's", TOTAL: "All models together"}
+    if len(drawn - {SERVER, TOTAL}) <= TOLD_APART:
+        # matplotlib leaves out what begins with an underscore
+        words |= {name: label(f" {name}" if name.startswith("_") else name, 44) for name in looks if name not in words}
+    handles: list[Artist] = []
+    if any(resource.threshold_pct(gpu) is not None for resource in resources for gpu in rows):
+        handles.append(Line2D([], [], color=THRESHOLD_RED, lw=1.6, label="Threshold of the plan"))
+    for name, word in words.items():
+        if name in drawn:
+            look = looks[name]
+            handles.append(Patch(facecolor=look["color"], hatch=look["hatch"], edgecolor="white", label=word))
+    return handles
+
+
+def _readable_on(color: str) -> str:
+    """Choose white or ink, whichever stands out more: by the luminance of sRGB (ITU-R BT.709), linearised by 2.2."""
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+    return INK if luminance > 0.25 else "white"

@@ -1,0 +1,151 @@
+"""The report as one HTML page that needs no other file and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analyzer.format import number
+from analyzer.measurement import Measurement, ServerOnly, Status
+from analyzer.show import Subject, by_subject, device
+from analyzer.table import UNKNOWN
+from planner.tables import headline
+from reports import tables
+from reports.placements import MOST_SINGLE, shown_gpus
+from reports.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A PNG with the words that stand in for it."""
+
+    png: bytes
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The picture itself as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementSection:
+    """What the page says of one placement file."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    joined: bool  # whether GPUs that hold the same share a row
+    pictures: tuple[Picture, ...]
+    gpus: Table
+    models: Table
+    unplaced: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSection:
+    """What the page says of one configuration of a model on one device."""
+
+    title: str
+    device: str
+    picture: Picture
+    trials: Table
+
+
+def render(
+    measurements: Sequence[Measurement],
+    server_only: Sequence[ServerOnly],
+    model_pictures: Mapping[Subject, bytes],
+    placements: Sequence[tuple[str, Mapping[str, Any], Sequence[bytes]]],
+) -> str:
+    """Write the page; the same records give the same page.
+
+    Parameters
+    ----------
+    measurements, server_only : sequence
+        What was measured; failed trials included.
+    model_pictures : mapping of Subject to bytes
+        A PNG for each subject of `measurements`.
+    placements : sequence of (name, document, pictures)
+        Each placement's name, its validated JSON document and its PNGs.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,  # names come from model repositories: a model named <script> stays text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    groups = by_subject(measurements)
+    failed = [m for m in measurements if not m.status.measured]
+    unsettled = [m for m in measurements if m.status is Status.UNSETTLED]
+    return environment.get_template("page.html.j2").render(
+        facts=_facts(measurements, server_only),
+        placements=[_placement(*placement) for placement in placements],
+        overview=tables.overview(groups),
+        failed=tables.failures(failed),
+        unsettled=tables.failures(unsettled),
+        models=[_model(about, group, model_pictures[about]) for about, group in groups.items()],
+        server_only=tables.server_only(server_only),
+    )
+
+
+def _facts(measurements: Sequence[Measurement], server_only: Sequence[ServerOnly]) -> list[tuple[str, str]]:
+    """Say in pairs of name and value where the figures come from, each value once."""
+    sources = [m.provenance for m in measurements] + [s.provenance for s in server_only]
+    found = {
+        "Device": [device(p) for p in sources],
+        "Device id": [p.device_uuid for p in sources],
+        "Driver": [p.driver or "" for p in sources],
+        "Triton": [p.server for p in sources],
+        "tritonpack": [p.tool_version for p in sources],
+        "Measured": [tables.statuses(measurements)],
+    }
+    joined = [
+        (name, "; ".join(value for value in dict.fromkeys(values) if value not in ("", UNKNOWN)))
+        for name, values in found.items()
+    ]
+    return [(name, value) for name, value in joined if value]
+
+
+def _placement(name: str, document: Mapping[str, Any], pictures: Sequence[bytes]) -> PlacementSection:
+    placed = shown_gpus(document)
+    alt = f"Stacked bars: what each GPU of {name} holds against its capacity; the figures are in the table below."
+    return PlacementSection(
+        title=name,
+        facts=tuple(_placement_facts(document)),
+        joined=len(document["gpus"]) > MOST_SINGLE,
+        pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
+        gpus=tables.gpus(placed),
+        models=tables.placed_models(placed),
+        unplaced=tables.unplaced(document["unplaced"]),
+    )
+
+
+def _placement_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    limits = document["thresholds"]
+    words = {
+        "memory_pct": "memory",
+        "utilization_pct": "GPU utilization",
+        "memory_utilization_pct": "memory utilization",
+    }
+    thresholds = [f"{word} {number(limits[key])} %" for key, word in words.items() if limits.get(key) is not None]
+    return [
+        ("Needs", headline(document)),
+        ("Mode", document["mode"]),
+        ("Thresholds", ", ".join(thresholds) or "none"),
+        ("Notes", "; ".join(document["provenance"].get("notes", ())) or "none"),
+    ]
+
+
+def _model(about: Subject, group: Sequence[Measurement], png: bytes) -> ModelSection:
+    alt = f"Throughput, p99 latency, memory and utilization of {about.title}; the figures are in the table below."
+    return ModelSection(
+        title=about.title,
+        device=device(about.provenance),
+        picture=Picture(png=png, alt=alt),
+        trials=tables.measurements(about, group),
+    )

@@ -1,0 +1,179 @@
+"""Records as the tables of a report: cells of text under headings with units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from analyzer.format import counted, mib, milliseconds, number, whole
+from analyzer.measurement import Measurement, ServerOnly
+from analyzer.show import (
+    SERVER_ONLY_COLUMNS,
+    Column,
+    Subject,
+    load,
+    measurement_columns,
+    outcome,
+    worth_showing,
+)
+from reports.placements import PlacedGpu, PlacedModel, one_by_one
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A column's heading, and whether its cells are figures."""
+
+    title: str
+    unit: str
+    numeric: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Cells of text; an empty cell is an unknown figure.
+
+    Parameters
+    ----------
+    rows : tuple of tuple of str
+        Each as long as `headings`.
+    """
+
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """One subject in a line: how many of its trials were measured, and the one that delivered most."""
+
+    about: Subject
+    trials: int
+    measured: int
+    best: Measurement | None
+
+
+OVERVIEW_COLUMNS: list[Column[Overview]] = [
+    Column(title="Model", unit="", text=lambda o: o.about.title, numeric=False),
+    Column(title="Trials", unit="", text=lambda o: f"{o.measured} of {o.trials}"),
+    Column(
+        title="Best throughput",
+        unit="infer/s",
+        text=lambda o: number(o.best.throughput_infer_per_s) if o.best else "",
+    ),
+    Column(title="at batch", unit="", text=lambda o: whole(o.best.trial.batch) if o.best else ""),
+    Column(title="at load", unit="", text=lambda o: _load(o.best) if o.best else ""),
+    Column(title="p99 latency there", unit="ms", text=lambda o: milliseconds(o.best.latency_p99_s) if o.best else ""),
+    Column(
+        title="Model's own memory there", unit="MiB", text=lambda o: mib(o.best.model_memory_bytes) if o.best else ""
+    ),
+]
+
+FAILURE_COLUMNS: list[Column[Measurement]] = [
+    Column(title="Model", unit="", text=lambda m: m.trial.model, numeric=False),
+    Column(title="Variant", unit="", text=lambda m: m.trial.variant.name, numeric=False),
+    Column(title="Batch", unit="", text=lambda m: whole(m.trial.batch)),
+    Column(title="Load", unit="", text=lambda m: _load(m)),
+    Column(title="Status and cause", unit="", text=outcome, numeric=False),
+]
+
+GPU_COLUMNS: list[Column[PlacedGpu]] = [
+    Column(title="GPU", unit="", text=lambda g: g.name, numeric=False),
+    Column(title="Type", unit="", text=lambda g: g.type, numeric=False),
+    Column(title="Models", unit="", text=lambda g: whole(sum(model.replicas for model in g.models))),
+    Column(title="Memory", unit="MiB", text=lambda g: number(g.memory_mib)),
+    Column(title="of", unit="MiB", text=lambda g: number(g.memory_capacity_mib)),
+    Column(title="GPU utilization", unit="%", text=lambda g: number(g.utilization_pct)),
+    Column(title="Memory utilization", unit="%", text=lambda g: number(g.memory_utilization_pct)),
+]
+
+PLACED_COLUMNS: list[Column[tuple[PlacedGpu, PlacedModel]]] = [
+    Column(title="GPU", unit="", text=lambda p: p[0].name, numeric=False),
+    Column(title="Slice", unit="", text=lambda p: p[1].mig_slice, numeric=False),
+    Column(title="Model", unit="", text=lambda p: p[1].name, numeric=False),
+    Column(title="Variant", unit="", text=lambda p: _unless_default(p[1].variant), numeric=False),
+    Column(title="Replicas", unit="", text=lambda p: whole(p[1].replicas)),
+    Column(title="Instances", unit="", text=lambda p: whole(p[1].instances)),
+    Column(title="Batch", unit="", text=lambda p: whole(p[1].batch)),
+    Column(title="Concurrency", unit="", text=lambda p: whole(p[1].concurrency)),
+    Column(title="Throughput", unit="infer/s", text=lambda p: number(p[1].throughput_infer_per_s)),
+    Column(title="p99 latency", unit="ms", text=lambda p: number(p[1].latency_p99_ms)),
+    Column(title="Memory", unit="MiB", text=lambda p: number(p[1].memory_mib)),
+    Column(title="GPU utilization", unit="%", text=lambda p: number(p[1].utilization_pct)),
+    Column(title="Memory utilization", unit="%", text=lambda p: number(p[1].memory_utilization_pct)),
+]
+
+UNPLACED_COLUMNS: list[Column[Mapping[str, Any]]] = [
+    Column(title="Model", unit="", text=lambda u: u["name"], numeric=False),
+    Column(title="Why it has no place", unit="", text=lambda u: u["reason"], numeric=False),
+]
+
+
+def table(columns: Sequence[Column[Record]], records: Sequence[Record]) -> Table:
+    """Write records as a table; columns that are unknown throughout are left out."""
+    shown = worth_showing(columns, records)
+    return Table(
+        headings=tuple(Heading(title=c.title, unit=c.unit, numeric=c.numeric) for c in shown),
+        rows=tuple(tuple(column.text(record) for column in shown) for record in records),
+    )
+
+
+def measurements(about: Subject, group: Sequence[Measurement]) -> Table:
+    """Write the trials of one subject as a table, failed ones included."""
+    return table(measurement_columns(about, full=True), group)
+
+
+def overview(groups: Mapping[Subject, Sequence[Measurement]]) -> Table:
+    """Write one row a subject, with the trial that delivered most."""
+    records = []
+    for about, group in groups.items():
+        known = [m for m in group if m.throughput_infer_per_s is not None]
+        best = max(known, key=lambda m: m.throughput_infer_per_s or 0.0, default=None)
+        measured = sum(m.status.measured for m in group)
+        records.append(Overview(about=about, trials=len(group), measured=measured, best=best))
+    return table(OVERVIEW_COLUMNS, records)
+
+
+def failures(trials: Sequence[Measurement]) -> Table:
+    """Write what failed or did not settle, with the cause."""
+    return table(FAILURE_COLUMNS, trials)
+
+
+def server_only(records: Sequence[ServerOnly]) -> Table:
+    """Write what the idle server takes."""
+    return table(SERVER_ONLY_COLUMNS, records)
+
+
+def gpus(placed: Sequence[PlacedGpu]) -> Table:
+    """Write the totals of each GPU."""
+    return table(GPU_COLUMNS, placed)
+
+
+def placed_models(placed: Sequence[PlacedGpu]) -> Table:
+    """Write one row a model on a GPU."""
+    return table(PLACED_COLUMNS, list(one_by_one(placed)))
+
+
+def unplaced(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Write the models that found no place."""
+    return table(UNPLACED_COLUMNS, entries)
+
+
+def statuses(trials: Sequence[Measurement]) -> str:
+    """Count trials by how they ended: ``18 trials: 16 ok, 2 out of memory``."""
+    counts = Counter(m.status.value.replace("_", " ") for m in trials)
+    parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return f"{counted(len(trials), 'trial')}{': ' if parts else ''}{parts}"
+
+
+def _load(measurement: Measurement) -> str:
+    if measurement.trial.request_rate_per_s is None:
+        return f"concurrency {measurement.trial.concurrency}"
+    return f"{number(load(measurement))} requests/s"
+
+
+def _unless_default(variant: str | None) -> str:
+    return "" if variant in (None, "default") else str(variant)

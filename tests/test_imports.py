@@ -1,0 +1,107 @@
+"""Who may import whom: packages one way, modules without cycles, each dependency behind its door."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and those before it
+DOORS = {
+    "click": ("*.cli", "*.cli.*", "analyzer.errors"),
+    "docker": ("analyzer.servers.docker",),
+    "jinja2": ("reports.page",),
+    "jsonschema": ("planner.placement_file",),
+    "matplotlib": ("*.figures", "analyzer.figure_style"),
+    "numba": ("planner.knapsack",),
+    "ortools": ("planner.exact", "planner.master"),
+    "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
+    "pynvml": ("analyzer.devices.nvml",),
+    "sqlalchemy": ("analyzer.store",),
+    "tritonclient": ("analyzer.triton", "analyzer.repository", "analyzer.payload"),
+}
+HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Find our modules by their dotted names."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {name_of(path): path for path in paths}
+
+
+def name_of(path: Path) -> str:
+    """Turn a file's path into its module's name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Read what a module imports, at its top and inside functions; what only type checkers read does not count."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports by a relative name; we write them out"
+            source = node.module or ""
+            found.update(
+                f"{source}.{alias.name}" if f"{source}.{alias.name}" in modules() else source for alias in node.names
+            )
+    return frozenset(found)
+
+
+def test_packages_import_one_way() -> None:
+    """Reports may import the planner and the analyzer, the planner the analyzer, and none of them backwards."""
+    wrong = [
+        f"{module} imports {imported}"
+        for module in modules()
+        for imported in imports(module)
+        if imported.split(".")[0] in PACKAGES[PACKAGES.index(module.split(".")[0]) + 1 :]
+    ]
+    assert not wrong
+
+
+def test_modules_import_without_cycles() -> None:
+    """No module imports itself by way of others, not even inside functions."""
+    graph = {module: imports(module) & modules().keys() - {module} for module in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+@pytest.mark.parametrize("dependency", sorted(DOORS))
+def test_each_dependency_has_one_door(dependency: str) -> None:
+    """Only the modules that are its door import a dependency, so that it can be replaced there."""
+    wrong = [
+        module
+        for module in modules()
+        if any(imported.split(".")[0] == dependency for imported in imports(module))
+        and not any(fnmatch(module, door) for door in DOORS[dependency])
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_command_starts_without_what_is_heavy(package: str) -> None:
+    """A command line is there at once: its module loads none of the large libraries."""
+    show = f"import sys, {package}.cli; print(*sorted({HEAVY!r} & sys.modules.keys()))"
+    show = show.replace(repr(HEAVY), repr(set(HEAVY)))
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
+
+
+def test_no_module_is_called_utils() -> None:
+    """Each file has one reason to be, and its name says which."""
+    stems = {path.stem for path in modules().values()}
+    assert not stems & {"utils", "util", "helpers", "common", "misc"}
