@@ -14,7 +14,7 @@ from analyzer.devices.tree import Process, ProcessTree, busy_between
 
 PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
 UTILIZATION_SPAN_S = 0.1  # shorter spans show single bursts, not how busy the host is
-PSS_SPAN_S = 0.25  # how long growth is added to the last exact figure
+PSS_SPAN_S = 0.25  # how old the share of shared memory may be
 PSS_MAX_COST = 0.01  # of one processor: the kernel walks every page, 8 ms a GiB, and holds up the server's mappings
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
@@ -24,8 +24,9 @@ class ProcessSampler:
     """Memory and processor time of a server's process and everything below it.
 
     Memory is the proportional set size: a page that n processes share counts 1/n in each of them, so that the
-    sum over the tree counts it once. The kernel walks every page for it; so between two such walks, and while
-    the same processes live, what their anonymous memory, which is not shared, has grown by is added.
+    sum over the tree counts it once. The kernel walks every page for it; so that short peaks are seen all the
+    same, only what is shared is kept from the last walk, and the anonymous memory, which the kernel counts as it
+    grows, is read anew every time.
 
     Parameters
     ----------
@@ -43,9 +44,9 @@ class ProcessSampler:
         self._device = host()
         self._past: dict[int, Process] = {}
         self._past_s: float | None = None
-        self._pss_bytes: int | None = None
-        self._pss_due_s = 0.0
-        self._anonymous_then: dict[int, int] = {}
+        self._share: int | None = None
+        self._walked: list[int] = []  # the processes that `_share` is of
+        self._walk_due_s = 0.0
 
     @property
     def device(self) -> Device:
@@ -77,16 +78,14 @@ class ProcessSampler:
         """Nothing is held between readings."""
 
     def _memory(self, now: float, pids: list[int]) -> int | None:
-        anonymous = {pid: anonymous_bytes(pid) for pid in pids}
-        if now >= self._pss_due_s or anonymous.keys() != self._anonymous_then.keys():
+        if now >= self._walk_due_s or pids != self._walked:
             began_s = time.thread_time()
-            self._pss_bytes = pss_bytes(pids)
-            cost_s = time.thread_time() - began_s
-            self._pss_due_s = now + max(PSS_SPAN_S, cost_s / PSS_MAX_COST)
-            self._anonymous_then = anonymous
-        if self._pss_bytes is None:
+            self._share = shared_bytes(pids)
+            self._walk_due_s = now + max(PSS_SPAN_S, (time.thread_time() - began_s) / PSS_MAX_COST)
+            self._walked = pids
+        if self._share is None:
             return None
-        return max(0, self._pss_bytes + sum(anonymous.values()) - sum(self._anonymous_then.values()))
+        return max(0, self._share + sum(anonymous_bytes(pid) for pid in pids))
 
     def _utilization(self, now: float, tree: dict[int, Process]) -> float | None:
         past, since = self._past, self._past_s
@@ -113,11 +112,11 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def pss_bytes(pids: Iterable[int]) -> int | None:
-    """Memory that processes hold together, each shared page counted by its share; ended ones hold none.
+def shared_bytes(pids: Iterable[int]) -> int | None:
+    """The proportional set size of processes less their anonymous memory; ended ones have none.
 
-    None if the kernel does not tell it (Linux before 4.14) or if a process is another user's and this one is
-    not root: a sum without it would be too small.
+    Below 0 where anonymous memory is shared, after a fork. None if the kernel does not tell it (Linux before
+    4.14) or if a process is another user's and this one is not root: a sum without it would be too small.
     """
     total = 0
     for pid in pids:
@@ -132,10 +131,14 @@ def pss_bytes(pids: Iterable[int]) -> int | None:
             continue
         except PermissionError:
             return None
-        start = text.find(b"\nPss:")
-        if start >= 0:  # an ending process has no maps left
-            total += int(text[start + 5 :].split(maxsplit=1)[0]) * 1024
-    return total
+        # Both of one walk: the process may grow meanwhile.
+        total += _kilobytes(text, b"\nPss:") - _kilobytes(text, b"\nAnonymous:")
+    return total * 1024
+
+
+def _kilobytes(text: bytes, key: bytes) -> int:
+    start = text.find(key)
+    return int(text[start + len(key) :].split(maxsplit=1)[0]) if start >= 0 else 0
 
 
 def anonymous_bytes(pid: int) -> int:

@@ -103,6 +103,22 @@ def test_memory_follows_growth_between_two_exact_readings():
         assert abs(levels[2] - levels[0]) < 2 * MIB
 
 
+def test_memory_is_right_while_it_grows():
+    """A walk over the pages of a growing process once left what it grew by meanwhile in every later reading."""
+    with tree() as parent:
+        sampler = ProcessSampler(parent.pid)
+        start = sampler.read().memory_bytes
+        parent.do("import threading; parts = []; import itertools")
+        parent.do("grow = lambda: [parts.append(b'x' * 2**20) for _ in range(256)]")
+        parent.do("thread = threading.Thread(target=grow); thread.start()")
+        end_s = time.perf_counter() + 0.4
+        while time.perf_counter() < end_s:
+            reading = sampler.read()
+            assert reading.memory_bytes - start < 264 * MIB  # 256 and 3 % of it
+        parent.do("thread.join()")
+        assert sampler.read().memory_bytes - start == pytest.approx(256 * MIB, rel=0.03)
+
+
 def test_memory_counts_a_shared_page_once():
     """64 MiB that a parent and two forks of it share are 64 MiB, where resident memory would say 192."""
     with tree() as parent:
