@@ -1,0 +1,86 @@
+"""Demand files: TOML, or a CSV with the same keys as columns."""
+
+from __future__ import annotations
+
+from planner.demand import Requirement, Spread
+from planner.entries import Entry, csv_entries, read_input, toml_entries, unique
+
+KEYS = (
+    "model",
+    "rate_infer_per_s",
+    "latency_p99_ms",
+    "replicas",
+    "spread",
+    "alone",
+    "apart",
+    "together",
+    "variants",
+    "growth",
+)
+_TABLE = "model"  # [[model]]
+_MOST_RATE = 1e9  # inferences/s of one model; more is a slip of the unit
+_MOST_LATENCY_MS = 3.6e6  # an hour
+_MOST_GROWTH = 1000
+
+
+def read_demand(source: str) -> tuple[Requirement, ...]:
+    """Read what must be served.
+
+    Parameters
+    ----------
+    source : str
+        A ``.toml`` with a ``[[model]]`` for each model and, above them, a `growth` for all; or a CSV with one row
+        a model; ``-`` reads either from stdin.
+
+    Returns
+    -------
+    tuple of Requirement
+        In the file's order.
+
+    Raises
+    ------
+    UsageError
+        For the first key that cannot be taken, with its line.
+    """
+    file, text = read_input(source)
+    if _is_toml(source, text):
+        top, entries = toml_entries(text, file, _TABLE, top=("growth",), known=KEYS)
+        growth = top.number("growth", high=_MOST_GROWTH) or 1.0
+    else:
+        entries, growth = csv_entries(text, file, KEYS), 1.0
+        if not entries:
+            Entry(file=file, line=1, values={}).fail("model", "there is no model; write one a line")
+    unique(entries, "model", _model)
+    return tuple(_requirement(entry, growth) for entry in entries)
+
+
+def _is_toml(source: str, text: str) -> bool:
+    if source.lower().endswith((".toml", ".csv")):
+        return source.lower().endswith(".toml")
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    return "=" in first or first.lstrip().startswith("[")
+
+
+def _model(entry: Entry) -> str:
+    return entry.text("model") or entry.fail("model", "is missing")
+
+
+def _requirement(entry: Entry, growth: float) -> Requirement:
+    latency_ms = entry.number("latency_p99_ms", high=_MOST_LATENCY_MS)
+    spread = entry.choice("spread", [*(s.value for s in Spread), "none"])
+    own_growth = entry.number("growth", high=_MOST_GROWTH)
+    rate = entry.number("rate_infer_per_s", high=_MOST_RATE)
+    if own_growth is not None and rate is None:
+        entry.fail("growth", "has no effect without rate_infer_per_s; give the rate, or more replicas")
+    return Requirement(
+        model=_model(entry),
+        rate_infer_per_s=rate,
+        latency_p99_s=None if latency_ms is None else latency_ms / 1000,
+        replicas=entry.count("replicas"),
+        spread=None if spread in (None, "none") else Spread(spread),
+        alone=entry.flag("alone"),
+        apart=entry.names("apart"),
+        together=entry.names("together"),
+        variants=entry.names("variants"),
+        growth=own_growth or growth,
+    )

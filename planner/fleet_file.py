@@ -1,0 +1,132 @@
+"""Fleet files: the GPU types there are, in TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analyzer.format import MIB
+from planner.catalogue import CatalogueType, catalogue, find_type
+from planner.entries import Entry, read_input, toml_entries, unique
+from planner.fleet import FleetType, Scaling, Thresholds, devices_of
+
+_THRESHOLDS = ("max_memory_pct", "max_utilization_pct", "max_memory_utilization_pct")
+_KEYS = (
+    "type",
+    "memory_mib",
+    "reserved_mib",
+    "model_overhead_mib",
+    "count",
+    "cost_per_hour",
+    "power_w",
+    "idle_power_w",
+    "gpus_per_node",
+    "devices",
+    "mig",
+    "scale",
+    *_THRESHOLDS,
+)
+_SCALE_KEYS = ("from", "throughput", "latency", "memory", "utilization")
+_MOST_MIB = 2**24  # 16 TiB on one GPU
+_MOST_COST = 1e6
+_MOST_POWER_W = 1e5
+_MOST_FACTOR = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenThresholds:
+    """Thresholds of the command line, which win over the file's; None where they were not given."""
+
+    memory: float | None = None
+    utilization: float | None = None
+    memory_utilization: float | None = None
+
+    def over(self, memory: float | None, utilization: float | None, memory_utilization: float | None) -> Thresholds:
+        """These where given, else those, else 100 %."""
+        return Thresholds(
+            memory=self.memory or memory or 1.0,
+            utilization=self.utilization or utilization or 1.0,
+            memory_utilization=self.memory_utilization or memory_utilization or 1.0,
+        )
+
+
+def read_fleet(source: str, given: GivenThresholds = GivenThresholds()) -> tuple[FleetType, ...]:
+    """Read the GPU types of a fleet.
+
+    Parameters
+    ----------
+    source : str
+        A TOML file with a ``[[gpu]]`` for each type, and above them thresholds for all of them; ``-`` is stdin.
+
+    Raises
+    ------
+    UsageError
+        For the first key that cannot be taken, with its line.
+    """
+    file, text = read_input(source)
+    top, entries = toml_entries(text, file, "gpu", top=_THRESHOLDS, known=_KEYS)
+    unique(entries, "type", _type)
+    return tuple(_fleet_type(entry, top, given) for entry in entries)
+
+
+def _type(entry: Entry) -> str:
+    return entry.text("type") or entry.fail("type", "is missing")
+
+
+def _fleet_type(entry: Entry, top: Entry, given: GivenThresholds) -> FleetType:
+    name = _type(entry)
+    memory_mib = entry.number("memory_mib", high=_MOST_MIB)
+    known = find_type(name) if memory_mib is None else _known(name)
+    devices = entry.names("devices")
+    return FleetType(
+        type=name,
+        memory_bytes=_bytes(memory_mib) if memory_mib is not None or known is None else known.memory_bytes,
+        reserved_bytes=_bytes(entry.number("reserved_mib", high=_MOST_MIB, zero=True)),
+        model_overhead_bytes=_bytes(entry.number("model_overhead_mib", high=_MOST_MIB, zero=True)),
+        limit=entry.count("count", low=0),
+        cost_per_hour=entry.number("cost_per_hour", high=_MOST_COST),
+        power_w=entry.number("power_w", high=_MOST_POWER_W),
+        idle_power_w=entry.number("idle_power_w", high=_MOST_POWER_W, zero=True),
+        gpus_per_node=entry.count("gpus_per_node") or 1,
+        devices=tuple(dict.fromkeys((*devices, *devices_of(known.name if known else name), name))),
+        scaling=_scaling(entry),
+        thresholds=given.over(
+            _pct(entry, top, "max_memory_pct", 100),
+            _pct(entry, top, "max_utilization_pct", 1000),
+            _pct(entry, top, "max_memory_utilization_pct", 1000),
+        ),
+        mig=_mig(entry, known),
+    )
+
+
+def _known(name: str) -> CatalogueType | None:
+    return next((entry for key, entry in catalogue().items() if key.casefold() == name.casefold()), None)
+
+
+def _mig(entry: Entry, known: CatalogueType | None) -> str | None:
+    if not entry.flag("mig"):
+        return None
+    if known is None or known.mig is None:
+        entry.fail("mig", f"{_type(entry)} cannot be cut; leave it out")
+    return known.mig
+
+
+def _scaling(entry: Entry) -> Scaling | None:
+    table = entry.values.get("scale")
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        entry.fail("scale", "is no table; write [gpu.scale] with from, throughput, latency, memory, utilization")
+    scale = Entry(file=entry.file, line=entry.lines.get("scale", entry.line), values=table, lines=entry.lines)
+    scale.check_keys(_SCALE_KEYS)
+    factors = {key: scale.number(key, high=_MOST_FACTOR) or 1.0 for key in _SCALE_KEYS[1:]}
+    return Scaling(device=scale.text("from") or scale.fail("from", "is missing: the device measured on"), **factors)
+
+
+def _pct(entry: Entry, top: Entry, key: str, high: float) -> float | None:
+    found = entry.number(key, high=high)
+    found = top.number(key, high=high) if found is None else found
+    return None if found is None else found / 100
+
+
+def _bytes(mib: float | None) -> int:
+    return 0 if mib is None else round(mib * MIB)

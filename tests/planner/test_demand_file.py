@@ -1,0 +1,88 @@
+"""Demand files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from analyzer.errors import UsageError
+from planner.demand import Requirement, Spread
+from planner.demand_file import read_demand
+
+TOML = """
+growth = 1.5
+[[model]]
+model = "chest"
+rate_infer_per_s = 200
+latency_p99_ms = 40
+replicas = 2
+spread = "node"
+apart = ["noisy"]
+variants = ["chest_int8"]
+
+[[model]]
+model = "liver"
+alone = true
+"""
+
+
+def test_toml_says_all_that_a_requirement_has(tmp_path: Path) -> None:
+    """Milliseconds become seconds; the growth above the tables is every rate's."""
+    path = tmp_path / "demand.toml"
+    path.write_text(TOML)
+    chest, liver = read_demand(str(path))
+    assert chest == Requirement(
+        model="chest",
+        rate_infer_per_s=200,
+        latency_p99_s=0.04,
+        replicas=2,
+        spread=Spread.NODE,
+        apart=("noisy",),
+        variants=("chest_int8",),
+        growth=1.5,
+    )
+    assert chest.rate_to_serve == 300
+    assert (liver.alone, liver.rate_to_serve) == (True, None)
+
+
+def test_csv_takes_the_same_keys_as_columns(tmp_path: Path) -> None:
+    """Absent columns and empty cells are at their defaults."""
+    path = tmp_path / "demand.csv"
+    path.write_text("model,replicas,alone\nchest,3,\nliver,,yes\n")
+    assert read_demand(str(path)) == (
+        Requirement(model="chest", replicas=3),
+        Requirement(model="liver", alone=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model,rate_infer_per_s\na,5\na,6\n", "line 3, model: 'a' is already in line 2"),
+        ("model,rate_infer_per_s\na,-5\n", "line 2, rate_infer_per_s: is -5; it must be above 0"),
+        ("model,rate_infer_per_s\na,20/s\n", "line 2, rate_infer_per_s: is '20/s', which is no number"),
+        ("model,latency_p99_ms\na,1e9\n", "line 2, latency_p99_ms: is 1e9; it must be above 0 and at most 3,600,000"),
+        ("model,spread\na,rack\n", "line 2, spread: is 'rack'; known are gpu, node, none"),
+        ("rate_infer_per_s\n5\n", "line 2, model: is missing"),
+        ("model,growth\na,2\n", "line 2, growth: has no effect without rate_infer_per_s"),
+        ("model\n", "line 1, model: there is no model"),
+    ],
+)
+def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    """Validated before anything is solved."""
+    path = tmp_path / "demand.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_demand(str(path))
+    assert message in caught.value.message
+
+
+def test_ten_thousand_models_read_in_under_a_second(tmp_path: Path) -> None:
+    """The reader is no bottleneck: it takes about a tenth of that."""
+    path = tmp_path / "demand.csv"
+    path.write_text("model,rate_infer_per_s\n" + "".join(f"m{i},{i + 1}.5\n" for i in range(10_000)))
+    start = time.perf_counter()
+    assert len(read_demand(str(path))) == 10_000
+    assert time.perf_counter() - start < 1.0

@@ -1,0 +1,159 @@
+"""From demand, profiles and fleet to a Problem, solved where the answer shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.errors import UsageError
+from planner.demand import Requirement, Spread
+from planner.fleet import FleetType, Scaling, Thresholds
+from planner.formulate import Rules, formulate
+from planner.objective import Objective, from_units
+from planner.options import Choice, Mode
+from planner.plan import Plan, Status
+from planner.profile import Profile
+from planner.solve import solve
+from tests.planner.records import MIB, point, profile
+
+T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",), cost_per_hour=1.0)
+THROUGHPUT = Rules(mode=Mode.THROUGHPUT)
+
+
+def plan(
+    profiles: list[Profile], demand: list[Requirement], *fleet: FleetType, rules: Rules = THROUGHPUT
+) -> tuple[Plan, float]:
+    """Formulate and solve; the plan and its value in the objective's unit."""
+    found = formulate(profiles, demand, fleet or (T4,), rules)
+    solved = solve(found.problem, time_limit_s=20)
+    return solved, from_units(solved.objective or 0, found.cost_divisor)
+
+
+def test_rate_is_split_over_replicas() -> None:
+    """250 infer/s at 100 each are three replicas; at 50 % of a GPU each, two GPUs."""
+    found, gpus = plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=250)])
+    assert (found.status, gpus) == (Status.OPTIMAL, 2)
+
+
+def test_solver_chooses_the_operating_point() -> None:
+    """90 infer/s: batch 1 gives 50 at 40 %, batch 4 gives 100 at 60 %; one replica of batch 4 leaves 40 % free."""
+    chest = profile("chest", point(throughput=50, utilization=0.4), point(batch=4, throughput=100, utilization=0.6))
+    other = profile("other", point(utilization=0.4))
+    demand = [Requirement(model="chest", rate_infer_per_s=90), Requirement(model="other")]
+    assert plan([chest, other], demand)[1] == 1
+
+
+def test_latency_budget_excludes_points() -> None:
+    """With the p99 within 20 ms only the slow point is left, and 90 infer/s take two replicas of 60 %: two GPUs."""
+    chest = profile(
+        "chest",
+        point(throughput=50, utilization=0.6, latency_p99_s=0.02),
+        point(batch=4, throughput=100, utilization=0.6, latency_p99_s=0.021),
+        point(batch=8, throughput=200, utilization=0.6, latency_p99_s=None),  # cannot be shown to keep the budget
+    )
+    demand = Requirement(model="chest", rate_infer_per_s=90, latency_p99_s=0.02)
+    assert plan([chest], [demand])[1] == 2
+    found, _ = plan([chest], [Requirement(model="chest", latency_p99_s=0.001)])
+    assert found.status is Status.INFEASIBLE
+
+
+def test_copies_without_a_rate_stay_at_the_best_throughput() -> None:
+    """At its best a copy takes 60 %, so two copies take two GPUs; at 0.9 of the best 50 %, and they share one."""
+    chest = profile("chest", point(throughput=100, utilization=0.6), point(batch=2, throughput=92, utilization=0.5))
+    demand = [Requirement(model="chest", replicas=2)]
+    assert plan([chest], demand)[1] == 2
+    assert plan([chest], demand, rules=Rules(mode=Mode.THROUGHPUT, keep_throughput=0.9))[1] == 1
+
+
+def test_variant_may_serve_the_demand() -> None:
+    """fp32 takes 60 % for 100 infer/s, int8 20 %: 300 infer/s by int8 fit one GPU."""
+    models = [
+        profile("fp32", point(utilization=0.6)),
+        profile("int8", point(utilization=0.2)),
+    ]
+    demand = Requirement(model="fp32", rate_infer_per_s=300)
+    assert plan(models, [demand])[1] == 3
+    allowed = Requirement(model="fp32", rate_infer_per_s=300, variants=("int8",))
+    assert plan(models, [allowed])[1] == 1
+
+
+def test_proportional_charging_charges_what_is_served() -> None:
+    """30 of 100 infer/s at 50 % are charged 15 %: four such models on one GPU by memory 1000 MiB each, not two."""
+    models = [profile(name) for name in "abcd"]
+    demand = [Requirement(model=name, rate_infer_per_s=30) for name in "abcd"]
+    assert plan(models, demand)[1] == 2
+    assert plan(models, demand, rules=Rules(mode=Mode.THROUGHPUT, proportional=True))[1] == 1
+
+
+def test_spare_replicas_survive_a_loss() -> None:
+    """Two copies and one more, each on a GPU of its own: three GPUs. 150 infer/s at 100: 150 + 100, three as well."""
+    spare = Rules(mode=Mode.THROUGHPUT, spare=1)
+    assert plan([profile("chest")], [Requirement(model="chest", replicas=2)], rules=spare)[1] == 3
+    assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=150)], rules=spare)[1] == 3
+    # a model of 10 infer/s needs one replica; if it is lost the other serves: two GPUs, not 1 + 10
+    assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=10)], rules=spare)[1] == 2
+
+
+def test_company_follows_the_demand() -> None:
+    """Small models would share one GPU; spread, apart and alone keep them on two."""
+    small = point(utilization=0.1, memory_utilization=0.1, memory_mib=100)
+    models = [profile("a", small), profile("b", small)]
+    both = [Requirement(model="a"), Requirement(model="b")]
+    assert plan(models, both)[1] == 1
+    assert plan(models, [Requirement(model="a", replicas=2, spread=Spread.GPU)])[1] == 2
+    assert plan(models, [Requirement(model="a", apart=("x",)), Requirement(model="b", apart=("x",))])[1] == 2
+    assert plan(models, [Requirement(model="a", alone=True), Requirement(model="b")])[1] == 2
+
+
+def test_cheapest_mix_of_types() -> None:
+    """200 infer/s: two T4 at 1 an hour (100 each, alone at 60 %) beat one L4 at 3; at 1.5 the L4 wins."""
+    models = [
+        profile("chest", point(throughput=100, utilization=0.6)),
+        profile("chest", point(throughput=200, utilization=0.6), device="L4"),
+    ]
+    demand = [Requirement(model="chest", rate_infer_per_s=200)]
+    cost = Rules(mode=Mode.THROUGHPUT, objective=Objective.COST)
+    for price, value in ((3.0, 2.0), (1.5, 1.5)):
+        l4 = FleetType(type="L4", memory_bytes=20_000 * MIB, devices=("L4",), cost_per_hour=price)
+        assert plan(models, demand, T4, l4, rules=cost)[1] == value
+    with pytest.raises(UsageError, match="has no cost_per_hour"):
+        plan(models, demand, FleetType(type="L4", memory_bytes=MIB * 9000, devices=("L4",)), rules=cost)
+
+
+def test_measured_on_one_type_is_not_assumed_of_another() -> None:
+    """Without a scaling nothing runs on the L4; with one the figures are carried over and labelled."""
+    l4 = FleetType(type="L4", memory_bytes=20_000 * MIB, devices=("L4",))
+    assert plan([profile("chest")], [Requirement(model="chest")], l4)[0].status is Status.INFEASIBLE
+    scaled = FleetType(
+        type="L4", memory_bytes=20_000 * MIB, devices=("L4",), scaling=Scaling(device="T4", throughput=2.0)
+    )
+    found = formulate([profile("chest")], [Requirement(model="chest")], [scaled], THROUGHPUT)
+    choice = found.problem.tasks[0].options[0].point
+    assert isinstance(choice, Choice)
+    assert choice.throughput_infer_per_s == 200
+    assert choice.point.estimate == "scaled from T4"
+
+
+def test_server_reserve_and_threshold_leave_the_rest_to_the_models() -> None:
+    """0.5 x 10,300 - 300 (server) - 850 (reserved) = 4000 MiB: four models of 1000 MiB, not five."""
+    tight = FleetType(
+        type="T4",
+        memory_bytes=10_300 * MIB,
+        reserved_bytes=850 * MIB,
+        devices=("T4",),
+        thresholds=Thresholds(memory=0.5),
+    )
+    memory = Rules(mode=Mode.MEMORY)
+    assert plan([profile("a")], [Requirement(model="a", replicas=4)], tight, rules=memory)[1] == 1
+    assert plan([profile("a")], [Requirement(model="a", replicas=5)], tight, rules=memory)[1] == 2
+
+
+def test_energy_charges_idle_power_and_the_replicas_own() -> None:
+    """A GPU of 20 W idle with two copies that were measured at 50 W: 20 + 2 x 30 = 80 W."""
+    from dataclasses import replace
+
+    powered = replace(point(utilization=0.4), power_w=50.0)
+    t4 = replace(T4, idle_power_w=20.0)
+    rules = Rules(mode=Mode.THROUGHPUT, objective=Objective.ENERGY)
+    assert plan([profile("a", powered)], [Requirement(model="a", replicas=2)], t4, rules=rules)[1] == 80
+    with pytest.raises(UsageError, match="has no measured power"):
+        plan([profile("a")], [Requirement(model="a")], t4, rules=rules)
