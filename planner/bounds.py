@@ -1,0 +1,144 @@
+"""Lower bounds at once: volumes, and volumes seen through dual feasible functions.
+
+A function f is dual feasible if loads that fit into a capacity still do after f; so the volume of the f-loads bounds
+as well, often better. Two families: Martello and Toth's (small loads vanish, big ones fill the place) and Fekete and
+Schepers' staircase ("New classes of fast lower bounds for bin packing problems", 2001). Integers throughout, rounded
+to the safe side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.columns import Ints, Model
+
+_FUNCTIONS = 60  # thresholds of the first family looked at, per resource
+_STAIRS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A proven lower bound on the cost, and where it comes from in words."""
+
+    value: int
+    source: str
+
+
+def lower_bound(model: Model) -> Bound:
+    """Return the best of the quick bounds."""
+    best = Bound(value=0, source="none")
+    for bound in _bounds(model):
+        if bound.value > best.value:
+            best = bound
+    return best
+
+
+def by_resource(model: Model) -> dict[str, int]:
+    """The lower bound of each resource alone, by volume or a dual feasible function."""
+    found = dict.fromkeys(model.problem.resources, 0)
+    for r, name in enumerate(model.problem.resources):
+        for bound in _resource_bounds(model, r):
+            found[name] = max(found[name], bound.value)
+    return found
+
+
+def _bounds(model: Model) -> Iterator[Bound]:
+    yield _replicas(model)
+    for r in range(len(model.problem.resources)):
+        yield from _resource_bounds(model, r)
+
+
+def _replicas(model: Model) -> Bound:
+    """Spread or demanding tasks need that many GPUs each."""
+    cheapest = min((gpu.cost for gpu in model.problem.gpus if gpu.limit != 0), default=0)
+    most = 0
+    for task in model.problem.tasks:
+        if task.max_per_gpu is not None and task.options:
+            replicas = max(-(-task.demand // max(o.supply for o in task.options)), task.min_replicas)
+            most = max(most, -(-replicas // task.max_per_gpu) * cheapest)
+    return Bound(value=most, source="spreading")
+
+
+def _resource_bounds(model: Model, r: int) -> Iterator[Bound]:
+    name = model.problem.resources[r]
+    yield Bound(value=_volume(model, r, 0, 0), source=f"volume of {name}")
+    for threshold in _thresholds(model, r):
+        yield Bound(value=_volume(model, r, threshold, 0), source=f"dual feasible function of {name}")
+    for k in range(1, _STAIRS):
+        yield Bound(value=_volume(model, r, 0, k), source=f"dual feasible function of {name}")
+
+
+def _thresholds(model: Model, r: int) -> list[int]:
+    """Small loads in millionths of the capacity: the points where the first family changes."""
+    found: set[int] = set()
+    for items in model.items.values():
+        capacity = model.problem.places[items.place].capacity[r]
+        if capacity:
+            share = _loads(model, items.place, r) * 10**6 // capacity
+            found.update(int(s) + 1 for s in share if 0 < s < 500_000)
+            found.update(10**6 - int(s) for s in share if 500_000 < s < 10**6)
+    ordered = sorted(found)
+    step = max(1, len(ordered) // _FUNCTIONS)
+    return ordered[::step]
+
+
+def _loads(model: Model, place: int, r: int) -> Ints:
+    items = model.items[place]
+    tasks = model.problem.tasks
+    return np.array(
+        [tasks[t].options[k].load[r] for t, k in zip(items.task, items.option, strict=True)], dtype=np.int64
+    )
+
+
+def _volume(model: Model, r: int, threshold: int, stairs: int) -> int:
+    """Least cost by the volume of one resource, its loads seen through a function."""
+    problem = model.problem
+    largest = max([1, *(max(task.demand, task.min_replicas) for task in problem.tasks)])
+    price = _prices(model)
+    scale = max(1, min(10**9, 2**61 // (largest * max(1, *(gpu.cost for gpu in problem.gpus)))))
+    unknown = np.iinfo(np.int64).max
+    by_demand = np.full(len(problem.tasks), unknown, dtype=np.int64)
+    by_replicas = np.full(len(problem.tasks), unknown, dtype=np.int64)
+    demand, replicas = model.demand, model.replicas
+    for place, items in model.items.items():
+        capacity = problem.places[place].capacity[r]
+        value, full = _seen(_loads(model, place, r), capacity, threshold, stairs)
+        paid, parts = price[place]
+        worth = np.array([int(v) * paid * scale // (full * parts) if full else 0 for v in value], dtype=np.int64)
+        supply = np.minimum(items.supply, np.maximum(demand[items.task], 1))
+        np.minimum.at(by_demand, items.task, worth * demand[items.task] // supply)
+        np.minimum.at(by_replicas, items.task, worth * replicas[items.task])
+    least = np.maximum(by_demand, by_replicas)
+    return -(-sum(int(x) for x in least if x != unknown) // scale)
+
+
+def _prices(model: Model) -> dict[int, tuple[int, int]]:
+    """What each place costs at least, as a fraction: equal parts of the cheapest layout that has it."""
+    price: dict[int, tuple[int, int]] = {}
+    for gpu in model.problem.gpus:
+        if gpu.limit == 0:
+            continue
+        for layout in gpu.layouts:
+            part = (gpu.cost, len(layout.places))
+            for place in layout.places:
+                old = price.get(place)
+                if old is None or part[0] * old[1] < old[0] * part[1]:
+                    price[place] = part
+    return price
+
+
+def _seen(load: Ints, capacity: int, threshold: int, stairs: int) -> tuple[Ints, int]:
+    """Loads through a dual feasible function, and what the capacity is then."""
+    if not capacity:
+        return np.zeros_like(load), 0
+    if stairs:
+        exact = load * (stairs + 1) % capacity == 0
+        return np.where(exact, load * stairs, load * (stairs + 1) // capacity * capacity), capacity * stairs
+    if threshold:
+        small = load * 10**6 < threshold * capacity
+        big = (capacity - load) * 10**6 < threshold * capacity
+        return np.where(big, capacity, np.where(small, 0, load)), capacity
+    return load, capacity

@@ -1,0 +1,184 @@
+"""Column generation: the LP over all contents of all places, and the safe bound from its duals.
+
+The bound never rests on a float: duals are rounded down to integers, every place is priced exactly in integers, and
+what the duals promise too much is scaled away in fractions (Farley, 1990).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from planner.columns import Column, Ints, Items, Model
+from planner.master import Floats, Master, Relaxed
+
+_SCALE = 10**9  # integer units of the dearest price: small enough for int64, fine enough for 100,000 replicas
+_QUICK_NODES = 20_000
+_LONG_NODES = 300_000_000
+_KEEP = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Generated:
+    """Where the column generation ended."""
+
+    relaxed: Relaxed
+    bound: Fraction | None  # a proven lower bound on the cost of serving the needs; None where pricing was not closed
+    converged: bool
+
+
+def generate(
+    model: Model,
+    master: Master,
+    needs: Ints,
+    left: Ints,
+    *,
+    out_of_time: Callable[[], bool],
+    close: bool = True,
+    known: int = 0,
+    cost: int | None = None,
+) -> Generated | None:
+    """Add columns until none improves the LP.
+
+    Parameters
+    ----------
+    left : (n_tasks,) demand still to be served; no content needs more copies than that
+    close : also prove that none improves, by searches as long as that takes
+    known : a proven bound; an LP whose value does not exceed it need not be closed
+    cost : of a plan at hand; a bound that reaches it is enough
+
+    Returns
+    -------
+    Generated or None
+        None if the LP failed.
+    """
+    coefficients = {place: model.coefficients(place) for place in model.items}
+    bounds = {place: _bounds(items, left) for place, items in model.items.items()}
+    nodes = _QUICK_NODES
+    bound: Fraction | None = None
+    while True:
+        relaxed = master.relax()
+        if relaxed is None:
+            return None
+        priced = {
+            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), nodes)
+            for place, items in model.items.items()
+        }
+        if all(p.exhausted for p in priced.values()):
+            bound = max(bound or Fraction(0), safe_bound(model, relaxed, needs, {k: p.best for k, p in priced.items()}))
+            if cost is not None and ceil(bound) >= cost:
+                return Generated(relaxed=relaxed, bound=bound, converged=False)
+        new = master.add(column for p in priced.values() for column in p.columns)
+        if out_of_time():
+            return Generated(relaxed=relaxed, bound=bound, converged=False)
+        if new:
+            nodes = max(_QUICK_NODES, nodes // 30)
+            continue
+        hopeless = nodes > _QUICK_NODES and relaxed.value <= known - 1e-6
+        if all(p.exhausted for p in priced.values()) or not close or hopeless:
+            return Generated(relaxed=relaxed, bound=bound, converged=True)
+        if nodes >= _LONG_NODES:
+            return Generated(relaxed=relaxed, bound=bound, converged=False)
+        nodes *= 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Priced:
+    """What pricing one place found: the best profit, whether that is proven, and improving contents."""
+
+    best: int
+    exhausted: bool
+    columns: list[Column]
+
+
+def price(
+    items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, nodes: int
+) -> Priced:
+    """Search contents of a place that are worth more than it costs at these duals."""
+    from planner.knapsack import best_contents
+
+    floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1
+    profit = _profits(items, coefficients, relaxed.row_duals, scale)
+    chosen = np.flatnonzero((profit > 0) & (bounds > 0))
+    if not len(chosen):
+        return Priced(best=0, exhausted=True, columns=[])
+    best, exhausted, _, counts = best_contents(
+        np.ascontiguousarray(items.load[chosen]),
+        items.capacity,
+        bounds[chosen],
+        items.task[chosen],
+        items.most,
+        items.apart,
+        profit[chosen],
+        floor,
+        nodes,
+        _KEEP,
+    )
+    columns = [Column(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
+    return Priced(best=int(best), exhausted=bool(exhausted), columns=columns)
+
+
+def safe_bound(model: Model, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:
+    """Farley's bound in fractions: the duals, scaled until no layout earns more than its GPU costs.
+
+    A GPU type with a limit may earn more; what `limit` such GPUs earn too much is taken off.
+    """
+    scale = _scale(relaxed)
+    duals = [int(d * scale) for d in relaxed.row_duals]
+    total = sum(d * int(need) for d, need in zip(duals, needs, strict=True))
+    worth = {  # the most that one GPU of each type earns
+        g: max(_earned(model, layout.places, best) for layout in gpu.layouts)
+        for g, gpu in enumerate(model.problem.gpus)
+        if gpu.limit != 0
+    }
+    unit = Fraction(scale).limit_denominator(10**12)
+    found = Fraction(0)
+    for shrink in {Fraction(1), _shrink(model, worth, unit)}:
+        excess = Fraction(0)
+        legal = True
+        for g, earned in worth.items():
+            gpu = model.problem.gpus[g]
+            over = earned * shrink - gpu.cost * unit
+            if over > 0 and gpu.limit is None:
+                legal = False
+            elif over > 0:
+                excess += over * (gpu.limit or 0)
+        if legal:
+            found = max(found, (total * shrink - excess) / unit)
+    return found
+
+
+def _earned(model: Model, places: tuple[int, ...], best: dict[int, int]) -> int:
+    return sum(best[place] for place in places)
+
+
+def _shrink(model: Model, worth: dict[int, int], unit: Fraction) -> Fraction:
+    """The factor that makes every type without a limit earn its cost at most."""
+    ratios = [
+        model.problem.gpus[g].cost * unit / earned
+        for g, earned in worth.items()
+        if earned and model.problem.gpus[g].limit is None
+    ]
+    return min([Fraction(1), *ratios])
+
+
+def _scale(relaxed: Relaxed) -> float:
+    """A power of two, so that scaling a double is exact."""
+    dearest = max([1.0, *relaxed.prices.values()])
+    return float(2 ** int(np.floor(np.log2(_SCALE / dearest))))
+
+
+def _profits(items: Items, coefficients: Ints, duals: Floats, scale: float) -> Ints:
+    """(n_items,) in integer units: what a replica earns in all rows, less what it costs itself."""
+    whole = np.floor(duals * scale).astype(np.int64)
+    profits: Ints = whole @ coefficients - np.ceil(items.cost * scale).astype(np.int64)
+    return profits
+
+
+def _bounds(items: Items, left: Ints) -> Ints:
+    wanted = -(-left[items.task] // items.supply)
+    return np.minimum(items.bound, np.maximum(wanted, 0))

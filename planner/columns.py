@@ -1,0 +1,199 @@
+"""The problem as rows and columns: what each content of a place serves, and what it costs.
+
+A *row* asks that the replicas chosen serve something: ``sum(coefficient of the item x replicas) >= need``. The first
+rows are the tasks' demands and least replicas; rounding rows (Chvatal and Gomory) on a demand are of the same form,
+so a content's coefficient in any row is a sum over its items and new rows only change the items' profits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.exact import replicas_at_most
+from planner.problem import Problem
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Items:
+    """Everything that can run in one kind of place; arrays of shape (n_items,) unless said."""
+
+    place: int
+    capacity: Ints  # (n_resources,), of the resources that can bind
+    load: Ints  # (n_items, n_resources)
+    bound: Ints  # most copies of each in one place
+    task: Ints
+    option: Ints
+    supply: Ints
+    cost: Ints
+    most: Ints  # (n_tasks,) most replicas of a task in one place, all its options together
+    apart: NDArray[np.bool_]  # (n_tasks, n_tasks) tasks that may not meet; (0, 0) where all may
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """``sum(ceil(up / down x supply) x replicas) >= ceil(up / down x demand)``; counted rows count replicas."""
+
+    task: int
+    up: int = 1
+    down: int = 1
+    counted: bool = False
+
+    def coefficient(self, supply: Ints) -> Ints:
+        """What one replica of each supply adds to this row."""
+        return np.ones_like(supply) if self.counted else -((-supply * self.up) // self.down)
+
+    def need(self, demand: int, replicas: int) -> int:
+        """What must be reached while this much demand and this many replicas are still to be served."""
+        return max(0, replicas) if self.counted else -((-max(0, demand) * self.up) // self.down)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One content of a place: (item, count) pairs in item order."""
+
+    place: int
+    content: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class Model:
+    """Items of every place and the rows they serve; rows may be added."""
+
+    problem: Problem
+    items: dict[int, Items]  # by place
+    rows: list[Row]
+    direct: dict[int, int] = field(default_factory=dict)  # place -> the one GPU type that is that place and no other
+
+    @property
+    def demand(self) -> Ints:
+        """(n_tasks,) demand of each task."""
+        return np.array([task.demand for task in self.problem.tasks], dtype=np.int64)
+
+    @property
+    def replicas(self) -> Ints:
+        """(n_tasks,) least replicas of each task."""
+        return np.array([task.min_replicas for task in self.problem.tasks], dtype=np.int64)
+
+    def needs(self, demand: Ints, replicas: Ints) -> Ints:
+        """(n_rows,) what each row needs while `demand` and `replicas` are still to be served."""
+        return np.array([row.need(int(demand[row.task]), int(replicas[row.task])) for row in self.rows], dtype=np.int64)
+
+    def coefficients(self, place: int) -> Ints:
+        """(n_rows, n_items) of a place."""
+        items = self.items[place]
+        matrix = np.zeros((len(self.rows), len(items.task)), dtype=np.int64)
+        for j, row in enumerate(self.rows):
+            matrix[j] = np.where(items.task == row.task, row.coefficient(items.supply), 0)
+        return matrix
+
+    def served(self, column: Column) -> tuple[dict[int, int], dict[int, int]]:
+        """Supply and replicas of each task in a content."""
+        items = self.items[column.place]
+        supply: Counter[int] = Counter()
+        replicas: Counter[int] = Counter()
+        for i, n in column.content:
+            supply[int(items.task[i])] += n * int(items.supply[i])
+            replicas[int(items.task[i])] += n
+        return supply, replicas
+
+    def cost(self, column: Column) -> int:
+        """Objective units of a content: its replicas', and its GPU's where the place is a GPU of its own."""
+        items = self.items[column.place]
+        gpu = self.direct.get(column.place)
+        own = self.problem.gpus[gpu].cost if gpu is not None else 0
+        return own + sum(n * int(items.cost[i]) for i, n in column.content)
+
+
+def build(problem: Problem) -> Model:
+    """Items, demand rows and direct places of a (reduced) problem."""
+    places = sorted({p for gpu in problem.gpus if gpu.limit != 0 for layout in gpu.layouts for p in layout.places})
+    items = {place: _items(problem, place) for place in places}
+    rows: list[Row] = []
+    for t, task in enumerate(problem.tasks):
+        if task.demand:
+            rows.append(Row(task=t))
+        if task.min_replicas and not _implied(problem, t):
+            rows.append(Row(task=t, counted=True))
+    return Model(problem=problem, items=items, rows=rows, direct=_direct(problem))
+
+
+def _implied(problem: Problem, t: int) -> bool:
+    task = problem.tasks[t]
+    most = max((o.supply for o in task.options), default=1)
+    return -(-task.demand // most) >= task.min_replicas
+
+
+def _direct(problem: Problem) -> dict[int, int]:
+    users: dict[int, list[int]] = {}
+    for g, gpu in enumerate(problem.gpus):
+        for layout in gpu.layouts:
+            for place in layout.places:
+                users.setdefault(place, []).append(g)
+    return {
+        p: gs[0]
+        for p, gs in users.items()
+        if len(gs) == 1 and any(x.places == (p,) for x in problem.gpus[gs[0]].layouts)
+    }
+
+
+def _items(problem: Problem, place: int) -> Items:
+    capacity = np.array(problem.places[place].capacity, dtype=np.int64)
+    most = np.array(replicas_at_most(problem), dtype=np.int64)
+    for t, task in enumerate(problem.tasks):
+        limits = [x for x in (task.max_per_gpu, task.max_per_node) if x is not None]
+        most[t] = min([int(most[t]), *limits])
+    found = [(t, k, o) for t, task in enumerate(problem.tasks) for k, o in enumerate(task.options) if o.place == place]
+    n = len(found)
+    load = np.array([o.load for _, _, o in found], dtype=np.int64).reshape(n, len(capacity))
+    bound = np.array([most[t] for t, _, _ in found], dtype=np.int64)
+    for r, c in enumerate(capacity):
+        charged = load[:, r] > 0
+        bound[charged] = np.minimum(bound[charged], c // load[charged, r])
+    binding = _binding(load, capacity, bound)
+    return Items(
+        place=place,
+        capacity=np.ascontiguousarray(capacity[binding]),
+        load=np.ascontiguousarray(load[:, binding]),
+        bound=bound,
+        task=np.array([t for t, _, _ in found], dtype=np.int64),
+        option=np.array([k for _, k, _ in found], dtype=np.int64),
+        supply=np.array([o.supply for _, _, o in found], dtype=np.int64),
+        cost=np.array([o.cost for _, _, o in found], dtype=np.int64),
+        most=most,
+        apart=_apart(problem),
+    )
+
+
+def _apart(problem: Problem) -> NDArray[np.bool_]:
+    n = len(problem.tasks)
+    alone = [t for t, task in enumerate(problem.tasks) if task.alone]
+    if not alone and not problem.apart:
+        return np.zeros((0, 0), dtype=np.bool_)
+    apart = np.zeros((n, n), dtype=np.bool_)
+    apart[alone, :] = True
+    apart[:, alone] = True
+    for group in problem.apart:
+        apart[np.ix_(group, group)] = True
+    np.fill_diagonal(apart, val=False)
+    return apart
+
+
+def _binding(load: Ints, capacity: Ints, bound: Ints) -> list[int]:
+    """Resources that can be the one that is full: not those that everything takes less of than of another."""
+    kept = list(range(len(capacity)))
+    for r in range(len(capacity)):
+        if len(kept) == 1:
+            break
+        for s in kept:
+            # Exact: load_r / capacity_r <= load_s / capacity_s for every item, cross-multiplied.
+            implied = s != r and bool(np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]))
+            if implied and r in kept:
+                kept.remove(r)
+                break
+    return kept

@@ -1,0 +1,139 @@
+"""Whole numbers from the LP: fix what it takes whole, generate columns for what is left, finish by a quick plan.
+
+Places that are GPUs of their own only (no slices); `planner.whole` handles the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+
+from planner.colgen import generate
+from planner.columns import Column, Ints, Model
+from planner.greedy import RULES, pack
+from planner.master import Floats, Master
+
+Chosen = Counter[Column]
+
+
+@dataclass(slots=True)
+class Residual:
+    """What is still to be served after some columns were taken."""
+
+    model: Model
+    left: Ints
+    replicas: Ints
+    used: dict[int, int] = field(default_factory=dict)
+    cost: int = 0
+    chosen: Chosen = field(default_factory=Counter)
+
+    def take(self, column: Column, times: int) -> None:
+        """Use a content on `times` GPUs."""
+        supply, replicas = self.model.served(column)
+        for t, n in supply.items():
+            self.left[t] -= n * times
+        for t, n in replicas.items():
+            self.replicas[t] -= n * times
+        gpu = self.model.direct[column.place]
+        self.used[gpu] = self.used.get(gpu, 0) + times
+        self.cost += self.model.cost(column) * times
+        self.chosen[column] += times
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is served."""
+        return not (self.left > 0).any() and not (self.replicas > 0).any()
+
+
+@dataclass(slots=True)
+class Best:
+    """The cheapest complete choice so far."""
+
+    cost: int | None = None
+    chosen: Chosen = field(default_factory=Counter)
+
+    def offer(self, cost: int, chosen: Chosen) -> bool:
+        """Keep it if it is cheaper."""
+        if self.cost is not None and cost >= self.cost:
+            return False
+        self.cost, self.chosen = cost, Counter(chosen)
+        return True
+
+
+def start(model: Model, left: Ints | None = None, replicas: Ints | None = None) -> Residual:
+    """Everything still to be served."""
+    return Residual(
+        model=model,
+        left=(model.demand if left is None else left).copy(),
+        replicas=(model.replicas if replicas is None else replicas).copy(),
+    )
+
+
+def finish_greedily(state: Residual, best: Best) -> None:
+    """Serve the rest by each rule and offer the results."""
+    for rule in range(len(RULES)):
+        packing = pack(state.model, np.maximum(state.left, 0), state.replicas, rule=rule, used=state.used)
+        if packing is None:
+            continue
+        cost = state.cost + sum(state.model.cost(c[0]) * n for _, _, c, n in packing)
+        if best.cost is None or cost < best.cost:
+            chosen = Counter(state.chosen)
+            for _, _, contents, times in packing:
+                chosen[contents[0]] += times
+            best.offer(cost, chosen)
+
+
+def dive(
+    state: Residual,
+    master: Master,
+    best: Best,
+    *,
+    target: int,
+    out_of_time: Callable[[], bool],
+    random: Random | None = None,
+) -> None:
+    """Fix and re-generate until all is served; offers every completion to `best`.
+
+    Parameters
+    ----------
+    target : no plan costs less; reaching it ends the dive
+    random : None takes the LP's word, else the roundings are drawn
+    """
+    model = state.model
+    while not state.done:
+        if out_of_time() or (best.cost is not None and best.cost <= target):
+            return
+        needs = model.needs(np.maximum(state.left, 0), np.maximum(state.replicas, 0))
+        master.demand(needs, {}, state.used)
+        found = generate(model, master, needs, np.maximum(state.left, 0), out_of_time=out_of_time, close=False)
+        if found is None or found.relaxed.unserved > 1e-6:
+            return
+        if best.cost is not None and state.cost + found.relaxed.value > best.cost - 1 + 1e-6:
+            return
+        if not _round(state, master.columns, found.relaxed.columns, random):
+            return
+        finish_greedily(state, best)
+    best.offer(state.cost, state.chosen)
+
+
+def _round(state: Residual, columns: list[Column], values: Floats, random: Random | None) -> bool:
+    """Take the whole parts; without any, the likeliest fraction. False if nothing can be taken."""
+    taken = False
+    for k in np.flatnonzero(values >= 1 - 1e-7):
+        times = int(values[k] + 1e-7)
+        state.take(columns[k], times)
+        taken = True
+    if taken:
+        return True
+    fractions = [int(k) for k in np.argsort(-values, kind="stable") if values[k] > 1e-7]
+    if not fractions:
+        return False
+    pick = fractions[0]
+    if random is not None:
+        pick = random.choices(fractions, [values[k] ** 3 for k in fractions])[0]
+    state.take(columns[pick], 1)
+    return True

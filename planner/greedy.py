@@ -1,0 +1,201 @@
+"""Quick plans: fill one GPU by a rule, repeat it while the demand allows, go on; the best of six rules.
+
+Bin-centric rules over kinds of replicas (Panigrahy et al., "Heuristics for vector bin packing", 2011) and first-fit
+decreasing by three measures. `fill` is plain Python over arrays; `planner.knapsack` compiles the same function for
+big problems.
+"""
+
+# ruff: noqa: C901  (fill is one hot loop that numba compiles)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from planner.columns import Column, Ints, Items, Model
+
+RULES = ("dot product", "nearest fit", "tightest", "decreasing sum", "decreasing maximum", "decreasing product")
+
+Fill = Callable[..., Ints]
+Packing = list[tuple[int, int, tuple[Column, ...], int]]  # GPU type, layout, content of each place, how many such GPUs
+
+
+def fill(
+    load: Any, capacity: Any, task: Any, supply: Any, most: Any, apart: Any, left: Any, worth: Any, rule: int
+) -> Any:
+    """Fill one place from the items still wanted.
+
+    Parameters
+    ----------
+    load, capacity, task, supply, most, apart : as in `planner.columns.Items`
+    left : int64 (n_tasks,), demand still to be served
+    worth : float64 (n,), how good each item is for what it takes; 1 where there is no choice
+    rule : index into `RULES`
+
+    Returns
+    -------
+    int64 (n,)
+        Copies of each item.
+    """
+    n, m = load.shape
+    counts = np.zeros(n, dtype=np.int64)
+    room = capacity.copy()
+    wanted = left.copy()
+    spare = most.copy()
+    while True:
+        pick = -1
+        pick_score = 0.0
+        for i in range(n):
+            t = task[i]
+            if wanted[t] <= 0 or spare[t] <= 0:
+                continue
+            fits = True
+            for r in range(m):
+                if load[i, r] > room[r]:
+                    fits = False
+                    break
+            if fits and apart.shape[0] > 0:
+                for j in range(n):
+                    if counts[j] > 0 and apart[t, task[j]]:
+                        fits = False
+                        break
+            if not fits:
+                continue
+            score = 0.0
+            if rule == 0:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += (load[i, r] / capacity[r]) * (room[r] / capacity[r])
+            elif rule == 1:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += ((room[r] - load[i, r]) / capacity[r]) ** 2
+                score = 1.0 / (1e-9 + score)
+            elif rule == 2:
+                for r in range(m):
+                    if room[r] > 0:
+                        score = max(score, load[i, r] / room[r])
+            elif rule == 3:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += load[i, r] / capacity[r]
+            elif rule == 4:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score = max(score, load[i, r] / capacity[r])
+            else:
+                score = 1.0
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score *= load[i, r] / capacity[r] + 1e-6
+            score = (score + 1e-12) * worth[i]
+            if pick < 0 or score > pick_score:
+                pick = i
+                pick_score = score
+        if pick < 0:
+            return counts
+        counts[pick] += 1
+        wanted[task[pick]] -= supply[pick]
+        spare[task[pick]] -= 1
+        for r in range(m):
+            room[r] -= load[pick, r]
+
+
+def compiled(n_items: int) -> Fill:
+    """`fill` itself for few items; compiled where that pays."""
+    if n_items <= 40:
+        return fill
+    from planner.knapsack import fast_fill
+
+    return fast_fill  # type: ignore[no-any-return]
+
+
+def pack(
+    model: Model, demand: Ints, replicas: Ints, *, rule: int, used: dict[int, int] | None = None
+) -> Packing | None:
+    """Serve `demand` (and least `replicas`) by one rule; None where the GPUs at hand do not suffice.
+
+    `used`: GPUs of each type that are taken already.
+    """
+    problem = model.problem
+    run = compiled(sum(len(items.task) for items in model.items.values()))
+    left = _as_demand(model, demand, replicas)
+    taken = dict(used or {})
+    unit = _unit_costs(model)
+    places = [(g, j) for g, gpu in enumerate(problem.gpus) for j in range(len(gpu.layouts))]
+    packing: Packing = []
+    while left.any():
+        best: tuple[float, int, int, list[tuple[Column, Ints]]] | None = None
+        for g, j in places:
+            gpu = problem.gpus[g]
+            if gpu.limit is not None and taken.get(g, 0) >= gpu.limit:
+                continue
+            contents = _fill_layout(model, gpu.layouts[j].places, left, unit, rule, run)
+            served = sum((s for _, s in contents), np.zeros_like(left))
+            value = float(np.minimum(served, left) @ unit) / (gpu.cost + 1e-9)
+            if served.any() and (best is None or value > best[0]):
+                best = (value, g, j, contents)
+        if best is None:
+            return None
+        _, g, j, contents = best
+        served = sum((s for _, s in contents), np.zeros_like(left))
+        times = int(np.min(left[served > 0] // served[served > 0]))
+        limit = problem.gpus[g].limit
+        times = max(1, times if limit is None else min(times, limit - taken.get(g, 0)))
+        left = np.maximum(left - times * served, 0)
+        taken[g] = taken.get(g, 0) + times
+        packing.append((g, j, tuple(c for c, _ in contents), times))
+    return packing
+
+
+def _as_demand(model: Model, demand: Ints, replicas: Ints) -> Ints:
+    """Demand with the least replicas in it: each replica counts as the largest supply."""
+    largest = np.array(
+        [max((o.supply for o in task.options), default=1) for task in model.problem.tasks], dtype=np.int64
+    )
+    return np.maximum(np.maximum(demand, 0), np.maximum(replicas, 0) * largest)
+
+
+def _fill_layout(
+    model: Model, places: tuple[int, ...], left: Ints, unit: Any, rule: int, run: Fill
+) -> list[tuple[Column, Ints]]:
+    contents = []
+    left = left.copy()
+    for place in places:
+        items = model.items[place]
+        counts = run(
+            items.load, items.capacity, items.task, items.supply, items.most, items.apart, left,
+            _worth(items, left, unit), rule,
+        )  # fmt: skip
+        served = np.zeros_like(left)
+        np.add.at(served, items.task, counts * items.supply)
+        chosen = tuple((int(i), int(counts[i])) for i in np.flatnonzero(counts))
+        contents.append((Column(place, chosen), served))
+        left = np.maximum(left - served, 0)
+    return contents
+
+
+def _share(items: Items) -> Any:
+    capacity = np.maximum(items.capacity, 1)
+    return (items.load / capacity).max(axis=1, initial=1e-9) if len(items.task) else np.zeros(0)
+
+
+def _unit_costs(model: Model) -> Any:
+    """(n_tasks,) what a unit of demand costs at least, as if GPUs could be bought in parts."""
+    unit = np.full(len(model.problem.tasks), np.inf)
+    for gpu in model.problem.gpus:
+        for layout in gpu.layouts:
+            for place in set(layout.places):
+                items = model.items[place]
+                price = (gpu.cost + 1e-9) / len(layout.places)
+                np.minimum.at(unit, items.task, price * _share(items) / items.supply)
+    return np.where(np.isfinite(unit), unit, 0.0)
+
+
+def _worth(items: Items, left: Ints, unit: Any) -> Any:
+    """How much of the demand's cost an item serves for the share of the place that it takes, against the best item."""
+    gain = unit[items.task] * np.minimum(items.supply, np.maximum(left[items.task], 0)) / _share(items)
+    top = gain.max(initial=0.0)
+    return (gain / top) ** 2 if top > 0 else np.ones(len(items.task))

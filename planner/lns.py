@@ -1,0 +1,139 @@
+"""Large-neighbourhood search: empty the GPUs that earn least at the LP's prices, pack what they held anew.
+
+A neighbourhood pays only if its own LP is at least one GPU cheaper than what it replaces; that is looked at first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+
+from planner.colgen import generate
+from planner.columns import Column, Ints, Model
+from planner.dive import Best, Chosen, Residual, dive, start
+from planner.master import Floats, Master
+
+
+def improve(
+    model: Model,
+    best: Best,
+    duals: Floats,
+    pool: list[Column],
+    *,
+    target: int,
+    rounds: int,
+    random: Random,
+    out_of_time: Callable[[], bool],
+) -> None:
+    """Try `rounds` neighbourhoods of growing and shrinking size."""
+    size = 24
+    failures = 0
+    for _ in range(rounds):
+        if out_of_time() or best.cost is None or best.cost <= target:
+            return
+        kept = trimmed(model, best.chosen)
+        total = sum(kept.values())
+        freed = _draw(model, kept, duals, min(size, total), random)
+        if _repack(model, best, kept, freed, pool, random, target, out_of_time):
+            failures = 0
+            continue
+        failures += 1
+        if failures % 4 == 0:
+            size = size * 3 // 2 if size < min(160, total) else 24
+
+
+def trimmed(model: Model, chosen: Chosen) -> Chosen:
+    """The same GPUs without replicas that nothing asks for."""
+    supply = Counter[int]()
+    replicas = Counter[int]()
+    for column, times in chosen.items():
+        s, r = model.served(column)
+        for t, n in s.items():
+            supply[t] += n * times
+        for t, n in r.items():
+            replicas[t] += n * times
+    kept: Chosen = Counter()
+    for column, times in chosen.items():
+        for _ in range(times):
+            kept[_trim(model, column, supply, replicas)] += 1
+    return +Counter({c: n for c, n in kept.items() if c.content})
+
+
+def _trim(model: Model, column: Column, supply: Counter[int], replicas: Counter[int]) -> Column:
+    items = model.items[column.place]
+    content = []
+    for i, n in column.content:
+        t = int(items.task[i])
+        task = model.problem.tasks[t]
+        one = int(items.supply[i])
+        drop = min(n, (supply[t] - task.demand) // one, replicas[t] - task.min_replicas)
+        drop = max(0, drop)
+        supply[t] -= drop * one
+        replicas[t] -= drop
+        if n > drop:
+            content.append((i, n - drop))
+    return Column(column.place, tuple(content))
+
+
+def _draw(model: Model, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
+    """GPUs by what they waste: cost less what the LP would pay for their contents, with noise."""
+    matrices = {place: duals @ model.coefficients(place) for place in model.items}
+    noise = random.choice([0.02, 0.1, 0.4])
+    scored = []
+    for column, times in chosen.items():
+        cost = model.cost(column)
+        earned = sum(float(matrices[column.place][i]) * n for i, n in column.content)
+        scored += [((cost - earned) / cost + noise * random.random(), column) for _ in range(min(times, size))]
+    scored.sort(key=lambda pair: -pair[0])
+    return Counter(column for _, column in scored[:size])
+
+
+def _repack(
+    model: Model,
+    best: Best,
+    kept: Chosen,
+    freed: Chosen,
+    pool: list[Column],
+    random: Random,
+    target: int,
+    out_of_time: Callable[[], bool],
+) -> bool:
+    """Whether the freed GPUs' contents were packed cheaper; `best` then has it."""
+    rest = kept - freed
+    base = start(model)
+    for column, times in rest.items():
+        base.take(column, times)
+    left, replicas = np.maximum(base.left, 0), np.maximum(base.replicas, 0)
+    before = sum(model.cost(c) * n for c, n in freed.items())
+    needs = model.needs(left, replicas)
+    master = Master(model, needs, [*freed, *_useful(model, pool, left)])
+    master.demand(needs, {}, base.used)
+    found = generate(model, master, needs, left, out_of_time=out_of_time, close=False)
+    if found is None or found.relaxed.value > before - 1 + 1e-6:
+        return False
+    local = Best(cost=best.cost)
+    for attempt in range(3):
+        state = Residual(
+            model=model, left=base.left.copy(), replicas=base.replicas.copy(), used=dict(base.used),
+            cost=base.cost, chosen=Counter(base.chosen),
+        )  # fmt: skip
+        dive(state, master, local, target=target, out_of_time=out_of_time, random=random if attempt else None)
+        if local.cost is not None and best.cost is not None and local.cost < best.cost:
+            best.offer(local.cost, local.chosen)
+            return True
+    return False
+
+
+def _useful(model: Model, pool: list[Column], left: Ints, most: int = 1500) -> list[Column]:
+    """The latest contents of the pool that hold nothing but what is wanted."""
+    wanted = {place: (left[items.task] > 0).tolist() for place, items in model.items.items()}
+    found: list[Column] = []
+    for column in reversed(pool):
+        if all(wanted[column.place][i] for i, _ in column.content):
+            found.append(column)
+            if len(found) == most:
+                break
+    return found
