@@ -108,8 +108,7 @@ def test_server_is_ready_without_models_and_loads_on_request(server: Server, ech
         assert ask(address, "POST", "/v2/repository/models/echo/load", {})[0] == 200
         assert echo(address) == [3.0, 4.0]
         assert running.death() is None
-    after = digest(echo_repository)
-    assert {name: after[name] for name in before} == before
+    assert digest(echo_repository) == before
 
 
 def test_server_names_its_version_and_metrics(server: Server, echo_repository: Path) -> None:
@@ -230,6 +229,22 @@ def test_remote_server_runs_on_when_we_are_done(local_server: LocalServer, echo_
         assert theirs.death() is None
         assert ours.death() is None
     assert ours.death() == f"Triton at {theirs.endpoint.http} no longer answers"
+
+
+def test_local_server_serves_linked_folders_without_writing_to_them(
+    local_server: LocalServer, echo_repository: Path, tmp_path: Path
+) -> None:
+    """A repository of links to models kept elsewhere, one of them in a circle, is served; the models stay as they are."""
+    kept = echo_repository.rename(tmp_path / "kept")
+    repository = tmp_path / "links"
+    repository.mkdir()
+    (repository / "echo").symlink_to(kept / "echo")
+    (kept / "echo" / "circle").symlink_to(kept / "echo")
+    before = digest(kept)
+    with local_server.serve(repository) as running:
+        assert ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})[0] == 200
+        assert echo(running.endpoint.http) == [3.0, 4.0]
+    assert digest(kept) == before
 
 
 def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer, echo_repository: Path) -> None:
