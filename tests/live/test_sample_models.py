@@ -1,0 +1,102 @@
+"""The sample models in a real Triton: what they answer, in batches and alone, and that they are left as they were."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.http as triton
+
+from analyzer.measurement import Variant
+from analyzer.repository import read_repository, select, variant_config
+from analyzer.servers.local import LocalServer
+from analyzer.triton import Triton
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+SHAPES = {"image_classifier": (3, 64, 64), "segmenter": (1, 128, 128), "text_encoder": (16,)}
+OUTPUTS = {"image_classifier": (10,), "segmenter": (128, 128), "text_encoder": (512,)}
+
+
+def ask(client: Any, model: str, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Send one request; return the model's only output."""
+    (declared,) = client.get_model_metadata(model)["inputs"]
+    sent = triton.InferInput(declared["name"], batch.shape, declared["datatype"])
+    sent.set_data_from_numpy(batch)
+    result = client.infer(model, [sent])
+    answer: np.ndarray[Any, Any] = result.as_numpy(result.get_response()["outputs"][0]["name"])
+    return answer
+
+
+def items(model: str, count: int) -> np.ndarray[Any, Any]:
+    """Draw inputs for a model, the same in every run."""
+    rng = np.random.default_rng(7)
+    shape = (count, *SHAPES[model])
+    if model == "text_encoder":
+        return rng.integers(0, 2**31 - 1, shape).astype(np.int32)
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def test_sample_models_are_a_repository() -> None:
+    """Three sound models, whose README is not taken for one."""
+    models = select(read_repository(SAMPLES))
+    assert [model.name for model in models] == ["image_classifier", "segmenter", "text_encoder"]
+    assert [model.max_batch_size for model in models] == [16, 8, 16]
+    assert not any(model.error for model in models)
+
+
+def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServer) -> None:
+    """Item i of a batch is what the item gives alone, up to rounding; different items give different answers."""
+    with local_server.serve(SAMPLES) as running, Triton(running.endpoint.http) as control:
+        client = triton.InferenceServerClient(running.endpoint.http)
+        for model, shape in OUTPUTS.items():
+            control.load(model)
+            batch = items(model, 8)
+            together = ask(client, model, batch)
+            alone = np.concatenate([ask(client, model, batch[i : i + 1]) for i in range(8)])
+            assert together.shape == (8, *shape)
+            if model == "segmenter":
+                # A pixel between two classes may flip with the last bit of a sum.
+                assert np.mean(together != alone) < 1e-3
+                assert len(np.unique(together)) > 1
+            else:
+                np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-5)
+            assert not np.array_equal(together[0], together[1])
+            if model == "image_classifier":
+                np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-5)
+            control.unload(model)
+        client.close()
+
+
+def test_text_encoder_takes_any_length(local_server: LocalServer) -> None:
+    """One token and a hundred give one unit vector each."""
+    with local_server.serve(SAMPLES) as running, Triton(running.endpoint.http) as control:
+        client = triton.InferenceServerClient(running.endpoint.http)
+        control.load("text_encoder")
+        for length in (1, 100):
+            answer = ask(client, "text_encoder", np.arange(2 * length, dtype=np.int32).reshape(2, length))
+            np.testing.assert_allclose(np.linalg.norm(answer, axis=1), 1, rtol=1e-5)
+        client.close()
+
+
+def test_variants_are_loaded_by_a_real_triton(local_server: LocalServer, tmp_path: Path) -> None:
+    """Triton takes the whole configuration with the variant in it, and nothing is written to the repository."""
+    repository = tmp_path / "models"
+    shutil.copytree(SAMPLES / "segmenter", repository / "segmenter", ignore=shutil.ignore_patterns("__pycache__"))
+    before = {path: path.stat() for path in repository.rglob("*")}
+    (model,) = select(read_repository(repository))
+    assert model.config is not None
+    batched = Variant(instances=2, dynamic_batching=True, max_queue_delay_s=100e-6, max_batch_size=4)
+    found = []
+    with local_server.serve(repository) as running, Triton(running.endpoint.http) as control:
+        for variant in (Variant(), batched, Variant(dynamic_batching=False)):
+            control.load(model.name, json.dumps(variant_config(model.config, variant)))
+            config = control.config(model.name)
+            delay_us = config.get("dynamic_batching", {}).get("max_queue_delay_microseconds")
+            found.append((config["instance_group"][0]["count"], config["max_batch_size"], delay_us))
+    assert found == [(1, 8, None), (2, 4, 100), (1, 8, None)]
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == {
+        path: stat.st_mtime_ns for path, stat in before.items()
+    }
