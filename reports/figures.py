@@ -119,6 +119,7 @@ def _draw(title: str, subtitle: str, rows: Sequence[PlacedGpu], looks: Mapping[s
         head(figure, title, subtitle)
         figure.legend(handles=legend, loc="outside lower left", ncols=3, fontsize=8)
         figure.draw_without_rendering()  # only now the width of a segment, and what text fits in it, is known
+        figure.set_layout_engine("none")  # it stands; laying it out again would take as long as drawing it
         for axes, resource in zip(panels, resources, strict=True):
             _name_segments(axes, resource, rows, looks)
     return figure
