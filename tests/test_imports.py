@@ -23,7 +23,7 @@ DOORS = {
     "numba": ("planner.knapsack",),
     "ortools": ("planner.exact", "planner.master"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
-    "pynvml": ("analyzer.devices.nvml",),
+    "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.store",),
     "tritonclient": ("analyzer.triton", "analyzer.repository", "analyzer.payload"),
 }

@@ -101,6 +101,21 @@ def test_memory_falls_back_to_the_first_call(driver, tmp_path):
     assert old.read()["memory_bytes"] == 409 * MIB
 
 
+def test_memory_stays_with_the_call_it_began_with(driver):
+    """A v2 call that fails once is no figure: the first version would show 384 MiB more that nobody took."""
+    driver.gpu(memory_reserved_mib=384, memory_used_mib=25)
+    code = f"""
+from tests.fakes.nvml import write_state
+from pathlib import Path
+sampler = NvmlSampler("GPU-gpu0")
+show(sampler.read().memory_bytes)
+write_state(Path({str(driver.state)!r}) / "gpu0.state", "refuse nvmlDeviceGetMemoryInfo_v2 10", uuid="GPU-gpu0",
+            memory_total_mib=16384, memory_reserved_mib=384, memory_used_mib=25)
+show(sampler.read().memory_bytes)
+"""
+    assert driver.run(code) == [25 * MIB, None]
+
+
 def test_refused_figures_are_none(driver):
     """Nothing but memory: every other figure is None, never 0."""
     driver.gpu(memory_used_mib=1)
