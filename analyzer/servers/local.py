@@ -116,7 +116,10 @@ class LocalServer:
         environment = dict(os.environ, CUDA_VISIBLE_DEVICES=",".join(gpus))
         flags = _prepare_package(installation.package, directory, environment) if installation.package else []
         models = directory / "models"
-        _mirror(repository.resolve(), models)
+        try:
+            _mirror(repository.resolve(), models, above=())
+        except OSError as error:
+            raise ServerError(f"the model repository {repository} cannot be read: {error}") from error
 
         def start(ports: Ports) -> LocalProcess:
             server = LocalProcess(installation.binary, flags, models, ports, directory, environment)
@@ -207,32 +210,19 @@ class LocalProcess:
         return self._log.read_bytes()[self._started :].decode(errors="replace")
 
 
-def _mirror(repository: Path, mirror: Path) -> None:
-    """Lay out folders of our own with links to the repository's files, so that what Triton writes falls there.
-
-    The Python backend's stubs write __pycache__ beside each model.py, and take no word from the environment
-    (they run Python isolated).
-    """
-    for name, folders, files in os.walk(repository):
-        copy = mirror / Path(name).relative_to(repository)
-        copy.mkdir()
-        for file in [*files, *(folder for folder in folders if Path(name, folder).is_symlink())]:
-            (copy / file).symlink_to(Path(name, file).resolve())
-
-
-def _mirror(folder: Path, view: Path, *, above: tuple[Path, ...]) -> None:
+def _mirror(folder: Path, mirror: Path, *, above: tuple[Path, ...]) -> None:
     """Make folders of our own with links to the files of a repository.
 
     Python stubs write ``__pycache__`` beside each model (they run isolated, so PYTHONDONTWRITEBYTECODE does not
     reach them), and models may write beside their files: none of it may land in the user's repository.
     """
-    view.mkdir()
+    mirror.mkdir()
     above = (*above, folder)
     for path in folder.iterdir():
         if not path.is_dir():
-            (view / path.name).symlink_to(path)
+            (mirror / path.name).symlink_to(path)
         elif path.resolve() not in above:  # a linked folder may lead in a circle
-            _mirror(path.resolve(), view / path.name, above=above)
+            _mirror(path.resolve(), mirror / path.name, above=above)
 
 
 def _prepare_package(package: Path, directory: Path, environment: dict[str, str]) -> list[str]:

@@ -234,7 +234,7 @@ def test_remote_server_runs_on_when_we_are_done(local_server: LocalServer, echo_
 def test_local_server_serves_linked_folders_without_writing_to_them(
     local_server: LocalServer, echo_repository: Path, tmp_path: Path
 ) -> None:
-    """A repository of links to models kept elsewhere, one of them in a circle, is served; the models stay as they are."""
+    """Models kept elsewhere and linked to, one in a circle, are served; they stay as they are."""
     kept = echo_repository.rename(tmp_path / "kept")
     repository = tmp_path / "links"
     repository.mkdir()
