@@ -26,6 +26,7 @@ from analyzer.servers.launch import (
     wait_until_ready,
 )
 from analyzer.servers.owner import is_orphan, our_mark
+from analyzer.servers.pull_progress import show_pull
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -289,26 +290,20 @@ def find_or_pull(client: DockerClient, image: str) -> str:
 
 
 def pull(client: DockerClient, image: str) -> None:
-    """Pull an image, with a bar on stderr over all of its layers."""
+    """Pull an image, with a bar on stderr.
+
+    Raises
+    ------
+    docker.errors.DockerException
+        If the registry refuses or fails.
+    """
     import docker
     from docker.utils import parse_repository_tag
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     name, tag = parse_repository_tag(image)
-    columns = (TextColumn("pulling {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    done: dict[str, tuple[int, int]] = {}  # layer id → bytes here, bytes in all
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(image, total=None)
-        for event in client.api.pull(name, tag=tag or "latest", stream=True, decode=True):
-            if "error" in event:
-                raise docker.errors.APIError(str(event["error"]))
-            if event.get("status") == "Downloading" and (detail := event.get("progressDetail")):
-                done[event["id"]] = (detail.get("current", 0), detail.get("total", 0))
-            elif event.get("status") == "Download complete" and event.get("id") in done:
-                done[event["id"]] = (done[event["id"]][1], done[event["id"]][1])
-            totals = [sum(column) for column in zip(*done.values(), strict=True)] or [0, 0]
-            progress.update(task, completed=totals[0], total=totals[1] or None)
+    failure = show_pull(image, client.api.pull(name, tag=tag or "latest", stream=True, decode=True))
+    if failure:
+        raise docker.errors.DockerException(failure)
 
 
 def remove_orphans(client: DockerClient) -> None:

@@ -19,11 +19,12 @@ import pytest
 
 from analyzer.errors import ServerError
 from analyzer.servers import Server
-from analyzer.servers.docker import OWNER_LABEL, DockerServer
+from analyzer.servers.docker import OWNER_LABEL, DockerServer, connect, find_or_pull
 from analyzer.servers.local import LocalServer
 from analyzer.servers.owner import our_mark
 from analyzer.servers.remote import RemoteServer
 from tests.conftest import LIVE, wait_for
+from tests.fakes.registry import serve_image
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -335,6 +336,19 @@ def test_image_that_cannot_be_had_is_told_at_once(echo_repository: Path) -> None
     ):
         pass
     assert time.perf_counter() - start_s < 2.0
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker_engine")
+def test_missing_image_is_pulled_and_named_by_its_digest() -> None:
+    """The engine fetches what it lacks; provenance is the registry's digest, not the tag."""
+    client = connect()
+    with serve_image("tritonpack/small") as (image, digest_there):
+        assert not client.images.list(image)
+        assert find_or_pull(client, image) == digest_there
+        assert client.images.list(image)
+    assert find_or_pull(client, image) == digest_there  # the registry is gone: what is here is not pulled again
+    client.images.remove(image)
 
 
 @pytest.mark.docker
