@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -225,8 +226,17 @@ def parse_config(text: str) -> dict[str, Any]:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         where = f"line {error.GetLine()}: " if error.GetLine() else ""
-        raise ValueError(where + str(error).partition(" : ")[2].replace("\n", " ")) from None
+        raise ValueError(where + _said(str(error).partition(" : ")[2], message)) from None
     return _as_json(message)
+
+
+def _said(text: str, message: Any) -> str:
+    """Make protobuf's complaint one line, with the nearest known key where one is not known."""
+    unknown = re.match(r'Message type "([\w.]+)" has no field named "(\w+)"', text)
+    if unknown is None:
+        return text.replace("\n", " ")
+    fields = message.DESCRIPTOR.file.pool.FindMessageTypeByName(unknown[1]).fields_by_name
+    return f"unknown key '{unknown[2]}'; {suggest(unknown[2], fields)}"
 
 
 @cache

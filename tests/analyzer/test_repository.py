@@ -88,7 +88,7 @@ def test_read_repository_reads_kinds_of_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ('name: "m"\nmax_batchsize: 4', "line 2: Message type"),
+        ('name: "m"\nmax_batchsize: 4', "line 2: unknown key 'max_batchsize'; did you mean 'max_batch_size'?"),
         ('name: "m"\nmax_batch_size: "four"', "line 2: "),
         ("max_batch_size: 4 }", "line 1: "),
         ('name: "other"', "name 'other' differs from the folder 'm'"),
@@ -108,10 +108,10 @@ def test_read_repository_marks_a_bad_configuration(tmp_path: Path, config: str, 
         select([good, bad], ["m"])
 
 
-def test_parse_config_names_the_unknown_key() -> None:
-    """The message names the key that is not one."""
-    with pytest.raises(ValueError, match="max_batchsize"):
-        parse_config("max_batchsize: 4")
+def test_parse_config_names_the_nearest_key_within_a_message() -> None:
+    """The keys known are those of the message that the wrong one stands in."""
+    with pytest.raises(ValueError, match="line 2: unknown key 'dim'; did you mean 'dims'"):
+        parse_config("input {\n  dim: 4\n}")
 
 
 @pytest.mark.parametrize(
