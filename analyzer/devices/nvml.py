@@ -46,11 +46,15 @@ def list_gpus() -> Gpus:
         return Gpus(present=(), why_none=_WHY_NONE.get(error.value, f"NVML does not start: {error}"))
     try:
         present = tuple(part.gpu() for part in parts())
+        seen = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         return Gpus(present=(), why_none=f"NVML does not list the GPUs: {error}")
     finally:
         pynvml.nvmlShutdown()
-    return Gpus(present=present, why_none="" if present else "the NVIDIA driver sees no GPU")
+    if present:
+        return Gpus(present=present)
+    unusable = f"{seen} seen, all lost or cut into no slices: see nvidia-smi" if seen else "the driver sees none"
+    return Gpus(present=(), why_none=f"no NVIDIA GPU can be used ({unusable})")
 
 
 class NvmlSampler:

@@ -54,12 +54,21 @@ def driver(nvml_library: Path, tmp_path: Path) -> Driver:
 def test_a_host_without_a_driver_is_an_answer(driver, tmp_path):
     """No library, a driver that is not loaded and a mismatch each say why there is no GPU."""
     (gpus,) = driver.run("show(asdict(list_gpus()))")
-    assert gpus == {"present": [], "why_none": "the NVIDIA driver sees no GPU"}
+    assert gpus == {"present": [], "why_none": "no NVIDIA GPU can be used (the driver sees none)"}
     nvml.write_state(tmp_path / "driver.state", init=18)
     (gpus,) = driver.run("show(asdict(list_gpus()))")
     assert "reboot" in gpus["why_none"]
     (gpus,) = Driver(tmp_path / "nowhere", tmp_path).run("show(asdict(list_gpus()))")
     assert "libnvidia-ml.so.1 is not found" in gpus["why_none"]
+
+
+def test_gpus_that_cannot_be_used_are_told_from_none(driver):
+    """A lost GPU, and one cut into slices of which there is none, are two GPUs without a place for a model."""
+    driver.gpu(lost=1)
+    driver.gpu(name="gpu1", mig_mode=1)
+    (gpus,) = driver.run("show(asdict(list_gpus()))")
+    assert gpus["present"] == []
+    assert "2 seen, all lost or cut into no slices" in gpus["why_none"]
 
 
 def test_gpus_are_listed_with_what_models_can_use(driver):

@@ -1,0 +1,198 @@
+"""What this host can measure, what it cannot, and why: `analyze --check`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyzer.devices import Reading
+from analyzer.devices.gpus import Gpu, Gpus
+from analyzer.errors import DeviceError, ServerError
+
+# The pid namespace that the kernel starts with (Linux, include/uapi/linux/nsfs.h: PID_NS_INIT_INO).
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+_DCGM = "GPM gives it from Hopper on, the DCGM exporter also before (--launch-mode remote)"
+_PROCESSES = "nvmlDeviceGetComputeRunningProcesses_v3"
+_SAMPLES = "nvmlDeviceGetSamples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is to be measured or used here.
+
+    Parameters
+    ----------
+    subject : str
+        What it is about: a GPU by its index, ``host`` or ``Triton``.
+    what : str
+    can : bool
+    detail : str
+        How it is done where it can be; why not and what to do about it where it cannot.
+    """
+
+    subject: str
+    what: str
+    can: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figure:
+    """A figure of a GPU: the field of a Reading, the NVML function it comes from, the way out without it."""
+
+    what: str
+    field: str
+    function: str
+    otherwise: str = ""
+
+
+_FIGURES = (
+    _Figure(what="GPU utilization", field="utilization", function="nvmlDeviceGetUtilizationRates", otherwise=_DCGM),
+    _Figure(
+        what="memory utilization",
+        field="memory_utilization",
+        function="nvmlDeviceGetUtilizationRates",
+        otherwise=_DCGM,
+    ),
+    _Figure(what="SM utilization", field="sm_utilization", function="nvmlGpmQueryDeviceSupport", otherwise=_DCGM),
+    _Figure(what="tensor core utilization", field="tensor_utilization", function="nvmlGpmMetricsGet", otherwise=_DCGM),
+    _Figure(
+        what="DRAM bandwidth utilization",
+        field="dram_bandwidth_utilization",
+        function="nvmlGpmMetricsGet",
+        otherwise=_DCGM,
+    ),
+    _Figure(what="power", field="power_w", function="nvmlDeviceGetPowerUsage"),
+    _Figure(what="SM clock", field="sm_clock_hz", function="nvmlDeviceGetClockInfo"),
+    _Figure(
+        what="throttling",
+        field="throttled",
+        function="nvmlDeviceGetCurrentClocksThrottleReasons",
+        otherwise="throttled windows are not marked",
+    ),
+)
+
+
+def check_host() -> list[Finding]:
+    """Try everything that a sweep on this host may need; nothing is left running."""
+    from analyzer.devices.nvml import list_gpus
+
+    gpus = list_gpus()
+    findings = [finding for gpu in gpus.present for finding in _check_gpu(gpu)]
+    if not gpus.present:
+        detail = f"{gpus.why_none}; models run on this host's processors and are measured there"
+        findings.append(Finding(subject="GPU", what="memory and utilization", can=False, detail=detail))
+    return [*findings, *_check_processes(), *_check_servers(gpus)]
+
+
+def _check_gpu(gpu: Gpu) -> list[Finding]:
+    from analyzer.devices.nvml import NvmlSampler
+    from analyzer.devices.nvml_gpm import GPM_SPAN_S
+
+    subject = f"GPU {gpu.index}"
+    try:
+        sampler = NvmlSampler(gpu.uuid, processes=lambda: ())
+    except DeviceError as error:
+        return [Finding(subject=subject, what=gpu.name, can=False, detail=error.message)]
+    try:
+        first = sampler.read()
+        time.sleep(1.1 * GPM_SPAN_S)
+        readings = (first, sampler.read())  # GPM speaks in the second; the driver may take no sample in between
+    except DeviceError as error:
+        return [Finding(subject=subject, what=gpu.name, can=False, detail=error.message)]
+    finally:
+        sampler.close()
+    refused = sampler.refused
+    return [
+        _memory(subject, gpu, refused),
+        _process_memory(subject, refused),
+        *(_figure(subject, figure, readings, refused) for figure in _FIGURES),
+        _samples(subject, refused),
+    ]
+
+
+def _memory(subject: str, gpu: Gpu, refused: Mapping[str, str]) -> Finding:
+    detail = f"{gpu.name}, {gpu.uuid}, {(gpu.memory_bytes or 0) / 2**20:.0f} MiB for models"
+    if "nvmlDeviceGetMemoryInfo" in refused:
+        detail += "; with what the driver reserves, which drivers from 510 on leave out"
+    return Finding(subject=subject, what="slice memory" if gpu.mig else "memory", can=True, detail=detail)
+
+
+def _process_memory(subject: str, refused: Mapping[str, str]) -> Finding:
+    what = "memory of the server's own processes"
+    if _PROCESSES in refused:
+        detail = f"the driver says {refused[_PROCESSES]}: keep other tenants off the GPU while it is measured"
+        return Finding(subject=subject, what=what, can=False, detail=detail)
+    if str(Path("/proc/self/ns/pid").readlink()) != _FIRST_PID_NAMESPACE:
+        detail = "the driver numbers processes as the host does, and this is a container: run it with --pid=host"
+        return Finding(subject=subject, what=what, can=False, detail=detail)
+    return Finding(subject=subject, what=what, can=True, detail="beside other tenants of the GPU")
+
+
+def _figure(subject: str, figure: _Figure, readings: Sequence[Reading], refused: Mapping[str, str]) -> Finding:
+    if any(getattr(reading, figure.field) is not None for reading in readings):
+        return Finding(subject=subject, what=figure.what, can=True, detail="")
+    why = f"the driver says {refused[figure.function]}" if figure.function in refused else "the device has none"
+    detail = f"{why}; {figure.otherwise}" if figure.otherwise else why
+    return Finding(subject=subject, what=figure.what, can=False, detail=detail)
+
+
+def _samples(subject: str, refused: Mapping[str, str]) -> Finding:
+    answer = refused.get(_SAMPLES, "")
+    can = answer in ("", "Not Found")  # there is a buffer, without a new sample in it
+    why = "the driver keeps them" if can else f"the driver says {answer}; its last rate is read instead"
+    return Finding(subject=subject, what="every utilization sample", can=can, detail=why)
+
+
+def _check_processes() -> list[Finding]:
+    from analyzer.devices.process import host, shared_bytes
+
+    device = host()
+    readable = shared_bytes([os.getpid()]) is not None
+    if not readable:
+        detail = "the kernel does not tell smaps_rollup: Linux 4.14 or later does"
+    elif os.geteuid() != 0:
+        detail = "of servers that this user runs; of containers and other users' servers only as root"
+    else:
+        detail = f"{device.memory_bytes / 2**20:.0f} MiB; each shared page by its share, over the whole process tree"
+    return [
+        Finding(subject="host", what="processor utilization", can=True, detail=device.name),
+        Finding(subject="host", what="memory", can=readable, detail=detail),
+    ]
+
+
+def _check_servers(gpus: Gpus) -> list[Finding]:
+    from analyzer.servers.local import Installation
+
+    installation = Installation.find()
+    local = Finding(
+        subject="Triton",
+        what="on this host",
+        can=installation is not None,
+        detail=installation.describe() if installation else "no tritonserver on PATH: pip install 'tritonpack[local]'",
+    )
+    return [*_check_docker(gpus), local]
+
+
+def _check_docker(gpus: Gpus) -> list[Finding]:
+    from analyzer.servers.docker import connect
+
+    try:
+        client = connect()
+    except ServerError as error:
+        return [Finding(subject="Triton", what="in Docker", can=False, detail=error.message)]
+    try:
+        info = client.info()
+    finally:
+        client.close()
+    findings = [
+        Finding(subject="Triton", what="in Docker", can=True, detail=f"Docker Engine {info.get('ServerVersion')}")
+    ]
+    if gpus.present:
+        can = "nvidia" in info.get("Runtimes", {})
+        detail = "the engine has NVIDIA's runtime" if can else "the engine has none: install nvidia-container-toolkit"
+        findings.append(Finding(subject="Triton", what="in Docker on a GPU", can=can, detail=detail))
+    return findings

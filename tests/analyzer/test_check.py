@@ -1,0 +1,77 @@
+"""What a host can measure, on this one and on one with GPUs that tell much or little."""
+
+from __future__ import annotations
+
+import json
+
+from analyzer.check import check_host
+from tests.fakes import nvml
+
+SHOW = """
+import dataclasses, json
+from analyzer.check import check_host
+print(json.dumps([dataclasses.asdict(finding) for finding in check_host()]))
+"""
+
+
+def findings_of(library, state) -> dict[tuple[str, str], tuple[bool, str]]:
+    done = nvml.run_python(SHOW, library=library, state=state)
+    assert done.returncode == 0, done.stderr
+    return {(row["subject"], row["what"]): (row["can"], row["detail"]) for row in json.loads(done.stdout)}
+
+
+def test_a_host_without_gpu_says_so_and_what_is_measured_instead():
+    """Rows for the GPU that is missing, the host, and both ways to run Triton; each cannot has a reason."""
+    rows = {(row.subject, row.what): row for row in check_host()}
+    assert not rows["GPU", "memory and utilization"].can
+    assert "no NVIDIA driver" in rows["GPU", "memory and utilization"].detail
+    assert rows["host", "processor utilization"].can
+    assert rows["host", "memory"].can
+    assert {("Triton", "in Docker"), ("Triton", "on this host")} <= rows.keys()
+    assert all(row.detail for row in rows.values() if not row.can)
+
+
+def test_a_gpu_that_tells_everything(nvml_library, tmp_path):
+    """Every figure can be had."""
+    nvml.write_state(
+        tmp_path / "gpu0.state", "process 1 10", "gpu_sample 1000 40", "memory_sample 1000 4",
+        name="Fake H100", uuid="GPU-whole", memory_total_mib=81920, memory_reserved_mib=600, memory_used_mib=10,
+        utilization_pct=40, memory_utilization_pct=4, power_w=300, sm_clock_mhz=1980, throttle_reasons="0x1",
+        gpm=1, gpm_graphics_pct=100, gpm_sm_pct=90, gpm_tensor_pct=0, gpm_dram_pct=3,
+    )  # fmt: skip
+    rows = findings_of(nvml_library, tmp_path)
+    gpu = {what: row for (subject, what), row in rows.items() if subject == "GPU 0"}
+    gpu.pop("memory of the server's own processes")  # in a container the pids are not the host's
+    assert len(gpu) == 10  # memory, eight figures, the samples
+    assert [what for what, (can, _) in gpu.items() if not can] == []
+    assert "81320 MiB" in gpu["memory"][1]  # 81920 - 600
+
+
+def test_a_gpu_that_tells_little(nvml_library, tmp_path):
+    """Refusals are quoted as the driver gives them, with the way out."""
+    nvml.write_state(
+        tmp_path / "gpu0.state", "refuse nvmlDeviceGetPowerUsage 4",
+        "refuse nvmlDeviceGetComputeRunningProcesses_v3 4",
+        name="Fake T4", uuid="GPU-bare", memory_total_mib=16384,
+    )  # fmt: skip
+    rows = findings_of(nvml_library, tmp_path)
+    assert rows["GPU 0", "memory"][0]
+    assert rows["GPU 0", "power"] == (False, "the driver says Insufficient Permissions")
+    can, why = rows["GPU 0", "SM utilization"]
+    assert not can and "Hopper" in why
+    assert not rows["GPU 0", "GPU utilization"][0]
+    assert "Not Supported" in rows["GPU 0", "every utilization sample"][1]
+    assert not rows["GPU 0", "memory of the server's own processes"][0]
+
+
+def test_slices_and_an_old_driver_are_told(nvml_library, tmp_path):
+    """Each slice has rows of its own; without the v2 call memory is with what the driver reserves."""
+    nvml.write_state(tmp_path / "gpu0.state", name="Cut", uuid="GPU-cut", memory_total_mib=40960, mig_mode=1)
+    nvml.write_state(
+        tmp_path / "gpu0.mig1.state", name="MIG 1g.5gb", uuid="MIG-part", gpu_instance_id=7, memory_total_mib=4864
+    )
+    rows = findings_of(nvml_library, tmp_path)
+    assert rows["GPU 0:1", "slice memory"][0]
+    assert ("GPU 0", "memory") not in rows
+    old = nvml.build(tmp_path / "old", absent=["nvmlDeviceGetMemoryInfo_v2"])
+    assert "drivers from 510 on" in findings_of(old, tmp_path)["GPU 0:1", "slice memory"][1]
