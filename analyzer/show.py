@@ -113,8 +113,12 @@ def load(measurement: Measurement) -> float:
 
 def outcome(measurement: Measurement) -> str:
     """Say how a trial ended: its status, and its cause if there is one."""
-    status = measurement.status.value.replace("_", " ")
+    status = _status(measurement)
     return f"{status}: {measurement.cause}" if measurement.cause else status
+
+
+def _status(measurement: Measurement) -> str:
+    return measurement.status.value.replace("_", " ")
 
 
 def processor(provenance: Provenance) -> str:
@@ -139,7 +143,8 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
     ----------
     about : Subject
     full : bool
-        Whether all latencies and the power are shown, not the p99 latency alone.
+        Whether all latencies and the power are shown, not the p99 latency alone; the causes of failures are then
+        left to a list of their own.
     """
     unit = processor(about.provenance)
     memory = "GPU memory" if unit == "GPU " else "memory"
@@ -167,7 +172,7 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
         *(power if full else []),
         Column(title="Errors", unit="requests", text=lambda m: whole(m.errors) if m.errors else ""),
         Column(title="Late", unit="requests", text=lambda m: whole(m.late)),
-        Column(title="Status", unit="", text=outcome, numeric=False),
+        Column(title="Status", unit="", text=_status if full else outcome, numeric=False),
     ]
 
 
