@@ -73,6 +73,8 @@ class FleetType:
         Taken for models without a profile on `devices`.
     mig : str or None
         Key in mig_profiles.json, where GPUs of this type may be cut.
+    slice_memory : tuple of (str, int)
+        MIG profiles whose memory in bytes the owner has read from the driver; wins over mig_profiles.json.
     """
 
     type: str
@@ -88,6 +90,7 @@ class FleetType:
     scaling: Scaling | None = None
     thresholds: Thresholds = Thresholds()
     mig: str | None = None
+    slice_memory: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.memory_bytes <= 0 or self.reserved_bytes < 0 or self.model_overhead_bytes < 0:

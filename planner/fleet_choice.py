@@ -56,16 +56,15 @@ def type_of_profiles(profile: Profile, memory_bytes: int | None, thresholds: Thr
     UsageError
         If its memory is neither given nor known.
     """
-    known = type_of_device(profile.device)
-    found = memory_bytes or profile.device_memory_bytes or (known.memory_bytes if known else None)
+    known = type_of_device(profile.board)
+    measured = profile.device_memory_bytes if profile.device == profile.board else None  # not a slice's
+    found = memory_bytes or measured or (known.memory_bytes if known else None)
     if not found:
-        raise UsageError(
-            f"the memory of '{profile.device}' is not known; give --gpu-memory 16GiB, or --gpu with a type"
-        )
+        raise UsageError(f"the memory of '{profile.board}' is not known; give --gpu-memory 16GiB, or --gpu with a type")
     return FleetType(
-        type=known.name if known else profile.device,
+        type=known.name if known else profile.board,
         memory_bytes=found,
-        devices=(profile.device,),
+        devices=(profile.board,),
         thresholds=thresholds,
     )
 
@@ -83,7 +82,7 @@ def adopt(types: tuple[FleetType, ...], profiles: Sequence[Profile]) -> tuple[tu
     UsageError
         If nothing was measured on any of the types.
     """
-    devices = sorted({p.device for p in profiles})
+    devices = sorted({p.board for p in profiles})
     if any(d in t.devices for t in types for d in devices):
         return types, ()
     names = " or ".join(t.type for t in types)

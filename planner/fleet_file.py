@@ -8,6 +8,7 @@ from analyzer.format import MIB
 from planner.catalogue import CatalogueType, catalogue, find_type
 from planner.entries import Entry, read_input, toml_entries, unique
 from planner.fleet import FleetType, Scaling, Thresholds, devices_of
+from planner.mig import boards
 
 _THRESHOLDS = ("max_memory_pct", "max_utilization_pct", "max_memory_utilization_pct")
 _KEYS = (
@@ -22,6 +23,7 @@ _KEYS = (
     "gpus_per_node",
     "devices",
     "mig",
+    "slice_memory_mib",
     "scale",
     *_THRESHOLDS,
 )
@@ -95,6 +97,7 @@ def _fleet_type(entry: Entry, top: Entry, given: GivenThresholds) -> FleetType:
             _pct(entry, top, "max_memory_utilization_pct", 1000),
         ),
         mig=_mig(entry, known),
+        slice_memory=_slice_memory(entry, known),
     )
 
 
@@ -108,6 +111,18 @@ def _mig(entry: Entry, known: CatalogueType | None) -> str | None:
     if known is None or known.mig is None:
         entry.fail("mig", f"{_type(entry)} cannot be cut; leave it out")
     return known.mig
+
+
+def _slice_memory(entry: Entry, known: CatalogueType | None) -> tuple[tuple[str, int], ...]:
+    table = entry.values.get("slice_memory_mib")
+    if table is None:
+        return ()
+    if not isinstance(table, dict) or known is None or known.mig is None:
+        entry.fail("slice_memory_mib", f"is for types that can be cut, as a table of MIG profiles; {_type(entry)}")
+    line = entry.lines.get("slice_memory_mib", entry.line)
+    sizes = Entry(file=entry.file, line=line, values=table, lines=entry.lines)
+    sizes.check_keys([p.name for p in boards()[known.mig].profiles])
+    return tuple((name, _bytes(sizes.number(name, high=_MOST_MIB))) for name in sorted(table))
 
 
 def _scaling(entry: Entry) -> Scaling | None:

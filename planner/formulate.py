@@ -12,11 +12,12 @@ from analyzer.names import suggest
 from planner.demand import Requirement, Spread
 from planner.fleet import FleetType
 from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
+from planner.mig import WHOLE, Geometry, boards, geometries
 from planner.objective import Objective, cost_divisor, gpu_cost, in_units, replica_cost
 from planner.options import Choice, Mode, choices
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.profile import Profile, by_model
-from planner.sites import Site, whole_gpu
+from planner.sites import Site, slices, whole_gpu
 
 
 class Resource(StrEnum):
@@ -95,7 +96,7 @@ def formulate(
     """
     known = by_model(profiles)
     check_models(requirements, known)
-    sites = tuple(whole_gpu(fleet_type, profiles) for fleet_type in fleet)
+    sites, gpus, left_out = _sites(profiles, fleet)
     ways = [_ways(r, sites, known, rules) for r in requirements]
     resources, notes = _resources([w.choice for found in ways for w in found], rules.mode)
     divisor = cost_divisor(
@@ -122,7 +123,9 @@ def formulate(
     problem = Problem(
         resources=tuple(resources),
         places=tuple(Place(name=s.name, capacity=tuple(c)) for s, c in zip(sites, capacities, strict=True)),
-        gpus=tuple(_gpu_type(s, i, rules.objective, divisor) for i, s in enumerate(sites)),
+        gpus=tuple(
+            replace(g, cost=in_units(gpu_cost(t, rules.objective), divisor)) for g, t in zip(gpus, fleet, strict=True)
+        ),
         tasks=tuple(tasks),
         apart=_groups([r.apart for r in requirements]),
         together=_groups([r.together for r in requirements]),
@@ -133,7 +136,46 @@ def formulate(
         requirements=tuple(requirements),
         rules=rules,
         cost_divisor=divisor,
-        notes=notes,
+        notes=(*notes, *left_out),
+    )
+
+
+def _sites(
+    profiles: Sequence[Profile], fleet: Sequence[FleetType]
+) -> tuple[tuple[Site, ...], tuple[GpuType, ...], tuple[str, ...]]:
+    """The places of a fleet, and its types with their layouts: whole, and every cut worth considering."""
+    sites: list[Site] = []
+    gpus: list[GpuType] = []
+    notes: list[str] = []
+    for fleet_type in fleet:
+        index = {WHOLE: len(sites)}
+        layouts = [Layout(name=WHOLE, places=(len(sites),))]
+        sites.append(whole_gpu(fleet_type, profiles))
+        kinds, unknown = slices(fleet_type, profiles)
+        for site in kinds:
+            index[site.slice_name or WHOLE] = len(sites)
+            sites.append(site)
+        if fleet_type.mig and kinds:
+            names = frozenset(site.slice_name or "" for site in kinds)
+            layouts += [_layout(g, index) for g in geometries(boards()[fleet_type.mig], names)]
+        if unknown:
+            notes.append(f"{fleet_type.type} is not cut into {', '.join(unknown)}, whose memory is not known")
+        gpus.append(
+            GpuType(
+                name=fleet_type.type,
+                layouts=tuple(layouts),
+                limit=fleet_type.limit,
+                node_size=fleet_type.gpus_per_node,
+            )
+        )
+    return tuple(sites), tuple(gpus), tuple(notes)
+
+
+def _layout(geometry: Geometry, index: Mapping[str, int]) -> Layout:
+    return Layout(
+        name="+".join(f"{cut.profile}@{cut.start}" for cut in geometry),
+        places=tuple(index[cut.profile] for cut in geometry),
+        starts=tuple(cut.start for cut in geometry),
     )
 
 
@@ -159,7 +201,7 @@ def _ways(
         for i, site in enumerate(sites)
         for choice in choices(
             requirement,
-            site.fleet_type,
+            site,
             known,
             mode=rules.mode,
             keep_throughput=rules.keep_throughput,
@@ -251,17 +293,6 @@ def with_spare(task: Task, spare: int, of: Spread) -> Task:
         min_replicas=task.min_replicas + spare if task.min_replicas else 0,
         max_per_gpu=1,
         max_per_node=1 if of is Spread.NODE else task.max_per_node,
-    )
-
-
-def _gpu_type(site: Site, index: int, objective: Objective, divisor: int) -> GpuType:
-    fleet_type = site.fleet_type
-    return GpuType(
-        name=fleet_type.type,
-        layouts=(Layout(name="whole", places=(index,)),),
-        cost=in_units(gpu_cost(fleet_type, objective), divisor),
-        limit=fleet_type.limit,
-        node_size=fleet_type.gpus_per_node,
     )
 
 

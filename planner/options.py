@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from planner.demand import Requirement
-from planner.fleet import FleetType, Scaling
-from planner.profile import OperatingPoint, Profile, fastest, least_memory
+from planner.fleet import Scaling
+from planner.profile import OperatingPoint, Profile, fastest, least_memory, rate_of
+from planner.sites import Site
 
 SHARE_STEPS = 10  # proportional charging: a replica serves a tenth, two tenths ... of what was measured
 
@@ -61,17 +62,18 @@ class Choice:
 
 def choices(
     requirement: Requirement,
-    fleet_type: FleetType,
+    site: Site,
     profiles: Mapping[str, tuple[Profile, ...]],
     *,
     mode: Mode,
     keep_throughput: float = 1.0,
     proportional: bool = False,
 ) -> tuple[Choice, ...]:
-    """Ways to run a replica of the required model, or of a variant, on a whole GPU of a type.
+    """Ways to run a replica of the required model, or of a variant, on a GPU or a slice.
 
     With a rate to serve every point within the p99 budget is one, so that the solver can choose. Without, each
-    model is kept at its least memory (memory mode) or within `keep_throughput` of its best throughput.
+    model is kept at its least memory (memory mode) or within `keep_throughput` of its best throughput, on a slice of
+    that of the whole GPU.
 
     Parameters
     ----------
@@ -80,25 +82,69 @@ def choices(
         Also offer each point at tenths of its load, with utilizations in proportion.
     """
     found = []
-    for profile in profiles_on(requirement, fleet_type, profiles):
+    for profile in profiles_on(requirement, site, profiles):
         within = replace(profile, points=tuple(_within_budget(profile, requirement.latency_p99_s)))
-        for point in _candidates(within, requirement, mode, keep_throughput):
+        whole = [p for p in _on_type(profiles[profile.model], site) if site.slice_name]
+        best = max((rate_of(p) for w in whole for p in _within_budget(w, requirement.latency_p99_s)), default=0.0)
+        for point in _candidates(within, requirement, mode, keep_throughput, best):
             steps = range(1, SHARE_STEPS + 1) if proportional and requirement.rate_to_serve else (SHARE_STEPS,)
-            found += [_choice(profile, point, step / SHARE_STEPS, fleet_type) for step in steps]
+            found += [_choice(profile, point, step / SHARE_STEPS, site) for step in steps]
     return tuple(found)
 
 
-def profiles_on(
-    requirement: Requirement, fleet_type: FleetType, profiles: Mapping[str, tuple[Profile, ...]]
-) -> Iterator[Profile]:
-    """The profiles that hold on a type: measured on it, else carried over by the fleet's scaling."""
+def profiles_on(requirement: Requirement, site: Site, profiles: Mapping[str, tuple[Profile, ...]]) -> Iterator[Profile]:
+    """The profiles that hold on a site: measured there; else carried over from a whole GPU of its type."""
     for model in (requirement.model, *requirement.variants):
-        own = [p for p in profiles.get(model, ()) if p.device in fleet_type.devices]
+        known = profiles.get(model, ())
+        own = [p for p in known if p.device in site.devices]
         if own:
             yield from own
-        elif fleet_type.scaling:
-            scaling = fleet_type.scaling
-            yield from (_scaled(p, scaling) for p in profiles.get(model, ()) if p.device == scaling.device)
+        elif site.slice_name is None:
+            yield from _on_type(known, site)
+        else:
+            yield from (_on_slice(p, site) for p in _on_type(known, site))
+
+
+def _on_type(known: tuple[Profile, ...], site: Site) -> list[Profile]:
+    """Measured on the site's GPU type, else carried over by the fleet's scaling."""
+    own = [p for p in known if p.device in site.fleet_type.devices]
+    scaling = site.fleet_type.scaling
+    if own or scaling is None:
+        return own
+    return [_scaled(p, scaling) for p in known if p.device == scaling.device]
+
+
+def _on_slice(profile: Profile, site: Site) -> Profile:
+    """Estimate what a model does on a slice from what it does on the whole GPU.
+
+    Work takes 1 / share times as long as it took on the whole GPU: what the model used of the GPU's time, or of its
+    memory's, fills that much more of the slice's; beyond all of it throughput goes down in proportion. The p99 is
+    charged the full factor, which is too much for models that never filled the GPU. What was not measured is taken
+    to have filled the GPU.
+    """
+    compute, bandwidth = site.compute_share, site.memory_share
+    slowest = 1 / min(compute, bandwidth)
+    points = []
+    for p in profile.points:
+        used = 1.0 if p.utilization is None else p.utilization / compute
+        read = 1.0 if p.memory_utilization is None else p.memory_utilization / bandwidth
+        overload = max(1.0, used, read) if p.utilization is not None else 1 / compute
+        points.append(
+            replace(
+                p,
+                throughput_infer_per_s=_times(p.throughput_infer_per_s, 1 / overload),
+                latency_p99_s=_times(p.latency_p99_s, slowest),
+                utilization=None if p.utilization is None else min(1.0, used),
+                memory_utilization=None if p.memory_utilization is None else min(1.0, read),
+                power_w=None,
+                estimate="; ".join(
+                    filter(
+                        None, (p.estimate, f"estimated from a whole {site.fleet_type.type}, not measured on a slice")
+                    )
+                ),
+            )
+        )
+    return replace(profile, points=tuple(points))
 
 
 def _scaled(profile: Profile, scaling: Scaling) -> Profile:
@@ -130,7 +176,7 @@ def _within_budget(profile: Profile, budget_s: float | None) -> Iterator[Operati
 
 
 def _candidates(
-    profile: Profile, requirement: Requirement, mode: Mode, keep_throughput: float
+    profile: Profile, requirement: Requirement, mode: Mode, keep_throughput: float, best: float
 ) -> tuple[OperatingPoint, ...]:
     if not profile.points:
         return ()
@@ -138,14 +184,14 @@ def _candidates(
         return tuple(p for p in profile.points if p.throughput_infer_per_s)
     if mode is Mode.MEMORY:
         return (least_memory(profile),)
-    return fastest(profile, keep_throughput)
+    return fastest(profile, keep_throughput, at_least=best)
 
 
-def _choice(profile: Profile, point: OperatingPoint, share: float, fleet_type: FleetType) -> Choice:
+def _choice(profile: Profile, point: OperatingPoint, share: float, site: Site) -> Choice:
     return Choice(
         model=profile.model,
         device=profile.device,
         point=point,
         share=share,
-        memory_bytes=point.memory_bytes + fleet_type.model_overhead_bytes,
+        memory_bytes=point.memory_bytes + site.fleet_type.model_overhead_bytes,
     )

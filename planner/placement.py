@@ -14,6 +14,7 @@ from planner.formulate import Formulation, Resource
 from planner.objective import from_units
 from planner.options import Choice, Mode
 from planner.plan import Cause, PlacedGpu, Plan, Replicas, Unplaced
+from planner.problem import Layout
 from planner.profile import Profile
 from planner.sites import Site
 from planner.sizes import format_size, to_mib
@@ -100,24 +101,52 @@ def _placed(placed: PlacedGpu, formulation: Formulation) -> dict[str, Any]:
     layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
     sites = [formulation.sites[p] for p in layout.places]
     contents = [_choices(content, formulation) for content in placed.contents]
-    models = [
-        _model(choice, count, task, formulation) | _where(site, start)
-        for site, start, content in zip(sites, layout.starts, contents, strict=True)
-        for task, choice, count in content
-    ]
-    used = [(site, content) for site, content in zip(sites, contents, strict=True) if content]
-    everything = [item for content in contents for item in content]
+    everything = [(site, choice, n) for site, content in zip(sites, contents, strict=True) for _, choice, n in content]
     fleet_type = sites[0].fleet_type
     return {
         "type": fleet_type.type,
         "memory_capacity_mib": to_mib(fleet_type.memory_bytes),
-        "memory_mib": to_mib(
-            sum(s.server_bytes + sum(c.memory_bytes * n for _, c, n in content) for s, content in used)
+        "memory_mib": to_mib(sum(_memory(s, content) for s, content in zip(sites, contents, strict=True))),
+        "utilization_pct": _sum_pct([_of_gpu(c.utilization, s.compute_share * n) for s, c, n in everything]),
+        "memory_utilization_pct": _sum_pct(
+            [_of_gpu(c.memory_utilization, s.memory_share * n) for s, c, n in everything]
         ),
-        "utilization_pct": _sum_pct([(c.utilization, n) for _, c, n in everything]),
-        "memory_utilization_pct": _sum_pct([(c.memory_utilization, n) for _, c, n in everything]),
-        "models": models,
+        "models": [
+            _model(choice, count, task, site, formulation) | _where(site, start)
+            for site, start, content in zip(sites, layout.starts, contents, strict=True)
+            for task, choice, count in content
+        ],
+        **_geometry(layout, sites, contents),
     }
+
+
+def _memory(site: Site, content: Sequence[tuple[int, Choice, int]]) -> int:
+    """Bytes in use: the models and, where there are any, the server."""
+    return site.server_bytes + sum(c.memory_bytes * n for _, c, n in content) if content else 0
+
+
+def _of_gpu(share: float | None, factor: float) -> float | None:
+    return None if share is None else share * factor
+
+
+def _geometry(
+    layout: Layout, sites: Sequence[Site], contents: Sequence[Sequence[tuple[int, Choice, int]]]
+) -> dict[str, Any]:
+    """How the GPU is cut, with each slice's own figures; nothing for a whole GPU."""
+    if sites[0].slice_name is None:
+        return {}
+    pieces = [
+        {
+            "profile": site.slice_name,
+            "start": start,
+            "memory_capacity_mib": to_mib(site.memory_bytes),
+            "memory_mib": to_mib(_memory(site, content)),
+            "utilization_pct": _sum_pct([_of_gpu(c.utilization, n) for _, c, n in content]),
+            "memory_utilization_pct": _sum_pct([_of_gpu(c.memory_utilization, n) for _, c, n in content]),
+        }
+        for site, start, content in zip(sites, layout.starts, contents, strict=True)
+    ]
+    return {"geometry": {"name": layout.name, "slices": pieces}}
 
 
 def _choices(content: Sequence[Replicas], formulation: Formulation) -> list[tuple[int, Choice, int]]:
@@ -133,8 +162,8 @@ def _where(site: Site, start: int) -> dict[str, Any]:
     return {"slice": {"profile": site.slice_name, "start": start}} if site.slice_name else {}
 
 
-def _model(choice: Choice, count: int, task: int, formulation: Formulation) -> dict[str, Any]:
-    """One entry for equal replicas; memory, throughput and utilizations are those of all of them together."""
+def _model(choice: Choice, count: int, task: int, site: Site, formulation: Formulation) -> dict[str, Any]:
+    """One entry for equal replicas; memory, throughput and utilizations (of the whole GPU) are those of all of them."""
     point = choice.point
     entry: dict[str, Any] = {
         "name": choice.model,
@@ -146,8 +175,8 @@ def _model(choice: Choice, count: int, task: int, formulation: Formulation) -> d
         "replicas": count,
         "variant": point.variant,
         "latency_p99_ms": _times(point.latency_p99_s, 1000),
-        "utilization_pct": _times(choice.utilization, 100 * count),
-        "memory_utilization_pct": _times(choice.memory_utilization, 100 * count),
+        "utilization_pct": _times(choice.utilization, 100 * count * site.compute_share),
+        "memory_utilization_pct": _times(choice.memory_utilization, 100 * count * site.memory_share),
         "load_share": _number(choice.share),
     }
     served = formulation.requirements[task].model
@@ -200,7 +229,7 @@ def _shortage(task: int, place: int, resource: Resource, site: Site, formulation
 
 def _no_option(task: int, formulation: Formulation) -> str:
     requirement = formulation.requirements[task]
-    types = ", ".join(s.name for s in formulation.sites)
+    types = ", ".join(dict.fromkeys(s.fleet_type.type for s in formulation.sites))
     if requirement.latency_p99_s is not None:
         return (
             f"{requirement.model} has no operating point on {types} with a p99 within"
@@ -285,10 +314,10 @@ def _fingerprint(profiles: Sequence[Profile]) -> str:
     return digest.hexdigest()
 
 
-def _sum_pct(figures: Sequence[tuple[float | None, int]]) -> float | None:
+def _sum_pct(shares: Sequence[float | None]) -> float | None:
     """The sum in percent; None where one of them was not measured."""
-    known = [figure * n for figure, n in figures if figure is not None]
-    return _number(math.fsum(known) * 100) if len(known) == len(figures) else None
+    known = [share for share in shares if share is not None]
+    return _number(math.fsum(known) * 100) if len(known) == len(shares) else None
 
 
 def _times(figure: float | None, factor: float) -> float | None:

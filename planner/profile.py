@@ -76,6 +76,11 @@ class Profile:
     server_memory_bytes: int
     points: tuple[OperatingPoint, ...]
 
+    @property
+    def board(self) -> str:
+        """The device, or the GPU that it is a MIG slice of: NVML names a slice after its board."""
+        return self.device.split(" MIG ")[0]
+
 
 def build_profiles(
     measurements: Iterable[Measurement],
@@ -176,21 +181,22 @@ def _point(m: Measurement, server_memory_bytes: int) -> OperatingPoint:
 
 
 def of_one_device(profiles: tuple[Profile, ...], device: str | None) -> tuple[Profile, ...]:
-    """Keep the profiles of one device; figures of two devices are never mixed.
+    """Keep the profiles of one device and of its slices; figures of two devices are never mixed.
 
     Raises
     ------
     UsageError
         If `device` is not among them, or there are several and none was chosen.
     """
-    devices = sorted({p.device for p in profiles})
+    boards = sorted({p.board for p in profiles})
     if device is not None:
-        if device not in devices:
-            raise UsageError(f"no profile was measured on --device '{device}'; {suggest(device, devices)}")
-        return tuple(p for p in profiles if p.device == device)
-    if len(devices) > 1:
-        names = " and ".join(f"'{d}'" for d in devices)
-        raise UsageError(f"the profiles were measured on {names}; choose one with --device '{devices[0]}'")
+        kept = tuple(p for p in profiles if device in (p.device, p.board))
+        if not kept:
+            raise UsageError(f"no profile was measured on --device '{device}'; {suggest(device, boards)}")
+        return kept
+    if len(boards) > 1:
+        names = " and ".join(f"'{board}'" for board in boards)
+        raise UsageError(f"the profiles were measured on {names}; choose one with --device '{boards[0]}'")
     return profiles
 
 
@@ -233,24 +239,33 @@ def at_configuration(
 
 def least_memory(profile: Profile) -> OperatingPoint:
     """The point that takes the least memory; of equal ones the one that delivers most."""
-    return min(profile.points, key=lambda p: (p.memory_bytes, -(p.throughput_infer_per_s or 0.0)))
+    return min(profile.points, key=lambda p: (p.memory_bytes, -rate_of(p)))
 
 
-def fastest(profile: Profile, keep: float = 1.0) -> tuple[OperatingPoint, ...]:
+def fastest(profile: Profile, keep: float = 1.0, *, at_least: float = 0.0) -> tuple[OperatingPoint, ...]:
     """Points that deliver at least `keep` of the model's best throughput.
+
+    Parameters
+    ----------
+    at_least : float
+        A best throughput, in inferences/s, that was reached elsewhere and counts where it is higher.
 
     Raises
     ------
     UsageError
         If no throughput was measured.
     """
-    delivered = [p.throughput_infer_per_s or 0.0 for p in profile.points]
-    best = max(delivered, default=0.0)
+    best = max((rate_of(p) for p in profile.points), default=0.0)
     if not best:
         raise UsageError(
             f"model '{profile.model}' has no measured throughput (throughput_infer_per_s is empty); use --mode memory"
         )
-    return tuple(p for p, rate in zip(profile.points, delivered, strict=True) if rate >= keep * best)
+    return tuple(p for p in profile.points if rate_of(p) >= keep * max(best, at_least))
+
+
+def rate_of(point: OperatingPoint) -> float:
+    """The measured throughput in inferences/s; 0 where there is none, so that it is never chosen for it."""
+    return point.throughput_infer_per_s or 0.0
 
 
 def by_model(profiles: Iterable[Profile]) -> Mapping[str, tuple[Profile, ...]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
 from planner.fleet import FleetType
+from planner.mig import boards
 from planner.profile import Profile
 from planner.sizes import format_size
 
@@ -23,12 +25,16 @@ class Site:
         Taken by the one server.
     slice_name : str or None
         MIG profile; None for a whole GPU.
+    compute_share, memory_share : float
+        The slice's part of the GPU's multiprocessors, and of its memory's bandwidth.
     """
 
     fleet_type: FleetType
     memory_bytes: int
     server_bytes: int
     slice_name: str | None = None
+    compute_share: float = 1.0
+    memory_share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -39,7 +45,14 @@ class Site:
     def memory_for_models(self) -> int:
         """What the models can share within the memory threshold, in bytes."""
         allowed = int(round(self.memory_bytes * self.fleet_type.thresholds.memory, 3))
-        return allowed - self.server_bytes - self.fleet_type.reserved_bytes
+        return allowed - self.server_bytes - math.ceil(self.fleet_type.reserved_bytes * self.memory_share)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices whose profiles are of this site; NVML names a slice after its board."""
+        if self.slice_name is None:
+            return self.fleet_type.devices
+        return tuple(f"{device} MIG {self.slice_name}" for device in self.fleet_type.devices)
 
 
 def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> Site:
@@ -64,7 +77,46 @@ def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> Site:
     return site
 
 
+def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Site, ...], tuple[str, ...]]:
+    """The kinds of slices that GPUs of a type can be cut into, each with a server of its own.
+
+    Returns
+    -------
+    tuple
+        The sites whose server fits, and the profiles that are left out because their memory is not known.
+
+    Raises
+    ------
+    UsageError
+        If the memory of no profile is known.
+    """
+    if fleet_type.mig is None:
+        return (), ()
+    board, given = boards()[fleet_type.mig], dict(fleet_type.slice_memory)
+    memory = {p.name: given.get(p.name, p.memory_bytes) for p in board.profiles}
+    unknown = tuple(name for name, size in memory.items() if size is None)
+    if len(unknown) == len(memory):
+        raise UsageError(
+            f"what the MIG slices of {fleet_type.type} hold is not known; give [gpu.slice_memory_mib] in the"
+            " fleet file, from nvidia-smi mig -lgip"
+        )
+    server = server_bytes(fleet_type, profiles)
+    found = (
+        Site(
+            fleet_type=fleet_type,
+            memory_bytes=size,
+            server_bytes=server,
+            slice_name=p.name,
+            compute_share=board.compute_share(p),
+            memory_share=board.memory_share(p),
+        )
+        for p in board.profiles
+        if (size := memory[p.name]) is not None
+    )
+    return tuple(site for site in found if site.memory_for_models >= 0), unknown
+
+
 def server_bytes(fleet_type: FleetType, profiles: Sequence[Profile]) -> int:
     """The idle server's memory on a type: the most that was seen on the devices its profiles come from."""
     sources = {*fleet_type.devices, *((fleet_type.scaling.device,) if fleet_type.scaling else ())}
-    return max((p.server_memory_bytes for p in profiles if p.device in sources), default=0)
+    return max((p.server_memory_bytes for p in profiles if p.board in sources), default=0)

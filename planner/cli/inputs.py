@@ -179,11 +179,11 @@ def _measured_on(profiles: tuple[Profile, ...], fleet: Sequence[FleetType]) -> t
     """
     devices: set[str] = set()
     for fleet_type in fleet:
-        own = tuple(p for p in profiles if p.device in fleet_type.devices)
-        devices |= {p.device for p in of_one_device(own, None)}
+        own = tuple(p for p in profiles if p.board in fleet_type.devices)
+        devices |= {p.board for p in of_one_device(own, None)}
         if fleet_type.scaling:
             devices.add(fleet_type.scaling.device)
-    return tuple(p for p in profiles if p.device in devices)
+    return tuple(p for p in profiles if p.board in devices)
 
 
 def with_rate_factor(inputs: Inputs, factor: float) -> Inputs:

@@ -157,3 +157,37 @@ def test_energy_charges_idle_power_and_the_replicas_own() -> None:
     assert plan([profile("a", powered)], [Requirement(model="a", replicas=2)], t4, rules=rules)[1] == 80
     with pytest.raises(UsageError, match="has no measured power"):
         plan([profile("a")], [Requirement(model="a")], t4, rules=rules)
+
+
+def test_slices_are_used_as_they_were_measured() -> None:
+    """Seven copies that fill a 1g slice each: one GPU cut in seven, where whole GPUs take one copy at 60 % each."""
+    a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
+    models = [
+        profile("a", point(utilization=0.6), device="NVIDIA A30"),
+        profile("a", point(throughput=100, utilization=1.0), device="NVIDIA A30 MIG 1g.6gb"),
+    ]
+    demand = [Requirement(model="a", replicas=4)]
+    assert plan(models, demand, a30)[1] == 1
+    assert plan(models, demand, FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",)))[1] == 4
+
+
+def test_slice_without_a_measurement_is_a_labelled_estimate() -> None:
+    """On a quarter of an A30, a model at 50 % of the whole delivers half (0.5 x 4 = 2) and takes four times as long."""
+    a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
+    demand = [Requirement(model="a", rate_infer_per_s=10)]
+    found = formulate([profile("a", device="NVIDIA A30")], demand, [a30], THROUGHPUT)
+    place = next(i for i, site in enumerate(found.sites) if site.slice_name == "1g.6gb")
+    choice = next(o.point for o in found.problem.tasks[0].options if o.place == place)
+    assert isinstance(choice, Choice)
+    assert choice.throughput_infer_per_s == 50
+    assert choice.point.latency_p99_s == pytest.approx(0.04)
+    assert choice.utilization == 1.0
+    assert "not measured on a slice" in choice.point.estimate
+
+
+def test_copy_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
+    """At 50 % of an A30 a copy keeps its 100 infer/s on 2g (50 %) and 4g alone; 1g would halve it."""
+    a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
+    found = formulate([profile("a", device="NVIDIA A30")], [Requirement(model="a")], [a30], THROUGHPUT)
+    names = {found.sites[o.place].slice_name for o in found.problem.tasks[0].options}
+    assert names == {None, "2g.12gb", "4g.24gb"}
