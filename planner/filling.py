@@ -1,0 +1,90 @@
+"""Fill one place by a rule: plain Python over arrays, which `planner.knapsack` compiles for big problems."""
+
+# ruff: noqa: C901  (one hot loop that numba compiles)
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def fill(
+    load: Any, capacity: Any, task: Any, supply: Any, most: Any, apart: Any, left: Any, worth: Any, rule: int
+) -> Any:
+    """Fill one place from the items still wanted.
+
+    Parameters
+    ----------
+    load, capacity, task, supply, most, apart : as in `planner.columns.Items`
+    left : int64 (n_tasks,), demand still to be served
+    worth : float64 (n,), how good each item is for what it takes; 1 where there is no choice
+    rule : index into `RULES`
+
+    Returns
+    -------
+    int64 (n,)
+        Copies of each item.
+    """
+    n, m = load.shape
+    counts = np.zeros(n, dtype=np.int64)
+    room = capacity.copy()
+    wanted = left.copy()
+    spare = most.copy()
+    while True:
+        pick = -1
+        pick_score = 0.0
+        for i in range(n):
+            t = task[i]
+            if wanted[t] <= 0 or spare[t] <= 0:
+                continue
+            fits = True
+            for r in range(m):
+                if load[i, r] > room[r]:
+                    fits = False
+                    break
+            if fits and apart.shape[0] > 0:
+                for j in range(n):
+                    if counts[j] > 0 and apart[t, task[j]]:
+                        fits = False
+                        break
+            if not fits:
+                continue
+            score = 0.0
+            if rule == 0:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += (load[i, r] / capacity[r]) * (room[r] / capacity[r])
+            elif rule == 1:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += ((room[r] - load[i, r]) / capacity[r]) ** 2
+                score = 1.0 / (1e-9 + score)
+            elif rule == 2:
+                for r in range(m):
+                    if room[r] > 0:
+                        score = max(score, load[i, r] / room[r])
+            elif rule == 3:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score += load[i, r] / capacity[r]
+            elif rule == 4:
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score = max(score, load[i, r] / capacity[r])
+            else:
+                score = 1.0
+                for r in range(m):
+                    if capacity[r] > 0:
+                        score *= load[i, r] / capacity[r] + 1e-6
+            score = (score + 1e-12) * worth[i]
+            if pick < 0 or score > pick_score:
+                pick = i
+                pick_score = score
+        if pick < 0:
+            return counts
+        counts[pick] += 1
+        wanted[task[pick]] -= supply[pick]
+        spare[task[pick]] -= 1
+        for r in range(m):
+            room[r] -= load[pick, r]
