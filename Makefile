@@ -29,9 +29,9 @@ demo: env ## Measure the sample models on a real Triton, plan them onto GPUs, ma
 	$(BIN)/analyze --batch 1,2,4 --concurrency 1,2,4 -o $(RESULTS)
 	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
 	$(BIN)/plan solve $(RESULTS) --mode throughput --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
-	$(BIN)/report $(RESULTS) $(RESULTS)/placement.json -o $(RESULTS)/report
+	$(BIN)/report $(RESULTS) $(RESULTS)/placement-memory.json $(RESULTS)/placement.json -o $(RESULTS)/report
 	@echo "Done. Measurements: $(RESULTS)/; plans: $(RESULTS)/placement-memory.json and $(RESULTS)/placement.json;" \
-	  "report: $(RESULTS)/report/"
+	  "report: $(RESULTS)/report/report.html"
 
 test: env ## Run the tests; those whose real part is missing here are skipped with the reason
 	$(BIN)/python -m pytest -rs

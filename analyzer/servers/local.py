@@ -194,7 +194,10 @@ class LocalProcess:
     def death(self) -> str | None:
         """Say in one line why the server is gone; None while it runs."""
         status = self._guard.poll()
-        return None if status is None else exit_cause(status, self._read_log())
+        if status is None:
+            return None
+        # a guard that was killed took the server with it, by the same signal
+        return exit_cause(status if status >= 0 else 128 - status, self._read_log())
 
     def stop(self) -> None:
         """End the server, its stubs and its shared memory; return when they are gone."""

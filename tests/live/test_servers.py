@@ -137,7 +137,7 @@ def test_own_server_leaves_nothing_after_a_failure_of_ours(
         left = traces_of(root.pid) if kind == "local" else containers
         assert left()
         raise ZeroDivisionError
-    assert not any(process.is_running() for process in family)
+    assert not any(map(runs, family))
     assert left() == []
 
 
@@ -165,7 +165,7 @@ def test_own_server_that_was_killed_says_so(kind: str, request: pytest.FixtureRe
         os.kill(running.endpoint.process_id, signal.SIGKILL)
         wait_for(lambda: running.death() is not None, "the server's death", timeout_s=1.0)
         assert running.death() == "tritonserver was ended by SIGKILL"
-        wait_for(lambda: not any(process.is_running() for process in family), "the end of its stubs", timeout_s=1.0)
+        wait_for(lambda: not any(map(runs, family)), "the end of its stubs", timeout_s=1.0)
     assert left() == []
 
 
@@ -189,7 +189,7 @@ def test_own_server_ends_with_the_program_that_started_it(
         assert left()
         program.send_signal(number)
         program.wait(10)
-    wait_for(lambda: not any(process.is_running() for process in family), "the server's end")
+    wait_for(lambda: not any(map(runs, family)), "the server's end")
     wait_for(lambda: left() == [], "the removal of its traces")
 
 
@@ -246,6 +246,30 @@ def test_local_server_serves_linked_folders_without_writing_to_them(
         assert ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})[0] == 200
         assert echo(running.endpoint.http) == [3.0, 4.0]
     assert digest(kept) == before
+
+
+def test_local_server_does_not_outlive_its_guard(local_server: LocalServer, echo_repository: Path) -> None:
+    """Whoever kills the guard kills the server with it, and its stubs end themselves."""
+    with local_server.serve(echo_repository) as running:
+        ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
+        assert running.endpoint.process_id is not None
+        root = psutil.Process(running.endpoint.process_id)
+        family = [root, *root.children(recursive=True)]
+        assert len(family) == 2
+        guard = root.parent()
+        assert guard is not None
+        guard.kill()
+        wait_for(lambda: running.death() is not None, "the guard's death", timeout_s=1.0)
+        assert running.death() == "tritonserver was ended by SIGKILL"
+        wait_for(lambda: not any(map(runs, family)), "the server's end")
+
+
+def runs(process: psutil.Process) -> bool:
+    """Tell whether a process still runs; one that nobody has waited for does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer, echo_repository: Path) -> None:
