@@ -37,11 +37,12 @@ class Reading:
     memory_bytes : int or None
         In use on the device (GPU), or held by the server's process tree (host).
     process_memory_bytes : int or None
-        GPU only: what the driver charges to the server's own processes.
+        GPU only: what the driver charges to the server's own processes; None if it lists none of them.
     utilization, memory_utilization : float or None
-        Of the driver's last sampling period (GPU), or of the time since the last reading (host), in [0, 1].
+        Of the driver's samples since the last reading (GPU), or of the time since it was last given (host), in
+        [0, 1]; None too where there is nothing new since.
     sm_utilization, tensor_utilization, dram_bandwidth_utilization : float or None
-        From GPM since the last reading, in [0, 1].
+        From GPM since it was last given, in [0, 1].
     power_w, sm_clock_hz : float or None
     throttled : bool or None
         Whether clocks were held down by power or heat.

@@ -25,12 +25,15 @@ class Devices:
         Whether the server runs elsewhere, so that only its metrics tell about its device.
     remote_gpu : str or None
         The GPU meant among those that a remote server shows.
+    dcgm_url : str or None
+        The DCGM exporter's page beside a remote server.
     """
 
     gpu: Gpu | None
     why: str = ""
     remote: bool = False
     remote_gpu: str | None = None
+    dcgm_url: str | None = None
 
     @property
     def uuids(self) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ class Devices:
             If the metrics of a remote server show several GPUs and none was chosen.
         """
         if self.remote:
-            return _open_remote(endpoint, self.remote_gpu)
+            return _open_remote(endpoint, self.remote_gpu, self.dcgm_url)
         if endpoint.process_id is None:
             raise DeviceError(f"the server at {endpoint.http} has no process on this host: use --launch-mode remote")
         if self.gpu is None:
@@ -69,7 +72,7 @@ class Devices:
         return NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
 
 
-def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False) -> Devices:
+def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None) -> Devices:
     """Take the GPU asked for, else the first of this host, else the host.
 
     Parameters
@@ -78,6 +81,8 @@ def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False) -> Devic
         Index, UUID or its beginning of the GPU; one of them, since a server is measured on one device.
     remote : bool
         Whether the server runs elsewhere.
+    dcgm_url : str, optional
+        The DCGM exporter's page there, for figures that Triton does not publish.
 
     Raises
     ------
@@ -89,7 +94,7 @@ def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False) -> Devic
             f"{len(wanted)} GPUs are named, {', '.join(wanted)}, and a server is measured on one: name one"
         )
     if remote:
-        return Devices(gpu=None, remote=True, remote_gpu=wanted[0] if wanted else None)
+        return Devices(gpu=None, remote=True, remote_gpu=wanted[0] if wanted else None, dcgm_url=dcgm_url)
     from analyzer.devices.gpus import select_gpus
     from analyzer.devices.nvml import list_gpus
 
@@ -98,9 +103,9 @@ def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False) -> Devic
     return Devices(gpu=chosen[0] if chosen else None, why=gpus.why_none)
 
 
-def _open_remote(endpoint: Endpoint, gpu: str | None) -> Sampler:
+def _open_remote(endpoint: Endpoint, gpu: str | None, dcgm_url: str | None) -> Sampler:
     from analyzer.devices.prometheus import PrometheusSampler
 
     if endpoint.metrics_url is None:
         raise DeviceError(f"the server at {endpoint.http} has no known metrics page: give it with --metrics-url")
-    return PrometheusSampler(endpoint.metrics_url, gpu=gpu)
+    return PrometheusSampler(endpoint.metrics_url, dcgm_url=dcgm_url, gpu=gpu)

@@ -11,6 +11,7 @@ from analyzer.errors import DeviceError, UsageError
 from analyzer.servers import Endpoint
 from tests.analyzer.devices.contract import check_sampler
 from tests.analyzer.devices.test_process import tree
+from tests.analyzer.devices.test_prometheus import DCGM, TRITON, serve
 from tests.fakes import nvml
 
 
@@ -101,3 +102,12 @@ def test_devices_that_cannot_be_are_told():
         choose_devices().open_sampler(unknown)
     with pytest.raises(DeviceError, match="--metrics-url"):
         choose_devices(remote=True).open_sampler(unknown)
+
+
+def test_the_exporter_of_a_remote_device_is_read_too():
+    """Its page's figures join those of Triton's."""
+    with serve(TRITON) as url, serve(DCGM) as dcgm_url:
+        remote = Endpoint(http="host:8000", grpc=None, metrics_url=url, process_id=None, server="")
+        devices = choose_devices(["GPU-a"], remote=True, dcgm_url=dcgm_url)
+        readings = check_sampler(devices.open_sampler(remote), readings=1, period_s=0.01)
+    assert readings[0].dram_bandwidth_utilization == 0.125
