@@ -13,7 +13,7 @@ from analyzer.devices import Device, Reading
 from analyzer.devices.tree import Process, ProcessTree, busy_between
 
 PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
-UTILIZATION_SPAN_S = 0.1  # shorter spans show single bursts, not how busy the host is
+LOOK_SPAN_S = 0.1  # between looks at the tree: shorter ones show single bursts, not how busy the host is
 PSS_SPAN_S = 0.25  # how old the share of shared memory may be
 PSS_MAX_COST = 0.01  # of one processor: the kernel walks every page, 8 ms a GiB, and holds up the server's mappings
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -44,6 +44,8 @@ class ProcessSampler:
         self._device = host()
         self._past: dict[int, Process] = {}
         self._past_s: float | None = None
+        self._alive: list[int] = []
+        self._look_due_s = 0.0
         self._share: int | None = None
         self._walked: list[int] = []  # the processes that `_share` is of
         self._walk_due_s = 0.0
@@ -61,8 +63,8 @@ class ProcessSampler:
     def read(self) -> Reading:
         """Read the tree once.
 
-        `utilization` is that of the time since it was last given, and None until `UTILIZATION_SPAN_S` of it
-        has passed.
+        Processes are looked for every `LOOK_SPAN_S`, and at once when one has ended; `utilization` is given then,
+        and None in between.
 
         Raises
         ------
@@ -70,31 +72,39 @@ class ProcessSampler:
             If the root process is gone.
         """
         now = time.perf_counter()
-        tree = self._tree.read()
-        alive = [pid for pid, process in tree.items() if process.alive]
-        return Reading(time_s=now, memory_bytes=self._memory(now, alive), utilization=self._utilization(now, tree))
+        utilization = None
+        anonymous = [anonymous_bytes(pid) for pid in self._alive]
+        if now >= self._look_due_s or None in anonymous:
+            utilization = self._look(now)
+            anonymous = [anonymous_bytes(pid) for pid in self._alive]
+        if now >= self._walk_due_s or self._alive != self._walked:
+            self._walk(now)
+        memory = None
+        if self._share is not None:
+            memory = max(0, self._share + sum(size for size in anonymous if size is not None))
+        return Reading(time_s=now, memory_bytes=memory, utilization=utilization)
 
     def close(self) -> None:
         """Nothing is held between readings."""
 
-    def _memory(self, now: float, pids: list[int]) -> int | None:
-        if now >= self._walk_due_s or pids != self._walked:
-            began_s = time.thread_time()
-            self._share = shared_bytes(pids)
-            self._walk_due_s = now + max(PSS_SPAN_S, (time.thread_time() - began_s) / PSS_MAX_COST)
-            self._walked = pids
-        if self._share is None:
-            return None
-        return max(0, self._share + sum(anonymous_bytes(pid) for pid in pids))
-
-    def _utilization(self, now: float, tree: dict[int, Process]) -> float | None:
+    def _look(self, now: float) -> float | None:
+        """Find the processes of the tree; the share of the host's processors that they used since the last look."""
+        tree = self._tree.read()
+        self._alive = [pid for pid, process in tree.items() if process.alive]
+        self._look_due_s = now + LOOK_SPAN_S
         past, since = self._past, self._past_s
-        if since is not None and now - since < UTILIZATION_SPAN_S:
+        if since is not None and now - since < LOOK_SPAN_S:
             return None
         self._past, self._past_s = tree, now
         if since is None:
             return None
         return min(1.0, busy_between(past, tree) / ((now - since) * processors()))
+
+    def _walk(self, now: float) -> None:
+        began_s = time.thread_time()
+        self._share = shared_bytes(self._alive)
+        self._walk_due_s = now + max(PSS_SPAN_S, (time.thread_time() - began_s) / PSS_MAX_COST)
+        self._walked = self._alive
 
 
 def host() -> Device:
@@ -141,14 +151,14 @@ def _kilobytes(text: bytes, key: bytes) -> int:
     return int(text[start + len(key) :].split(maxsplit=1)[0]) if start >= 0 else 0
 
 
-def anonymous_bytes(pid: int) -> int:
-    """Resident memory of a process that no file or shared memory stands behind; 0 if it ended."""
+def anonymous_bytes(pid: int) -> int | None:
+    """Resident memory of a process that no file or shared memory stands behind; None if it ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:  # noqa: PTH123 - many a reading
             _, resident, shared = (int(pages) for pages in file.read().split()[:3])
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return (resident - shared) * _PAGE_BYTES
+        return None
+    return (resident - shared) * _PAGE_BYTES if resident else None  # a zombie has nothing resident
 
 
 def _processor_name() -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from analyzer.devices.process import PSS_SPAN_S, UTILIZATION_SPAN_S, ProcessSampler, _machine_id, host, processors
+from analyzer.devices.process import LOOK_SPAN_S, PSS_SPAN_S, ProcessSampler, _machine_id, host, processors
 from analyzer.devices.tree import Process, ProcessTree, busy_between
 from analyzer.errors import DeviceError
 
@@ -68,6 +68,14 @@ def tree() -> Iterator[Tree]:
             process.kill()
 
 
+def memory_of(sampler: ProcessSampler) -> int:
+    """What the tree holds, its newest children included."""
+    time.sleep(LOOK_SPAN_S)
+    memory = sampler.read().memory_bytes
+    assert memory is not None
+    return memory
+
+
 def process(*, own_s: float, reaped_s: float = 0.0, started: int = 1) -> Process:
     return Process(parent=1, started=started, alive=True, own_s=own_s, reaped_s=reaped_s)
 
@@ -77,12 +85,11 @@ def test_memory_counts_children():
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         parent.do("child('')")
-        before = sampler.read().memory_bytes
+        before = memory_of(sampler)
         parent.do(f"child('held = bytearray({256 * MIB}); held[::4096] = bytes([1]) * ({256 * MIB} // 4096)')")
-        holding = sampler.read().memory_bytes
+        holding = memory_of(sampler)
         parent.do("end()")
-        after = sampler.read().memory_bytes
-        assert before is not None and holding is not None and after is not None
+        after = memory_of(sampler)
         # On top of the 256 MiB come the interpreter's own pages, some 4 MiB.
         assert holding - before == pytest.approx(256 * MIB, rel=0.03)
         assert abs(after - before) < 3 * MIB  # other programs of this host share the interpreter's pages
@@ -123,13 +130,12 @@ def test_memory_counts_a_shared_page_once():
     """64 MiB that a parent and two forks of it share are 64 MiB, where resident memory would say 192."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
-        before = sampler.read().memory_bytes
+        before = memory_of(sampler)
         parent.do(f"held = b'x' * {64 * MIB}")
         parent.do("import signal; forks = []; pid = os.fork(); forks.append(pid) if pid else signal.pause()")
         parent.do("pid = os.fork(); forks.append(pid) if pid else signal.pause()")
-        shared = sampler.read().memory_bytes
+        shared = memory_of(sampler)
         parent.do("[(os.kill(pid, 9), os.waitpid(pid, 0)) for pid in forks]")
-        assert before is not None and shared is not None
         assert shared - before == pytest.approx(64 * MIB, rel=0.1)  # the forks' own pages on top
 
 
@@ -154,11 +160,11 @@ def test_utilization_makes_no_jump_when_a_busy_child_ends():
         sampler = ProcessSampler(parent.pid)
         sampler.read()
         parent.do("end()")
-        time.sleep(UTILIZATION_SPAN_S)
+        time.sleep(LOOK_SPAN_S)
         utilization = sampler.read().utilization
         # Unless its past is taken off, 0.4 s of it over 0.1 s on few processors would show.
         assert utilization is not None
-        assert utilization * processors() * UTILIZATION_SPAN_S < 0.1
+        assert utilization * processors() * LOOK_SPAN_S < 0.1
 
 
 def test_utilization_counts_a_child_that_came_and_went_between_readings():
