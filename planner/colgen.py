@@ -16,7 +16,7 @@ import numpy as np
 from planner.columns import Column, Ints, Items, Model
 from planner.master import Floats, Master, Relaxed
 
-_SCALE = 10**9  # integer units of the dearest price: small enough for int64, fine enough for 100,000 replicas
+_SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 _QUICK_NODES = 20_000
 _LONG_NODES = 300_000_000
 _KEEP = 40

@@ -55,6 +55,7 @@ class Best:
 
     cost: int | None = None
     chosen: Chosen = field(default_factory=Counter)
+    step: int = 1  # every cost is a multiple of this
 
     def offer(self, cost: int, chosen: Chosen) -> bool:
         """Keep it if it is cheaper."""
@@ -112,7 +113,7 @@ def dive(
         found = generate(model, master, needs, np.maximum(state.left, 0), out_of_time=out_of_time, close=False)
         if found is None or found.relaxed.unserved > 1e-6:
             return
-        if best.cost is not None and state.cost + found.relaxed.value > best.cost - 1 + 1e-6:
+        if best.cost is not None and state.cost + found.relaxed.value > best.cost - best.step + 1e-6:
             return
         if not _round(state, master.columns, found.relaxed.columns, random):
             return

@@ -112,9 +112,9 @@ def _repack(
     master = Master(model, needs, [*freed, *_useful(model, pool, left)])
     master.demand(needs, {}, base.used)
     found = generate(model, master, needs, left, out_of_time=out_of_time, close=False)
-    if found is None or found.relaxed.value > before - 1 + 1e-6:
+    if found is None or found.relaxed.value > before - best.step + 1e-6:
         return False
-    local = Best(cost=best.cost)
+    local = Best(cost=best.cost, step=best.step)
     for attempt in range(3):
         state = Residual(
             model=model, left=base.left.copy(), replicas=base.replicas.copy(), used=dict(base.used),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.columns import Column, Ints, Model
+from planner.columns import Column, Ints, Model, Row
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,8 @@ class Master:
         self._coefficients = {place: model.coefficients(place) for place in model.items}
         self._variables: list[Any] = []
         dearest = max((gpu.cost for gpu in model.problem.gpus), default=1) + 1
-        self._artificial = [] if whole else [self._slack(j, 10.0 * dearest) for j in range(len(needs))]
+        self._penalty = 10.0 * dearest
+        self._artificial = [] if whole else [self._slack(j, self._penalty) for j in range(len(needs))]
         self.add(columns)
 
     def _layout(self, g: int, j: int) -> Any:
@@ -95,6 +96,23 @@ class Master:
             self.columns.append(column)
             self._variables.append(self._column(column))
         return len(self.columns) - before
+
+    def add_rows(self, rows: Iterable[Row], demand: Ints, replicas: Ints) -> None:
+        """Append rows to the model and to the programme."""
+        infinity = self._solver.infinity()
+        for row in rows:
+            j = len(self.model.rows)
+            self.model.rows.append(row)
+            need = row.need(int(demand[row.task]), int(replicas[row.task]))
+            self._rows.append(self._solver.Constraint(float(need), infinity))
+            self._artificial.append(self._slack(j, self._penalty))
+            for place, items in self.model.items.items():
+                own = np.where(items.task == row.task, row.coefficient(items.supply), 0)
+                self._coefficients[place] = np.vstack([self._coefficients[place], own])
+            for column, variable in zip(self.columns, self._variables, strict=True):
+                served = sum(int(self._coefficients[column.place][j, i]) * n for i, n in column.content)
+                if served:
+                    self._rows[j].SetCoefficient(variable, float(served))
 
     def _column(self, column: Column) -> Any:
         variable = self._variable()

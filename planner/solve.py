@@ -7,72 +7,20 @@ over named GPUs can express (groups that must share GPUs, rules across the slice
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from math import ceil
-from random import Random
 
 from planner.bounds import lower_bound
-from planner.columns import Column, Model, build
+from planner.columns import Model, build
 from planner.exact import search, slots_at_most
 from planner.greedy import RULES, Packing, pack
-from planner.nodes import assign_nodes
-from planner.plan import Cause, PlacedGpu, Plan, Replicas, Status, Unplaced, cost_of, violations
+from planner.patterns import placed_gpus, search_patterns
+from planner.plan import Cause, Plan, Status, Unplaced, cost_of, violations
 from planner.problem import Problem
 from planner.reduce import reduce, unplaceable
-
-Progress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
+from planner.state import Progress, Search
 
 _SMALL = 150  # integer variables up to which the exact search is tried first
 _EXACT = 200_000  # and up to which it is tried at all
-_LNS_ROUNDS = 400
-
-
-@dataclass(slots=True)
-class _Search:
-    """What is known so far about one (reduced) problem."""
-
-    problem: Problem
-    deadline: float
-    seed: int
-    workers: int
-    progress: Progress | None
-    stop: Callable[[], bool] | None
-    gpus: tuple[PlacedGpu, ...] = ()
-    cost: int | None = None
-    bound: int = 0
-    source: str = "none"
-    infeasible: bool = False
-    columns: list[Column] = field(default_factory=list)
-
-    def out_of_time(self) -> bool:
-        return time.monotonic() > self.deadline or (self.stop is not None and self.stop())
-
-    @property
-    def left_s(self) -> float:
-        return self.deadline - time.monotonic()
-
-    @property
-    def done(self) -> bool:
-        return self.infeasible or (self.cost is not None and self.cost <= self.bound)
-
-    def say(self, stage: str) -> None:
-        if self.progress:
-            self.progress(self.cost, self.bound, stage)
-
-    def offer(self, gpus: tuple[PlacedGpu, ...]) -> None:
-        """Keep a plan if it is cheaper and its GPUs find their nodes."""
-        cost = cost_of(gpus, self.problem)
-        if self.cost is not None and cost >= self.cost:
-            return
-        placed = assign_nodes(self.problem, gpus)
-        if placed is not None:
-            self.gpus, self.cost = placed, cost
-
-    def prove(self, bound: int, source: str) -> None:
-        if bound > self.bound:
-            self.bound, self.source = bound, source
 
 
 def solve(
@@ -103,7 +51,7 @@ def solve(
         return Plan(status=Status.INFEASIBLE, unplaced=too_big, bound_source="a task that fits nowhere")
     deadline = time.monotonic() + time_limit_s
     reduction = reduce(problem)
-    state = _Search(
+    state = Search(
         problem=reduction.problem, deadline=deadline, seed=seed, workers=workers, progress=progress, stop=stop
     )
     _run(state)
@@ -123,7 +71,7 @@ def solve(
     return plan
 
 
-def _without_plan(state: _Search, problem: Problem) -> Plan:
+def _without_plan(state: Search, problem: Problem) -> Plan:
     if not state.infeasible:
         return Plan(status=Status.UNKNOWN, lower_bound=state.bound, bound_source=state.source)
     named = tuple(
@@ -134,7 +82,7 @@ def _without_plan(state: _Search, problem: Problem) -> Plan:
     return Plan(status=Status.INFEASIBLE, lower_bound=state.bound, bound_source=state.source, unplaced=named)
 
 
-def _run(state: _Search) -> None:
+def _run(state: Search) -> None:
     if not state.problem.tasks:
         state.offer(())
         return
@@ -150,7 +98,7 @@ def _run(state: _Search) -> None:
         state.say("exact search")
         _search_exactly(state, limit_s=state.left_s if across else min(1.0, state.left_s))
     if not state.done and not across and not state.out_of_time():
-        _generate(state, model)
+        search_patterns(state, model)
     if not state.done and not across and not state.out_of_time() and _variables(state) <= _EXACT:
         state.say("exact search")
         _search_exactly(state, limit_s=state.left_s)
@@ -169,7 +117,7 @@ def _rules_across_places(problem: Problem) -> bool:
     return sliced and ruled
 
 
-def _variables(state: _Search) -> int:
+def _variables(state: Search) -> int:
     problem = state.problem
     per_gpu = [
         sum(
@@ -189,21 +137,7 @@ def _greedy(model: Model) -> Iterable[Packing]:
             yield packing
 
 
-def placed_gpus(model: Model, packing: Packing) -> tuple[PlacedGpu, ...]:
-    """Columns as the plan's records."""
-    return tuple(
-        PlacedGpu(gpu=g, layout=j, contents=tuple(_content(model, c) for c in contents), count=times)
-        for g, j, contents, times in packing
-    )
-
-
-def _content(model: Model, column: Column) -> tuple[Replicas, ...]:
-    items = model.items[column.place]
-    found = [(int(items.task[i]), int(items.option[i]), n) for i, n in column.content]
-    return tuple(Replicas(task=t, option=k, count=n) for t, k, n in sorted(found))
-
-
-def _search_exactly(state: _Search, *, limit_s: float) -> None:
+def _search_exactly(state: Search, *, limit_s: float) -> None:
     found = search(
         state.problem,
         upper_bound=None if state.cost is None else state.cost - 1,
@@ -222,68 +156,3 @@ def _search_exactly(state: _Search, *, limit_s: float) -> None:
     if found.gpus:
         state.gpus, state.cost = found.gpus, cost_of(found.gpus, state.problem)
     state.prove(found.lower_bound, "exact search")
-
-
-def _generate(state: _Search, model: Model) -> None:
-    """Column generation, dives and neighbourhoods over places that are GPUs of their own."""
-    from planner.colgen import generate
-    from planner.dive import Best, dive, start
-    from planner.lns import improve
-    from planner.master import Master
-
-    state.say("column generation")
-    needs = model.needs(model.demand, model.replicas)
-    singles = [
-        Column(place, ((i, int(items.bound[i])),))
-        for place, items in model.items.items()
-        for i in range(len(items.task))
-    ]
-    best = Best(cost=state.cost, chosen=_chosen(model, state.gpus))
-    master = Master(model, needs, [*singles, *best.chosen])
-    found = generate(
-        model, master, needs, model.demand, out_of_time=state.out_of_time, known=state.bound, cost=state.cost
-    )
-    if found is None:
-        return
-    if found.bound is not None:
-        state.prove(ceil(found.bound), "column generation")
-    random = Random(state.seed)  # noqa: S311 (a search, not a secret)
-    rounds = 0
-    while not state.done and not state.out_of_time() and rounds < _LNS_ROUNDS:
-        state.say("dive" if not rounds else "neighbourhoods")
-        drawn = random if rounds else None
-        dive(start(model), master, best, target=state.bound, out_of_time=state.out_of_time, random=drawn)
-        _take(state, model, best.chosen)
-        improve(
-            model, best, found.relaxed.row_duals, master.columns,
-            target=state.bound, rounds=40, random=random, out_of_time=state.out_of_time,
-        )  # fmt: skip
-        _take(state, model, best.chosen)
-        rounds += 40
-
-
-def _take(state: _Search, model: Model, chosen: Counter[Column]) -> None:
-    problem = model.problem
-    packing: Packing = []
-    for column, times in chosen.items():
-        gpu = model.direct[column.place]
-        layout = next(j for j, x in enumerate(problem.gpus[gpu].layouts) if x.places == (column.place,))
-        packing.append((gpu, layout, (column,), times))
-    if packing:
-        state.offer(placed_gpus(model, packing))
-
-
-def _chosen(model: Model, gpus: tuple[PlacedGpu, ...]) -> Counter[Column]:
-    """A plan's contents as columns."""
-    index = {
-        place: {(int(t), int(k)): i for i, (t, k) in enumerate(zip(items.task, items.option, strict=True))}
-        for place, items in model.items.items()
-    }
-    chosen: Counter[Column] = Counter()
-    for group in gpus:
-        layout = model.problem.gpus[group.gpu].layouts[group.layout]
-        for place, content in zip(layout.places, group.contents, strict=True):
-            chosen[Column(place, tuple(sorted((index[place][r.task, r.option], r.count) for r in content)))] += (
-                group.count
-            )
-    return chosen

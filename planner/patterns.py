@@ -1,0 +1,147 @@
+"""The count problem over patterns: column generation bounds; dives, neighbourhoods and SCIP find whole numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil
+from random import Random
+from typing import TYPE_CHECKING
+
+from planner.columns import Column, Model
+from planner.greedy import Packing
+from planner.plan import PlacedGpu, Replicas
+from planner.state import Search
+
+if TYPE_CHECKING:
+    from planner.colgen import Generated
+    from planner.master import Master
+
+_ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
+_BATCH = 40
+_CUTS = 20  # rounds of rounding rows
+_SCIP_COLUMNS = 4_000
+_SCIP_NODES = 5_000
+
+
+def search_patterns(state: Search, model: Model) -> None:
+    """Bound and improve by columns until proven, exhausted or out of time."""
+    from planner.master import Master
+
+    state.say("column generation")
+    singles = [
+        Column(place, ((i, int(items.bound[i])),))
+        for place, items in model.items.items()
+        for i in range(len(items.task))
+    ]
+    master = Master(model, model.needs(model.demand, model.replicas), [*singles, *_chosen(model, state.gpus)])
+    found = _relax(state, model, master)
+    if found is None or state.done or state.out_of_time():
+        return
+    if len(model.direct) < len(model.items):
+        _restricted(state, model, master, found)
+    else:
+        _improve(state, model, master, found)
+
+
+def _relax(state: Search, model: Model, master: Master) -> Generated | None:
+    """Column generation and rounding rows in turn."""
+    from planner.colgen import generate
+    from planner.rounding import violated_rows
+
+    last: Generated | None = None
+    for _ in range(_CUTS):
+        needs = model.needs(model.demand, model.replicas)
+        found = generate(
+            model, master, needs, model.demand, out_of_time=state.out_of_time, known=state.bound, cost=state.cost
+        )
+        if found is None:
+            return last
+        last = found
+        if found.bound is not None:
+            state.prove(ceil(found.bound), "column generation")
+        if state.done or state.out_of_time():
+            return last
+        rows = violated_rows(model, master.columns, found.relaxed.columns)
+        if not rows:
+            return last
+        master.add_rows(rows, model.demand, model.replicas)
+    return last
+
+
+def _restricted(state: Search, model: Model, master: Master, found: Generated) -> None:
+    """The columns so far as an integer programme, slices and layouts together."""
+    from planner.whole import promising, solve_restricted
+
+    state.say("restricted master")
+    relaxed = found.relaxed
+    if len(relaxed.row_duals) < len(model.rows):
+        return
+    columns = promising(model, master.columns, relaxed.row_duals, relaxed.prices, _SCIP_COLUMNS)
+    packing = solve_restricted(
+        model,
+        columns,
+        time_limit_s=state.left_s,
+        node_limit=_SCIP_NODES,
+        below=None if state.cost is None else state.cost - state.step,
+    )
+    if packing is not None:
+        state.offer(placed_gpus(model, packing))
+
+
+def _improve(state: Search, model: Model, master: Master, found: Generated) -> None:
+    """Dives and neighbourhoods over places that are GPUs of their own."""
+    from planner.dive import Best, dive, start
+    from planner.lns import improve
+
+    best = Best(cost=state.cost, chosen=_chosen(model, state.gpus), step=state.step)
+    random = Random(state.seed)  # noqa: S311 (a search, not a secret)
+    for rounds in range(0, _ROUNDS, _BATCH):
+        if state.done or state.out_of_time():
+            return
+        state.say("dive")
+        drawn = random if rounds else None
+        dive(start(model), master, best, target=state.bound, out_of_time=state.out_of_time, random=drawn)
+        _take(state, model, best.chosen)
+        state.say("neighbourhoods")
+        improve(
+            model, best, found.relaxed.row_duals, master.columns,
+            target=state.bound, rounds=_BATCH, random=random, out_of_time=state.out_of_time,
+        )  # fmt: skip
+        _take(state, model, best.chosen)
+
+
+def placed_gpus(model: Model, packing: Packing) -> tuple[PlacedGpu, ...]:
+    """Columns as the plan's records."""
+    return tuple(
+        PlacedGpu(gpu=g, layout=j, contents=tuple(_content(model, c) for c in contents), count=times)
+        for g, j, contents, times in packing
+    )
+
+
+def _content(model: Model, column: Column) -> tuple[Replicas, ...]:
+    items = model.items[column.place]
+    found = [(int(items.task[i]), int(items.option[i]), n) for i, n in column.content]
+    return tuple(Replicas(task=t, option=k, count=n) for t, k, n in sorted(found))
+
+
+def _take(state: Search, model: Model, chosen: Counter[Column]) -> None:
+    from planner.whole import assembled
+
+    if chosen:
+        state.offer(placed_gpus(model, assembled(model, chosen, {})))
+
+
+def _chosen(model: Model, gpus: tuple[PlacedGpu, ...]) -> Counter[Column]:
+    """A plan's contents as columns."""
+    index = {
+        place: {(int(t), int(k)): i for i, (t, k) in enumerate(zip(items.task, items.option, strict=True))}
+        for place, items in model.items.items()
+    }
+    chosen: Counter[Column] = Counter()
+    for group in gpus:
+        layout = model.problem.gpus[group.gpu].layouts[group.layout]
+        for place, content in zip(layout.places, group.contents, strict=True):
+            if content:
+                column = Column(place, tuple(sorted((index[place][r.task, r.option], r.count) for r in content)))
+                chosen[column] += group.count
+    return chosen

@@ -1,0 +1,55 @@
+"""Chvatal-Gomory rows on the demands: replicas come whole, so what they serve may be rounded up with the demand.
+
+For a task with supplies s_k and demand d, and any u > 0, every plan has ``sum(ceil(u s_k) n_k) >= ceil(u d)``. The
+useful u are those where a term or the demand steps: j / s_k and j / d. The rows are rational, so they stay exact.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from planner.columns import Column, Model, Row
+from planner.master import Floats
+
+_STEPS = 60  # multiples looked at for each supply
+_PER_TASK = 3  # rows added for a task in one round
+_LEAST = 1e-3  # violation, as a fraction of the need, from which a row is worth having
+
+
+def violated_rows(model: Model, columns: list[Column], values: Floats) -> list[Row]:
+    """Rounding rows that the LP's replicas break, the most broken of each task."""
+    replicas = _replicas(model, columns, values)
+    known = {(row.task, row.up, row.down) for row in model.rows if not row.counted}
+    found: list[Row] = []
+    for t, task in enumerate(model.problem.tasks):
+        if task.demand and any(o.supply > 1 for o in task.options):
+            broken = sorted(_broken(t, task.demand, replicas[t]), key=lambda pair: (-pair[0], pair[1].down, pair[1].up))
+            new = [row for _, row in broken if (t, row.up, row.down) not in known]
+            found += new[:_PER_TASK]
+    return found
+
+
+def _replicas(model: Model, columns: list[Column], values: Floats) -> dict[int, dict[int, float]]:
+    """Replicas of each task in the LP, by what one supplies."""
+    replicas: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for column, value in zip(columns, values, strict=True):
+        if value > 1e-9:
+            items = model.items[column.place]
+            for i, n in column.content:
+                replicas[int(items.task[i])][int(items.supply[i])] += n * value
+    return replicas
+
+
+def _broken(t: int, demand: int, replicas: dict[int, float]) -> Iterable[tuple[float, Row]]:
+    seen: set[tuple[tuple[int, ...], int]] = set()
+    for down in (*sorted(replicas), demand):
+        for up in range(1, _STEPS + 1):
+            need = -(-demand * up // down)
+            terms = tuple(-(-supply * up // down) for supply in replicas)
+            if (terms, need) in seen:
+                continue
+            seen.add((terms, need))
+            reached = sum(c * n for c, n in zip(terms, replicas.values(), strict=True))
+            if need - reached > _LEAST * need:
+                yield (need - reached) / need, Row(task=t, up=up, down=down)

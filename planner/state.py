@@ -1,0 +1,71 @@
+"""What is known about one problem while it is being solved: the best plan, the best bound, the time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd
+
+from planner.nodes import assign_nodes
+from planner.plan import PlacedGpu, cost_of
+from planner.problem import Problem
+
+Progress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
+
+
+@dataclass(slots=True)
+class Search:
+    """What is known so far about one (reduced) problem."""
+
+    problem: Problem
+    deadline: float
+    seed: int
+    workers: int
+    progress: Progress | None
+    stop: Callable[[], bool] | None
+    gpus: tuple[PlacedGpu, ...] = ()
+    cost: int | None = None
+    bound: int = 0
+    source: str = "none"
+    infeasible: bool = False
+
+    @property
+    def step(self) -> int:
+        """Every cost is a multiple of this."""
+        gpus = [gpu.cost for gpu in self.problem.gpus]
+        return gcd(*gpus, *(o.cost for task in self.problem.tasks for o in task.options)) or 1
+
+    def out_of_time(self) -> bool:
+        """Whether the time is up or the user has had enough."""
+        return time.monotonic() > self.deadline or (self.stop is not None and self.stop())
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing can be better."""
+        return self.infeasible or (self.cost is not None and self.cost <= self.bound)
+
+    def say(self, stage: str) -> None:
+        """Report progress."""
+        if self.progress:
+            self.progress(self.cost, self.bound, stage)
+
+    def offer(self, gpus: tuple[PlacedGpu, ...]) -> None:
+        """Keep a plan if it is cheaper and its GPUs find their nodes."""
+        cost = cost_of(gpus, self.problem)
+        if self.cost is not None and cost >= self.cost:
+            return
+        placed = assign_nodes(self.problem, gpus)
+        if placed is not None:
+            self.gpus, self.cost = placed, cost
+
+    def prove(self, bound: int, source: str) -> None:
+        """Take a lower bound; costs come in multiples of `step`, so it is rounded up to one."""
+        bound = -(-bound // self.step) * self.step
+        if bound > self.bound:
+            self.bound, self.source = bound, source
