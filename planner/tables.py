@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analyzer.format import counted, number, percent, whole
+from analyzer.format import counted, mib, number, percent, whole
 from analyzer.show import Column, plain_text, worth_showing
 from planner.placement import Placement
+
+if TYPE_CHECKING:
+    from planner.compare import Baseline  # loads numpy
 
 MOST_ROWS = 60  # a table longer than this is no longer read; the file has all of it
 MOST_MODELS = 12  # of one GPU, in its row
@@ -47,6 +50,24 @@ def headline(placement: Placement) -> str:
         return f"{needs}: proven, no plan needs {'fewer' if kind == 'gpus' else 'less'}"
     bound = f"{number(objective['lower_bound'])} {objective.get('unit', 'GPUs')}"
     return f"{needs}: at least {bound} are needed (gap {objective['gap']:.1%})"
+
+
+def baseline_text(baseline: Baseline, unit: str) -> str:
+    """Say in a sentence what a simpler rule would use, and where it would run out of memory."""
+    if baseline.gpus is None:
+        return f"for comparison, {baseline.name}: some model fits no GPU"
+    needs = counted(baseline.gpus, "GPU")
+    if unit != "GPUs":
+        needs += f" of type {baseline.gpu_type}, {number(baseline.value)} {unit}"
+    text = f"for comparison, {baseline.name}: {needs}"
+    worst = baseline.worst
+    if worst is None:
+        return text
+    models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
+    return (
+        f"{text}, of which {baseline.n_overfull} would run out of memory;"
+        f" the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
+    )
 
 
 def alike(gpus: Sequence[Row]) -> list[dict[str, Any]]:

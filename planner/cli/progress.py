@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,10 +15,17 @@ _EVERY_S = 0.5  # at most two lines a second
 
 
 class Progress:
-    """Tells on stderr how a search comes on, and remembers whether it was asked to stop."""
+    """Tells on stderr how a search comes on, and remembers whether it was asked to stop.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    Parameters
+    ----------
+    value : callable
+        Writes a solver's objective for people.
+    """
+
+    def __init__(self, value: Callable[[int], str] = str, *, quiet: bool = False) -> None:
         self.stopped = False
+        self._value = value
         self._quiet = quiet
         self._start = self._told = time.monotonic()
         self._last = ""
@@ -29,8 +36,8 @@ class Progress:
         now = time.monotonic()
         if self._quiet or now - self._told < _EVERY_S:
             return
-        best = "no plan yet" if objective is None else f"best {objective}"
-        text = f"{best}, at least {lower_bound}, {stage}"
+        best = "no plan yet" if objective is None else f"best {self._value(objective)}"
+        text = f"{best}, at least {self._value(lower_bound)}, {stage}"
         if text != self._last:
             self._told, self._last = now, text
             line = f"{now - self._start:5.1f} s  {text}"

@@ -12,6 +12,7 @@ from analyzer.errors import EXIT_INFEASIBLE
 from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
 from planner.formulate import Formulation, formulate
+from planner.objective import from_units
 from planner.plan import Plan, Status
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,7 +65,8 @@ def answer(inputs: Inputs, options: Mapping[str, Any], *, quiet: bool = False) -
     formulation = replace(formulation, notes=(*inputs.notes, *formulation.notes))
     from planner.solve import solve
 
-    progress = Progress(quiet=quiet)
+    unit = inputs.rules.objective.unit
+    progress = Progress(lambda v: f"{from_units(v, formulation.cost_divisor):g} {unit}", quiet=quiet)
     with progress.listening():
         plan = solve(
             formulation.problem,

@@ -11,7 +11,7 @@ from planner.cli.inputs import planning_options, read_inputs
 from planner.cli.search import answer, search_limits, search_options
 from planner.placement import build_placement
 from planner.placement_file import to_json, write_placement
-from planner.tables import placement_text
+from planner.tables import baseline_text, placement_text
 
 
 @click.command(name="solve")
@@ -34,6 +34,8 @@ def command(profiles: str, output: str | None, group: bool, **options: Any) -> N
     From a CSV of other origin:
       plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
     """
+    from planner.compare import baselines
+
     inputs = read_inputs(profiles, options)
     found = answer(inputs, options)
     placement = build_placement(
@@ -45,6 +47,8 @@ def command(profiles: str, output: str | None, group: bool, **options: Any) -> N
         click.echo(to_json(placement), nl=False)
     else:
         click.echo(placement_text(placement))
+        for baseline in baselines(found.formulation, seed=options["seed"]) if found.plan.gpus else ():
+            click.echo(baseline_text(baseline, inputs.rules.objective.unit))
         if output:
             write_placement(placement, Path(output))
             click.echo(f"placement written to {output}", err=True)

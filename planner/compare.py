@@ -1,0 +1,182 @@
+"""What simpler rules would do with the same demand: first-fit decreasing, and the cloud vendors' rule of thumb.  [pure]
+
+Both use whole GPUs of one type, run each model by the option that needs the least of a GPU for what it serves, and know
+nothing of groups, spreading and limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.formulate import Formulation
+from planner.mig import WHOLE
+from planner.objective import from_units
+from planner.options import Choice
+from planner.problem import GpuType, Option, Task
+
+RULE_OF_THUMB_SHARE = 0.7  # of the GPU's memory for models: Oracle Cloud, Data Science, "GPU Inference"
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overfull:
+    """A GPU on which a rule's choice would not fit."""
+
+    gpu: int
+    memory_bytes: int
+    capacity_bytes: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What a rule would use.
+
+    Parameters
+    ----------
+    gpus : int or None
+        None where some model fits no GPU of the type.
+    value : float
+        In the plan's objective (GPUs of the type at its cost).
+    n_overfull : int
+        GPUs that would run out of memory.
+    worst : Overfull or None
+        The fullest of them.
+    """
+
+    name: str
+    gpu_type: str
+    gpus: int | None
+    value: float
+    n_overfull: int = 0
+    worst: Overfull | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copies:
+    """Equal replicas that a rule has to place."""
+
+    name: str
+    load: tuple[int, ...]
+    memory_bytes: int
+    count: int
+
+
+def baselines(formulation: Formulation, *, seed: int = 0) -> tuple[Baseline, ...]:
+    """Run both rules on each type of the fleet and give the cheapest outcome of each rule."""
+    by_fit, by_thumb = [], []
+    for g, gpu in enumerate(formulation.problem.gpus):
+        copies = _copies(formulation, gpu)
+        if copies is not None:
+            by_fit.append(_first_fit(formulation, g, copies))
+            by_thumb.append(_rule_of_thumb(formulation, g, copies, seed))
+    return tuple(min(found, key=_rank) for found in (by_fit, by_thumb) if found)
+
+
+def _rank(baseline: Baseline) -> tuple[bool, float]:
+    return baseline.gpus is None, baseline.value
+
+
+def _whole(gpu: GpuType) -> int:
+    return next(layout.places[0] for layout in gpu.layouts if layout.name == WHOLE)
+
+
+def _copies(formulation: Formulation, gpu: GpuType) -> list[_Copies] | None:
+    """The replicas of every task by its most frugal option; None where one has no option on the type."""
+    place = _whole(gpu)
+    capacity = formulation.problem.places[place].capacity
+    found = []
+    for task in formulation.problem.tasks:
+        options = [o for o in task.options if o.place == place]
+        if not options:
+            return None
+        option = min(options, key=lambda o: _share(o, capacity) / min(o.supply, max(1, task.demand)))
+        choice = option.point
+        assert isinstance(choice, Choice)
+        found.append(
+            _Copies(name=task.name, load=option.load, memory_bytes=choice.memory_bytes, count=_needed(task, option))
+        )
+    return found
+
+
+def _share(option: Option, capacity: Sequence[int]) -> float:
+    return max(x / max(c, 1) for x, c in zip(option.load, capacity, strict=True))
+
+
+def _needed(task: Task, option: Option) -> int:
+    return max(math.ceil(task.demand / option.supply), task.min_replicas)
+
+
+def _first_fit(formulation: Formulation, g: int, copies: Sequence[_Copies]) -> Baseline:
+    """First-fit decreasing by the largest share of any counted resource.
+
+    Copies of one model follow each other, so that each GPU takes as many as fit before the next one: one pass over the
+    GPUs a model.
+    """
+    gpu = formulation.problem.gpus[g]
+    capacity = np.array(formulation.problem.places[_whole(gpu)].capacity, dtype=np.int64)
+    free: Ints = np.empty((0, len(capacity)), dtype=np.int64)
+    for item in sorted(
+        copies, key=lambda c: (-max(x / max(1, k) for x, k in zip(c.load, capacity, strict=True)), c.name)
+    ):
+        load = np.array(item.load, dtype=np.int64)
+        per_gpu = _fits(capacity[None, :], load)[0]
+        if not per_gpu:
+            return Baseline(name="first-fit decreasing", gpu_type=gpu.name, gpus=None, value=math.inf)
+        room = np.minimum(_fits(free, load), item.count)
+        placed = np.diff(np.minimum(np.cumsum(room), item.count), prepend=0)
+        free = free - placed[:, None] * load[None, :]
+        left = item.count - int(placed.sum())
+        if left:
+            new = np.full(math.ceil(left / per_gpu), per_gpu, dtype=np.int64)
+            new[-1] = left - per_gpu * (len(new) - 1)
+            free = np.concatenate([free, capacity[None, :] - new[:, None] * load[None, :]])
+    return Baseline(
+        name="first-fit decreasing", gpu_type=gpu.name, gpus=len(free), value=len(free) * _price(formulation, g)
+    )
+
+
+def _fits(free: Ints, load: Ints) -> Ints:
+    counted = load > 0
+    if not counted.any():
+        return np.full(len(free), np.iinfo(np.int32).max, dtype=np.int64)
+    return np.asarray((free[:, counted] // load[counted]).min(axis=1, initial=np.iinfo(np.int32).max), dtype=np.int64)
+
+
+def _rule_of_thumb(formulation: Formulation, g: int, copies: Sequence[_Copies], seed: int) -> Baseline:
+    """GPUs so that 70 % of their memory holds all copies, which are then dealt out at random."""
+    gpu = formulation.problem.gpus[g]
+    site = formulation.sites[_whole(gpu)]
+    counts = np.array([c.count for c in copies], dtype=np.int64)
+    memory = np.array([c.memory_bytes for c in copies], dtype=np.int64)
+    n_gpus = max(1, math.ceil(float(memory @ counts) / (RULE_OF_THUMB_SHARE * site.memory_bytes)))
+    drawn = np.repeat(np.arange(len(copies)), counts)
+    where = np.random.default_rng(seed).integers(n_gpus, size=len(drawn))
+    used = np.full(n_gpus, site.server_bytes, dtype=np.int64)
+    np.add.at(used, where, memory[drawn])
+    overfull = int((used > site.memory_bytes).sum())
+    worst = int(used.argmax())
+    fullest = Overfull(
+        gpu=worst,
+        memory_bytes=int(used[worst]),
+        capacity_bytes=site.memory_bytes,
+        models=tuple(copies[i].name for i in sorted(drawn[where == worst].tolist())),
+    )
+    return Baseline(
+        name="rule of thumb",
+        gpu_type=gpu.name,
+        gpus=n_gpus,
+        value=n_gpus * _price(formulation, g),
+        n_overfull=overfull,
+        worst=fullest if overfull else None,
+    )
+
+
+def _price(formulation: Formulation, g: int) -> float:
+    return from_units(formulation.problem.gpus[g].cost, formulation.cost_divisor)
