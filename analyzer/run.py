@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analyzer import __version__
-from analyzer.errors import ModelError, ServerError
+from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load
 from analyzer.measure import (
@@ -168,6 +168,11 @@ class Sweep:
         except ModelError as error:
             status = Status.OUT_OF_MEMORY if is_out_of_memory(error.message) else Status.LOAD_FAILED
             return Measurement(trial=trial, provenance=tenancy.provenance, status=status, cause=error.message)
+        except DeviceError:
+            why = self._rig.running.death()  # a server's end may be seen on its device first
+            if why is None:
+                raise
+            return Measurement(trial=trial, provenance=tenancy.provenance, status=Status.SERVER_CRASHED, cause=why)
         except ServerError as error:
             why = self._rig.running.death() or error.message
             return Measurement(trial=trial, provenance=tenancy.provenance, status=Status.SERVER_CRASHED, cause=why)

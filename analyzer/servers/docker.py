@@ -20,6 +20,7 @@ from analyzer.servers.launch import (
     START_TIMEOUT_S,
     Ports,
     exit_cause,
+    has_ended,
     start_on_ports,
     triton_flags,
     triton_version,
@@ -229,6 +230,8 @@ class TritonContainer:
 
         assert self._container is not None  # noqa: S101 - started
         try:
+            if has_ended(self._process_id):
+                self._container.wait(timeout=ANSWER_TIMEOUT_S)  # the engine notices some milliseconds later
             self._container.reload()
             state = self._container.attrs["State"]
             if state["Running"]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from analyzer.errors import ServerError
@@ -164,6 +165,17 @@ def wait_until_ready(
 def _accepts(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def has_ended(process_id: int | None) -> bool:
+    """Tell whether a process of this host has ended, also one that its parent has not waited for yet."""
+    if process_id is None:
+        return False
+    try:
+        # pid (comm) state ...; comm may hold anything, so count from its last parenthesis
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 # glog's line: severity letter, date, time, thread, file and line, then the message

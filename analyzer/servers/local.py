@@ -24,6 +24,7 @@ from analyzer.servers.launch import (
     START_TIMEOUT_S,
     Ports,
     exit_cause,
+    has_ended,
     start_on_ports,
     triton_flags,
     triton_version,
@@ -194,8 +195,9 @@ class LocalProcess:
     def death(self) -> str | None:
         """Say in one line why the server is gone; None while it runs."""
         status = self._guard.poll()
-        if status is None:
+        if status is None and not has_ended(self._process_id):
             return None
+        status = self._guard.wait()  # it cleans up after the server, which takes some milliseconds
         # a guard that was killed took the server with it, by the same signal
         return exit_cause(status if status >= 0 else 128 - status, self._read_log())
 
