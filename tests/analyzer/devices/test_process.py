@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from analyzer.devices.process import LOOK_SPAN_S, PSS_SPAN_S, ProcessSampler, _machine_id, host, processors
+from analyzer.devices.process import LOOK_SPAN_S, ProcessSampler, _machine_id, host, processors
 from analyzer.devices.tree import Process, ProcessTree, busy_between
 from analyzer.errors import DeviceError
 
@@ -100,12 +100,10 @@ def test_memory_follows_growth_between_two_exact_readings():
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         levels = [sampler.read().memory_bytes]
-        start = time.perf_counter()
         parent.do(f"held = b'x' * {64 * MIB}")
         levels.append(sampler.read().memory_bytes)
         parent.do("del held")
         levels.append(sampler.read().memory_bytes)
-        assert time.perf_counter() - start < PSS_SPAN_S
         assert levels[1] - levels[0] == pytest.approx(64 * MIB, rel=0.03)
         assert abs(levels[2] - levels[0]) < 2 * MIB
 
@@ -143,13 +141,12 @@ def test_utilization_is_the_share_of_all_processors():
     """A parent that keeps one processor busy uses 1 / processors of the host at most, and about that."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
-        assert sampler.read().utilization is None  # nothing to compare with yet
-        start = time.perf_counter()
+        first = sampler.read()
+        assert first.utilization is None  # nothing to compare with yet
         parent.do("spin(0.3)")
         reading = sampler.read()
-        wall_s = reading.time_s - start
+        wall_s = reading.time_s - first.time_s
         assert reading.utilization is not None
-        # The reading before it was earlier than `start` by the time it took, a few ms at most.
         assert reading.utilization == pytest.approx(0.3 / wall_s / processors(), rel=0.1)
 
 
