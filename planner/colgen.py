@@ -36,6 +36,7 @@ def generate(
     master: Master,
     needs: Ints,
     left: Ints,
+    replicas: Ints,
     *,
     out_of_time: Callable[[], bool],
     close: bool = True,
@@ -46,7 +47,7 @@ def generate(
 
     Parameters
     ----------
-    left : (n_tasks,) demand still to be served; no content needs more copies than that
+    left, replicas : (n_tasks,) demand and replicas still to be served; no content needs more copies than that
     close : also prove that none improves, by searches as long as that takes
     known : a proven bound; an LP whose value does not exceed it need not be closed
     cost : of a plan at hand; a bound that reaches it is enough
@@ -57,7 +58,7 @@ def generate(
         None if the LP failed.
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
-    bounds = {place: _bounds(items, left) for place, items in model.items.items()}
+    bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
     nodes = _QUICK_NODES
     bound: Fraction | None = None
     while True:
@@ -179,6 +180,6 @@ def _profits(items: Items, coefficients: Ints, duals: Floats, scale: float) -> I
     return profits
 
 
-def _bounds(items: Items, left: Ints) -> Ints:
-    wanted = -(-left[items.task] // items.supply)
+def _bounds(items: Items, left: Ints, replicas: Ints) -> Ints:
+    wanted = np.maximum(-(-left[items.task] // items.supply), replicas[items.task])
     return np.minimum(items.bound, np.maximum(wanted, 0))

@@ -108,9 +108,10 @@ def dive(
     while not state.done:
         if out_of_time() or (best.cost is not None and best.cost <= target):
             return
-        needs = model.needs(np.maximum(state.left, 0), np.maximum(state.replicas, 0))
+        left, replicas = np.maximum(state.left, 0), np.maximum(state.replicas, 0)
+        needs = model.needs(left, replicas)
         master.demand(needs, {}, state.used)
-        found = generate(model, master, needs, np.maximum(state.left, 0), out_of_time=out_of_time, close=False)
+        found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, close=False)
         if found is None or found.relaxed.unserved > 1e-6:
             return
         if best.cost is not None and state.cost + found.relaxed.value > best.cost - best.step + 1e-6:

@@ -203,9 +203,7 @@ def _keep_company(model: cp_model.CpModel, problem: Problem, slot: _Slot) -> Non
     for (_, _, t, _), n in slot.counts.items():
         of[t].append(n)
     grouped = {t for group in (*problem.apart, *problem.together) for t in group}
-    present = {
-        t: _presence(model, of[t]) for t, task in enumerate(problem.tasks) if of[t] and (task.alone or t in grouped)
-    }
+    present = {t: _presence(model, counts) for t, counts in of.items() if problem.tasks[t].alone or t in grouped}
     for t, counts in of.items():
         task = problem.tasks[t]
         limits = [x for x in (task.max_per_gpu, task.max_per_node) if x is not None]

@@ -111,7 +111,7 @@ def _repack(
     needs = model.needs(left, replicas)
     master = Master(model, needs, [*freed, *_useful(model, pool, left)])
     master.demand(needs, {}, base.used)
-    found = generate(model, master, needs, left, out_of_time=out_of_time, close=False)
+    found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, close=False)
     if found is None or found.relaxed.value > before - best.step + 1e-6:
         return False
     local = Best(cost=best.cost, step=best.step)

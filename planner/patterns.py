@@ -52,8 +52,9 @@ def _relax(state: Search, model: Model, master: Master) -> Generated | None:
     for _ in range(_CUTS):
         needs = model.needs(model.demand, model.replicas)
         found = generate(
-            model, master, needs, model.demand, out_of_time=state.out_of_time, known=state.bound, cost=state.cost
-        )
+            model, master, needs, model.demand, model.replicas,
+            out_of_time=state.out_of_time, known=state.bound, cost=state.cost,
+        )  # fmt: skip
         if found is None:
             return last
         last = found

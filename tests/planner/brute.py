@@ -1,0 +1,132 @@
+"""The least cost of a tiny problem by looking at every plan; shares nothing with the planner but its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import product
+
+from planner.problem import Layout, Option, Problem
+
+Load = tuple[tuple[tuple[int, int], int], ...]  # ((task, option), replicas) pairs
+
+
+def least_cost(problem: Problem, *, most_gpus: int = 6) -> int | None:
+    """Return the cost of the best plan of at most `most_gpus` GPUs; None if there is none."""
+    choices = [
+        (g, problem.gpus[g].cost + _paid(problem, content), content)
+        for g in range(len(problem.gpus))
+        for layout in problem.gpus[g].layouts
+        for content in set(_gpu_contents(problem, layout))
+        if content and _company_is_right(problem, content)
+    ]
+    choices = _without_worse(problem, choices)
+    best: list[int | None] = [None]
+
+    def go_on(first: int, taken: list[int], cost: int) -> None:
+        if best[0] is not None and cost >= best[0]:
+            return
+        if _served(problem, [choices[i][2] for i in taken]) and _nodes_work(problem, [choices[i] for i in taken]):
+            best[0] = cost
+            return
+        if len(taken) == most_gpus:
+            return
+        for i in range(first, len(choices)):
+            g = choices[i][0]
+            limit = problem.gpus[g].limit
+            if limit is None or sum(choices[j][0] == g for j in taken) < limit:
+                go_on(i, [*taken, i], cost + choices[i][1])
+
+    go_on(0, [], 0)
+    return best[0]
+
+
+def _paid(problem: Problem, content: Load) -> int:
+    return sum(problem.tasks[t].options[k].cost * n for (t, k), n in content)
+
+
+def _place_contents(problem: Problem, place: int) -> Iterator[Counter[tuple[int, int]]]:
+    options = [
+        ((t, k), o, -(-task.demand // o.supply) + task.min_replicas)
+        for t, task in enumerate(problem.tasks)
+        for k, o in enumerate(task.options)
+        if o.place == place
+    ]
+    capacity = problem.places[place].capacity
+
+    def fits(counts: tuple[int, ...]) -> bool:
+        pairs: list[tuple[int, Option]] = [(n, o) for n, (_, o, _) in zip(counts, options, strict=True)]
+        return all(sum(n * o.load[r] for n, o in pairs) <= c for r, c in enumerate(capacity))
+
+    for counts in product(*(range(most + 1) for _, _, most in options)):
+        if fits(counts):
+            yield +Counter({key: n for n, (key, _, _) in zip(counts, options, strict=True)})
+
+
+def _gpu_contents(problem: Problem, layout: Layout) -> Iterator[Load]:
+    for contents in product(*(list(_place_contents(problem, place)) for place in layout.places)):
+        total = sum(contents, Counter())
+        yield tuple(sorted(total.items()))
+
+
+def _company_is_right(problem: Problem, content: Load) -> bool:
+    on = Counter()
+    for (t, _), n in content:
+        on[t] += n
+    for t, n in on.items():
+        task = problem.tasks[t]
+        if task.max_per_gpu is not None and n > task.max_per_gpu:
+            return False
+        if task.max_per_node is not None and n > task.max_per_node:
+            return False
+        if task.alone and len(on) > 1:
+            return False
+    if any(len(set(group) & set(on)) > 1 for group in problem.apart):
+        return False
+    return not any(0 < len(set(group) & set(on)) < len(set(group)) for group in problem.together)
+
+
+def _without_worse(problem: Problem, choices: list[tuple[int, int, Load]]) -> list[tuple[int, int, Load]]:
+    """Only contents to which nothing can be added, where adding never harms (no rules on company)."""
+    ruled = problem.apart or problem.together or any(t.alone or t.max_per_gpu or t.max_per_node for t in problem.tasks)
+    if ruled or any(o.cost for t in problem.tasks for o in t.options):
+        return choices
+    kept = []
+    for i, (g, cost, content) in enumerate(choices):
+        own = Counter(dict(content))
+        if not any(g == h and i != j and own < Counter(dict(other)) for j, (h, _, other) in enumerate(choices)):
+            kept.append((g, cost, content))
+    return kept
+
+
+def _served(problem: Problem, contents: list[Load]) -> bool:
+    supply: Counter[int] = Counter()
+    replicas: Counter[int] = Counter()
+    for content in contents:
+        for (t, k), n in content:
+            supply[t] += n * problem.tasks[t].options[k].supply
+            replicas[t] += n
+    return all(supply[t] >= task.demand and replicas[t] >= task.min_replicas for t, task in enumerate(problem.tasks))
+
+
+def _nodes_work(problem: Problem, taken: list[tuple[int, int, Load]]) -> bool:
+    if all(task.max_per_node is None for task in problem.tasks):
+        return True
+    nodes = []
+    for g, _, _ in taken:
+        limit = problem.gpus[g].limit
+        nodes.append(range(len(taken) if limit is None else -(-limit // problem.gpus[g].node_size)))
+    return any(_nodes_hold(problem, taken, where) for where in product(*nodes))
+
+
+def _nodes_hold(problem: Problem, taken: list[tuple[int, int, Load]], where: tuple[int, ...]) -> bool:
+    size: Counter[tuple[int, int]] = Counter()
+    replicas: Counter[tuple[int, int, int]] = Counter()
+    for (g, _, content), node in zip(taken, where, strict=True):
+        size[g, node] += 1
+        for (t, _), n in content:
+            replicas[g, node, t] += n
+    limits = {t: task.max_per_node for t, task in enumerate(problem.tasks) if task.max_per_node is not None}
+    return all(n <= problem.gpus[g].node_size for (g, _), n in size.items()) and all(
+        t not in limits or n <= limits[t] for (_, _, t), n in replicas.items()
+    )

@@ -1,0 +1,55 @@
+"""Column generation, dives, neighbourhoods and the restricted master on their own, without the exact search behind."""
+
+from __future__ import annotations
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.columns import build
+from planner.patterns import search_patterns
+from planner.problem import Problem
+from planner.reduce import reduce, unplaceable
+from planner.state import Search
+from tests.planner.brute import least_cost
+from tests.planner.test_solve import TINY, rated_problems, too_many, whole_gpus
+
+
+def searched(problem: Problem) -> Search:
+    """Search patterns from nothing."""
+    smaller = reduce(problem).problem
+    state = Search(problem=smaller, deadline=time.monotonic() + 10, seed=0, workers=1, progress=None, stop=None)
+    search_patterns(state, build(smaller))
+    return state
+
+
+@given(st.one_of(rated_problems(), rated_problems(sliced=True)))
+@TINY
+def test_bound_and_plan_enclose_the_optimum(problem: Problem) -> None:
+    """The bound is never above the least cost, the plan never below it."""
+    if too_many(problem) or unplaceable(problem):
+        return
+    state, expected = searched(problem), least_cost(problem)
+    if expected is None:
+        assert state.cost is None
+    else:
+        assert state.bound <= expected
+        assert state.cost is None or state.cost >= expected
+
+
+def test_rounding_rows_close_the_gap_of_rates() -> None:
+    """Four models at 3 of 2 each, one replica a GPU: 1.5 GPUs each in the LP, two each by rounding, 8 in all."""
+    base = whole_gpus((10,), [(6,)] * 4, [3] * 4)
+    tasks = tuple(
+        type(task)(name=task.name, demand=3, options=(type(task.options[0])(place=0, load=(6,), supply=2),))
+        for task in base.tasks
+    )
+    state = searched(Problem(resources=base.resources, places=base.places, gpus=base.gpus, tasks=tasks))
+    assert (state.bound, state.cost) == (8, 8)
+
+
+def test_thousand_models_are_proven() -> None:
+    """Kinds of 51 and 49 pair up exactly: 500 of each fill 500 GPUs."""
+    state = searched(whole_gpus((100, 100), [(51, 30), (49, 60)], [500, 500]))
+    assert (state.bound, state.cost) == (500, 500)

@@ -1,0 +1,122 @@
+"""The independent check finds every planted fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+
+# Two tasks on two types: A whole (place 0) or cut into two (place 1), 3 each, at most 2; B whole, no limit.
+PROBLEM = Problem(
+    resources=("memory", "utilization"),
+    places=(Place(name="whole", capacity=(10, 100)), Place(name="half", capacity=(5, 50))),
+    gpus=(
+        GpuType(
+            name="A",
+            layouts=(Layout(name="whole", places=(0,)), Layout(name="halves", places=(1, 1), starts=(0, 4))),
+            cost=3,
+            limit=2,
+        ),
+        GpuType(name="B", layouts=(Layout(name="whole", places=(0,)),), cost=2),
+    ),
+    tasks=(
+        Task(name="a", demand=4, options=(Option(place=0, load=(4, 30), supply=2), Option(place=1, load=(4, 50)))),
+        Task(name="b", demand=1, options=(Option(place=0, load=(2, 40)), Option(place=1, load=(3, 20)))),
+    ),
+)
+A_TWICE = (Replicas(task=0, option=0, count=2),)
+GOOD = Plan(
+    status=Status.FEASIBLE,
+    gpus=(
+        PlacedGpu(gpu=1, layout=0, contents=((*A_TWICE, Replicas(task=1, option=0)),)),  # 10 of 10, 100 of 100
+    ),
+    objective=2,
+    lower_bound=1,
+)
+
+
+def with_contents(*contents: tuple[Replicas, ...], gpu: int = 1, layout: int = 0) -> Plan:
+    """The good plan with its one GPU filled otherwise, its objective put right."""
+    cost = PROBLEM.gpus[gpu].cost
+    return replace(GOOD, gpus=(PlacedGpu(gpu=gpu, layout=layout, contents=contents),), objective=cost)
+
+
+def test_right_plan_has_no_violations() -> None:
+    """Full to the last unit is right: thresholds are inclusive."""
+    assert violations(GOOD, PROBLEM) == ()
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (with_contents((*A_TWICE, Replicas(task=1, option=0, count=2))), "memory on whole is 12 of 10"),
+        (with_contents((*A_TWICE, Replicas(task=1, option=0, count=2))), "utilization on whole is 140 of 100"),
+        (with_contents((Replicas(task=0, option=0), Replicas(task=1, option=0))), "a: 2 of 4 served"),
+        (with_contents(A_TWICE), "b: 0 of 1 served"),
+        (with_contents((*A_TWICE, Replicas(task=1, option=1))), "another place's option"),
+        (with_contents((Replicas(task=0, option=1),), A_TWICE, gpu=0, layout=1), "another place's option"),
+        (with_contents(A_TWICE, A_TWICE), "do not match the layout's places"),
+        (with_contents((Replicas(task=7, option=0),)), "unknown task 7"),
+        (with_contents((Replicas(task=0, option=5),)), "has no option 5"),
+        (with_contents((Replicas(task=0, option=0, count=0),)), "a count of 0"),
+        (replace(GOOD, gpus=(replace(GOOD.gpus[0], gpu=4),)), "unknown GPU type 4"),
+        (replace(GOOD, gpus=(replace(GOOD.gpus[0], layout=1),)), "has no layout 1"),
+        (replace(GOOD, objective=1), "objective 1, but the GPUs cost 2"),
+        (replace(GOOD, lower_bound=3), "lower bound 3 above the objective 2"),
+        (replace(GOOD, status=Status.OPTIMAL), "called optimal at 2 with a lower bound of 1"),
+        (replace(GOOD, status=Status.UNKNOWN), "a plan with the status unknown"),
+        (replace(GOOD, objective=None), "no objective"),
+        (replace(GOOD, gpus=(replace(GOOD.gpus[0], gpu=0, count=3),), objective=9), "3 GPUs of type A, at most 2"),
+    ],
+)
+def test_planted_fault_is_found(plan: Plan, said: str) -> None:
+    """One fault, one sentence that names it."""
+    assert any(said in violation for violation in violations(plan, PROBLEM))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"max_per_gpu": 1}, "2 replicas of a on one GPU, at most 1"),
+        ({"alone": True}, "a wants its GPU alone"),
+        ({"min_replicas": 3}, "a: 2 of at least 3 replicas"),
+        ({"max_per_node": 1}, "no node is named"),
+    ],
+)
+def test_broken_rule_of_a_task_is_found(rule: dict[str, int], said: str) -> None:
+    """The good plan breaks each rule once it is asked for."""
+    problem = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], **rule), PROBLEM.tasks[1]))
+    assert any(said in violation for violation in violations(GOOD, problem))
+
+
+def test_broken_groups_are_found() -> None:
+    """Apart: a and b share a GPU. Together: b is missing where a is."""
+    assert violations(GOOD, replace(PROBLEM, apart=((0, 1),))) == ("group 0: a and b must be apart",)
+    found = violations(with_contents(A_TWICE), replace(PROBLEM, together=((0, 1),)))
+    assert "group 0: a without the rest of the group" in found
+
+
+def test_broken_nodes_are_found() -> None:
+    """Two replicas of a on one node, a node that holds one GPU with two, and one that does not exist."""
+    one_each = (Replicas(task=0, option=0),)
+    task = replace(PROBLEM.tasks[0], max_per_node=1)
+    problem = replace(PROBLEM, tasks=(task,))
+    group = PlacedGpu(gpu=0, layout=0, contents=(one_each,), count=2, nodes=(0, 0))
+    plan = Plan(status=Status.FEASIBLE, gpus=(group,), objective=6, lower_bound=0)
+    assert violations(plan, problem) == (
+        "2 GPUs in node 0 of A, which holds 1",
+        "2 replicas of a on node 0 of A, at most 1",
+    )
+    away = replace(plan, gpus=(replace(group, nodes=(0, 2)),))
+    assert violations(away, problem) == ("A has no node 2",)
+    right = replace(plan, gpus=(replace(group, nodes=(0, 1)),))
+    assert violations(right, problem) == ()
+
+
+def test_gap_is_a_fraction_of_the_objective() -> None:
+    """2 found, 1 proven: half is open; without a plan there is no gap."""
+    assert GOOD.gap == 0.5
+    assert replace(GOOD, objective=None, gpus=()).gap is None
