@@ -121,7 +121,11 @@ def _own_engine() -> Iterator[str]:
     finally:
         engine.terminate()
         engine.wait(30)
-        shutil.rmtree(home, ignore_errors=True)
+        # dockerd leaves the mount that holds the host's network namespace
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(f"{home}/")]):
+            subprocess.run(["umount", mount], check=True)
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
