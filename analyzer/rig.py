@@ -15,9 +15,6 @@ from analyzer.measurement import Provenance, ServerOnly
 from analyzer.servers import Endpoint, RunningServer, Server
 from analyzer.triton import Triton
 
-_IDLE_S = 0.5  # how long the idle server is watched, at least
-_IDLE_READINGS = 5
-
 
 class Rig:
     """A context manager: inside, `running`, `triton` and `recorder` belong to one live server.
@@ -71,7 +68,7 @@ class Rig:
         sampler = self._open_sampler(self.running.endpoint)
         self._stack.callback(sampler.close)
         self._device = sampler.device
-        self._period_s = sampler.period_s
+        self._min_window_s = sampler.min_window_s
         self.recorder = self._stack.enter_context(Recorder(sampler))
 
     def restart(self) -> None:
@@ -81,8 +78,8 @@ class Rig:
 
     @property
     def min_window_s(self) -> float:
-        """The shortest window that holds several readings of the device."""
-        return max(_IDLE_S, _IDLE_READINGS * self._period_s)
+        """The shortest window that holds several of the device's own samples."""
+        return self._min_window_s
 
     def provenance(self, *, tool_version: str, model_hash: str = "") -> Provenance:
         """Say where and with what a measurement on this rig is made."""

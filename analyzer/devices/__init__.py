@@ -71,6 +71,10 @@ class Sampler(Protocol):
     def period_s(self) -> float:
         """The shortest time between readings that are worth taking."""
 
+    @property
+    def min_window_s(self) -> float:
+        """The shortest window that holds several of the device's own samples."""
+
     def read(self) -> Reading:
         """Read the device once; never raises for a figure that is refused.
 

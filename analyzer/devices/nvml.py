@@ -21,6 +21,9 @@ from analyzer.devices.nvml_part import Part, find, parts
 from analyzer.errors import DeviceError
 
 PERIOD_S = 0.05  # a driver samples every 1/6 to 1 s, newer ones more often; memory moves faster
+MIN_WINDOW_S = 0.5  # several readings, and several of GPM's spans
+_SAMPLES_IN_WINDOW = 3
+_LONGEST_PERIOD_S = 1.0  # between two samples of a driver, as nvml.h has it
 # Clocks below what was asked for because of power or heat; idle and application clocks are no throttling.
 _THROTTLED = (
     pynvml.nvmlClocksThrottleReasonSwPowerCap
@@ -84,6 +87,7 @@ class NvmlSampler:
             self._part = find(uuid)
             self._device = self._part.device()
             self._gpm = Gpm.open(self._part)
+            self._has_rates = self._part.ask("nvmlDeviceGetUtilizationRates") is not None
             self._gpu_samples = _Samples(self._part, pynvml.NVML_GPU_UTILIZATION_SAMPLES)
             self._memory_samples = _Samples(self._part, pynvml.NVML_MEMORY_UTILIZATION_SAMPLES)
         except pynvml.NVMLError as error:
@@ -102,6 +106,15 @@ class NvmlSampler:
     def period_s(self) -> float:
         """The shortest time between readings that are worth taking."""
         return PERIOD_S
+
+    @property
+    def min_window_s(self) -> float:
+        """The shortest window that holds several of the driver's samples, as its buffer shows their period.
+
+        Without a buffer the period is unknown; nvml.h says 1 s at most. On a slice GPM alone has a figure.
+        """
+        period_s = self._gpu_samples.period_s if self._has_rates else 0.0
+        return max(MIN_WINDOW_S, _SAMPLES_IN_WINDOW * period_s)
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -179,6 +192,7 @@ class _Samples:
         self._part, self._kind = part, kind
         self._seen_us = 0
         self._last_s = -math.inf
+        self.period_s = _LONGEST_PERIOD_S  # until the buffer shows it
         self._new_percents()  # what was before is of no interest
 
     def mean(self, now: float, *, rate: int | None) -> float | None:
@@ -191,7 +205,7 @@ class _Samples:
         if percents:
             self._last_s = now
             return sum(percents) / len(percents) / 100
-        stopped = now - self._last_s > 1.0
+        stopped = now - self._last_s > _LONGEST_PERIOD_S
         return rate / 100 if stopped and rate is not None else None
 
     def _new_percents(self) -> list[int]:
@@ -199,5 +213,8 @@ class _Samples:
         _, samples = found or (0, [])  # no new sample is NOT_FOUND
         # Entries of the buffer that were never filled have the time 0.
         new = [sample for sample in samples if sample.timeStamp > self._seen_us]
+        if len(new) > 1:
+            times_us = sorted(sample.timeStamp for sample in new)
+            self.period_s = min(_LONGEST_PERIOD_S, (times_us[-1] - times_us[0]) / (len(times_us) - 1) / 1e6)
         self._seen_us = max((sample.timeStamp for sample in new), default=self._seen_us)
         return [sample.sampleValue.uiVal for sample in new]

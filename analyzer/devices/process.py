@@ -60,6 +60,11 @@ class ProcessSampler:
         """The shortest time between readings that are worth taking."""
         return PERIOD_S
 
+    @property
+    def min_window_s(self) -> float:
+        """The shortest window that holds several looks at the tree."""
+        return 5 * LOOK_SPAN_S
+
     def read(self) -> Reading:
         """Read the tree once.
 

@@ -100,6 +100,11 @@ class PrometheusSampler:
         """The shortest time between readings that are worth taking."""
         return PERIOD_S
 
+    @property
+    def min_window_s(self) -> float:
+        """The shortest window in which Triton renews its figures twice at its default interval."""
+        return 5 * PERIOD_S
+
     def read(self) -> Reading:
         """Read the pages once.
 

@@ -22,6 +22,7 @@ def check_sampler(sampler: Sampler, *, readings: int = 4, period_s: float | None
     assert isinstance(device, Device)
     assert device.name and device.uuid and device.memory_bytes > 0
     assert 0 < sampler.period_s <= 2
+    assert 2 * sampler.period_s <= sampler.min_window_s <= 10
     taken = []
     for _ in range(readings):
         before = time.perf_counter()

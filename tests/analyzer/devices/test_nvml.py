@@ -192,6 +192,21 @@ now("gpu_sample 4000 80", "memory_sample 2000 6")
     assert driver.run(code) == [[0.01, 0.02], [0.5, 0.06], [None, None]]
 
 
+def test_windows_hold_several_samples_of_the_driver(driver):
+    """Three periods: of 1/6 s 0.5 s, of 0.4 s 1.2 s; 3 s where the driver keeps no samples; GPM's on a slice."""
+    windows = []
+    for period_us in (166_667, 400_000):
+        samples = [f"gpu_sample {1_000_000 + n * period_us} 50" for n in range(5)]
+        driver.gpu(*samples, utilization_pct=1)
+        windows += driver.run('show(NvmlSampler("GPU-gpu0").min_window_s)')
+    driver.gpu(utilization_pct=1)
+    windows += driver.run('show(NvmlSampler("GPU-gpu0").min_window_s)')
+    driver.gpu(mig_mode=1)
+    driver.gpu(name="gpu0.mig0", uuid="MIG-0", gpu_instance_id=1)
+    windows += driver.run('show(NvmlSampler("MIG-0").min_window_s)')
+    assert windows == pytest.approx([0.5, 1.2, 3.0, 0.5], rel=0.001)
+
+
 def test_gpm_gives_means_between_samples_at_least_a_tenth_of_a_second_apart(driver):
     """The first reading has nothing to compare with, one too early has none either; then (10 + 30) / 2 = 20 %."""
     driver.gpu(gpm=1, gpm_graphics_pct=50, gpm_sm_pct=10, gpm_tensor_pct=4, utilization_pct=90)

@@ -16,6 +16,7 @@ class Counting:
 
     device = Device(name="counter", uuid="0", memory_bytes=1, driver=None)
     period_s = 0.01
+    min_window_s = 0.05
 
     def __init__(self, *, readings: int = 10**9, cost_s: float = 0.0) -> None:
         self.taken = 0
