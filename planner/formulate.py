@@ -42,6 +42,8 @@ class Rules:
         GPUs, or nodes, that may be lost at once while every demand is still met.
     spare_of : Spread
         Whether GPUs or whole nodes are lost.
+    batch, concurrency : int or None
+        The only ones at which figures are taken, where they were given.
     """
 
     mode: Mode
@@ -50,6 +52,8 @@ class Rules:
     proportional: bool = False
     spare: int = 0
     spare_of: Spread = Spread.GPU
+    batch: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,6 +277,7 @@ def _gpu_type(site: Site, mode: Mode) -> dict[str, Any]:
         "scaling": asdict(t.scaling) if t.scaling else None,
         "thresholds": _thresholds(t, mode),
         "mig": t.mig,
+        "slice_memory_mib": {name: to_mib(size) for name, size in t.slice_memory},
     }
 
 
@@ -303,6 +304,8 @@ def _rules(formulation: Formulation) -> dict[str, Any]:
         "proportional": rules.proportional,
         "spare": rules.spare,
         "spare_of": rules.spare_of.value,
+        "batch": rules.batch,
+        "concurrency": rules.concurrency,
     }
 
 

@@ -7,13 +7,12 @@ from importlib.metadata import version
 
 import click
 
-_COMMANDS = {  # name: module, loaded when the command is used, so that `plan --help` is instant
-    "solve": "planner.cli.solve",
-    "replicas": "planner.cli.replicas",
-}
-_SUMMARIES = {
-    "solve": "Place the models on as few GPUs as can be, and prove it.",
-    "replicas": "Say how many copies of one model fit.",
+_COMMANDS = {  # name: module, loaded when the command is used so that `plan --help` is instant, and what it does
+    "solve": ("planner.cli.solve", "Place the models on as few GPUs as can be, and prove it."),
+    "explain": ("planner.cli.explain", "Say why a plan needs the GPUs it needs, and what would save one."),
+    "diff": ("planner.cli.diff", "Say what is different between two placements."),
+    "sweep": ("planner.cli.sweep", "Say how many GPUs a growing demand needs, and what they cost."),
+    "replicas": ("planner.cli.replicas", "Say how many copies of one model fit."),
 }
 
 
@@ -26,13 +25,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(_COMMANDS[cmd_name]).command
+        command = import_module(_COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_SUMMARIES.items()))
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

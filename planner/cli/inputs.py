@@ -119,6 +119,8 @@ def _rules(options: dict[str, Any]) -> Rules:
         proportional=options["proportional"],
         spare=options["spare"],
         spare_of=Spread(options["spare_of"]),
+        batch=options["batch"],
+        concurrency=options["concurrency"],
     )
 
 

@@ -9,6 +9,8 @@ import click
 from analyzer.errors import UsageError
 from planner.sizes import parse_size
 
+_MOST_FACTOR = 10_000
+
 
 def _called(param: click.Parameter | None) -> str:
     return max(param.opts, key=len) if param and param.opts else "the size"
@@ -67,3 +69,23 @@ class Names(click.ParamType[tuple[str, ...]]):
         if not names:
             raise UsageError(f"{_called(param)} is empty; give names separated by commas")
         return names
+
+
+class Factors(click.ParamType[tuple[float, ...]]):
+    """Positive factors separated by commas."""
+
+    name = "factors"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Read ``1,1.5,2``."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            factors = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            raise UsageError(
+                f"{_called(param)} is '{value}'; give numbers separated by commas, such as 1,1.5,2"
+            ) from None
+        if not all(0 < factor <= _MOST_FACTOR for factor in factors):
+            raise UsageError(f"{_called(param)} is '{value}'; each must be above 0 and at most {_MOST_FACTOR:,}")
+        return factors

@@ -105,3 +105,26 @@ def test_help_loads_neither_solver_nor_tables() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stderr.strip() == "[]"
+
+
+def test_sweep_says_what_growth_needs(csv: Path, tmp_path: Path) -> None:
+    """chest delivers 100 infer/s at 50 %: 150 are two replicas on one GPU, twice that three on two."""
+    (tmp_path / "demand.csv").write_text("model,rate_infer_per_s\nchest,150\n")
+    options = ("--demand", tmp_path / "demand.csv", "--gpu-memory", "16GiB")
+    result = plan("sweep", csv, *options, "--rate-factor", "1,2", "-o", "-")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1:] == ["1.0,optimal,1,gpus,1.0,1.0,0.0,1", "2.0,optimal,2,gpus,2.0,2.0,0.0,2"]
+    (tmp_path / "demand.csv").write_text("model,replicas\nchest,2\n")
+    result = plan("sweep", csv, *options)
+    assert (result.exit_code, "there is nothing that grows" in result.stderr) == (2, True)
+
+
+def test_diff_tells_what_a_threshold_changes(csv: Path, tmp_path: Path) -> None:
+    """At 110 % chest and liver (50 % and 60 %) share a GPU, at 100 % they do not."""
+    for name, threshold in (("a", "110"), ("b", "100")):
+        options = ("--gpu-memory", "16GiB", "--max-utilization", threshold, "-o", tmp_path / f"{name}.json")
+        assert plan("solve", csv, *options).exit_code == 0
+    result = plan("diff", tmp_path / "a.json", tmp_path / "b.json")
+    assert "objective gpus: 1 -> 2" in result.stdout
+    assert "chest: 1 replica of 1000 MiB from gpu-0 to new gpu-" in result.stdout
+    assert plan("diff", tmp_path / "a.json", tmp_path / "a.json").stdout == "no difference\n"
