@@ -12,10 +12,12 @@ _KEPT_ERROR_BYTES = 2000
 class Http1Exchange:
     """Requests and responses of one keep-alive connection, one in flight at a time."""
 
-    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing")
+    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing", "closing", "reply")
 
     def __init__(self) -> None:
-        self._known_heads: dict[bytes, tuple[bool, int]] = {}  # a model's responses share their head
+        self.reply = b""  # HTTP/1.1 answers nothing of itself
+        self.closing = False  # the server takes no further request on this connection
+        self._known_heads: dict[bytes, tuple[bool, int, bool]] = {}  # a model's responses share their head
         self._head = b""
         self._missing = 0
         self._failed = False
@@ -42,9 +44,8 @@ class Http1Exchange:
             known = self._known_heads.get(head)
             if known is None:
                 known = self._known_heads[head] = _read_head(head)
-            successful, length = known
+            successful, self._missing, self.closing = known
             self._failed = not successful
-            self._missing = length
             data = data[end + 4 :] if self._failed else data
             received = len(data) if self._failed else len(data) - end - 4
         else:
@@ -61,12 +62,9 @@ class Http1Exchange:
         return text
 
 
-def _read_head(head: bytes) -> tuple[bool, int]:
-    """Return whether the status is 200 and how many bytes of body follow."""
-    status, *fields = head.split(b"\r\n")
-    length = 0
-    for field in fields:
-        name, _, value = field.partition(b":")
-        if name.strip().lower() == b"content-length":
-            length = int(value)
-    return status.split(b" ", 2)[1:2] == [b"200"], length
+def _read_head(head: bytes) -> tuple[bool, int, bool]:
+    """Return whether the status is 200, how many bytes of body follow, and whether the server then closes."""
+    status, *lines = head.split(b"\r\n")
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+    successful = status.split(b" ", 2)[1:2] == [b"200"]
+    return successful, int(fields.get(b"content-length", 0)), fields.get(b"connection", b"").lower() == b"close"

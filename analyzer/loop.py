@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import random
 import select
 import signal
@@ -15,7 +16,7 @@ import socket
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from typing import Protocol
@@ -26,6 +27,18 @@ LATE_S = 0.001  # an open-loop request that leaves this much after it was due co
 _REPORT_PERIOD_S = 0.05
 _RECEIVE_BYTES = 1 << 18
 _CONNECT_TIMEOUT_S = 5.0
+_CLOSED = "the server closed the connection"
+
+
+class Exchange(Protocol):
+    """How one connection speaks, one request at a time: Http1Exchange, GrpcExchange."""
+
+    reply: bytes  # what the protocol wants sent in answer to what was fed
+    closing: bool  # the server takes no further request on this connection
+
+    def preface(self) -> bytes: ...
+    def frame(self, request: bytes) -> bytes: ...
+    def feed(self, data: bytes) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +60,8 @@ class Load:
         Of the gaps.
     drain_s : float
         How long to wait at the end for what is in flight.
+    open_exchange : callable
+        Makes the `Exchange` of a new connection; it must survive pickling.
     """
 
     host: str
@@ -57,6 +72,7 @@ class Load:
     poisson: bool = True
     seed: int = 0
     drain_s: float = 5.0
+    open_exchange: Callable[[], Exchange] = Http1Exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,30 +89,20 @@ class Report:
     lost: bool  # the server can no longer be reached: the loop has ended
 
 
-class Exchange(Protocol):
-    """How one connection speaks: Http1Exchange."""
-
-    def preface(self) -> bytes: ...
-    def frame(self, request: bytes) -> bytes: ...
-    def feed(self, data: bytes) -> str | None: ...
-
-
 class _Connection:
-    __slots__ = ("exchange", "since", "sock", "steps", "unsent")
+    __slots__ = ("busy", "descriptor", "exchange", "index", "since", "sock", "steps", "unsent")
 
     def __init__(self, load: Load, index: int) -> None:
         self.sock = socket.create_connection((load.host, load.port), timeout=_CONNECT_TIMEOUT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
-        self.exchange: Exchange = Http1Exchange()
-        self.unsent = memoryview(self.exchange.preface())
-        self.steps = _repeat(load.scripts[index % len(load.scripts)])
-        self.since = 0.0  # when the request in flight was sent, or was due
-
-
-def _repeat(script: Sequence[bytes]) -> Iterator[bytes]:
-    while True:
-        yield from script
+        self.descriptor = self.sock.fileno()
+        self.index = index
+        self.exchange = load.open_exchange()
+        self.unsent = memoryview(b"")
+        self.steps = itertools.cycle(load.scripts[index % len(load.scripts)])
+        self.busy = False  # a request is in flight
+        self.since = 0.0  # when it was sent, or was due
 
 
 class Loop:
@@ -108,6 +114,7 @@ class Loop:
         self._epoll = select.epoll()
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
+        self._free = deque(range(load.concurrency))  # indices: each has its script, which no two may send at once
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[float] = deque()  # due times that found no free connection
         self.stopped = False
@@ -128,7 +135,7 @@ class Loop:
             self._drain()
         except OSError as error:
             lost = True
-            self._fail(str(error))
+            self._fail(f"{self._load.host}:{self._load.port} cannot be reached: {error.strerror or error}")
         finally:
             for connection in self._connections.values():
                 connection.sock.close()
@@ -159,7 +166,7 @@ class Loop:
         while self._waiting:
             if self._idle:
                 connection = self._idle.popleft()
-            elif len(self._connections) < self._load.concurrency:
+            elif self._free:
                 connection = self._connect()
             else:
                 return
@@ -191,71 +198,78 @@ class Loop:
             self._report(lost=False)
 
     def _connect(self) -> _Connection:
-        connection = _Connection(self._load, len(self._connections))
-        self._connections[connection.sock.fileno()] = connection
-        self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+        connection = _Connection(self._load, self._free.popleft())
+        self._connections[connection.descriptor] = connection
+        self._epoll.register(connection.descriptor, select.EPOLLIN)
+        if preface := connection.exchange.preface():
+            self._write(connection, preface)
         return connection
 
     def _send(self, connection: _Connection, since: float) -> None:
+        connection.busy = True
         connection.since = since
         self._in_flight += 1
-        request = connection.exchange.frame(next(connection.steps))
+        self._write(connection, connection.exchange.frame(next(connection.steps)))
+
+    def _write(self, connection: _Connection, data: bytes) -> None:
         if connection.unsent:
-            request = bytes(connection.unsent) + request
+            connection.unsent = memoryview(bytes(connection.unsent) + data)
+            return
         try:
-            sent = connection.sock.send(request)
-        except BlockingIOError:
+            sent = connection.sock.send(data)
+        except (BlockingIOError, ConnectionError):  # of an end of the connection epoll tells next
             sent = 0
-        if sent < len(request):
-            connection.unsent = memoryview(request)[sent:]
-            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        elif connection.unsent:
-            connection.unsent = memoryview(b"")
+        if sent < len(data):
+            connection.unsent = memoryview(data)[sent:]
+            self._epoll.modify(connection.descriptor, select.EPOLLIN | select.EPOLLOUT)
 
     def _flush(self, connection: _Connection) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, ConnectionError):
             connection.unsent = connection.unsent[connection.sock.send(connection.unsent) :]
         if not connection.unsent:
-            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN)
+            self._epoll.modify(connection.descriptor, select.EPOLLIN)
 
     def _receive(self, connection: _Connection, *, resend: bool) -> None:
         try:
             data = connection.sock.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return
-        except ConnectionResetError:
+        except ConnectionError:
             data = b""
-        if not data:
-            self._replace(connection, resend=resend)
-            return
-        outcome = connection.exchange.feed(data)
+        now = time.perf_counter()
+        exchange = connection.exchange
+        outcome = exchange.feed(data) if data else _CLOSED
+        if exchange.reply:
+            self._write(connection, exchange.reply)
+            exchange.reply = b""
         if outcome is None:
             return
-        now = time.perf_counter()
+        if not connection.busy:  # the server ends a connection that we let rest, or says what nobody asked for
+            self._idle.remove(connection)
+            self._close(connection)
+            return
+        connection.busy = False
         self._in_flight -= 1
         if outcome:
             self._fail(outcome)
         else:
             self._end_s.append(now)
             self._latency_s.append(now - connection.since)
+        if exchange.closing or not data:
+            self._close(connection)
+            if not resend:
+                return
+            connection = self._connect()
         if resend:
             self._send(connection, time.perf_counter())
         else:
             self._idle.append(connection)
 
-    def _replace(self, connection: _Connection, *, resend: bool) -> None:
-        """The server closed the connection: its request failed; raise OSError if it takes no new one."""
-        descriptor = connection.sock.fileno()
-        self._epoll.unregister(descriptor)
-        del self._connections[descriptor]
+    def _close(self, connection: _Connection) -> None:
+        self._epoll.unregister(connection.descriptor)
+        del self._connections[connection.descriptor]
+        self._free.appendleft(connection.index)
         connection.sock.close()
-        if connection in self._idle:
-            self._idle.remove(connection)
-        else:
-            self._in_flight -= 1
-            self._fail("the server closed the connection")
-        if resend:
-            self._send(self._connect(), time.perf_counter())
 
     def _fail(self, text: str) -> None:
         self._errors += 1

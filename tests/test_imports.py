@@ -17,6 +17,7 @@ PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and thos
 DOORS = {
     "click": ("*.cli", "*.cli.*", "analyzer.errors"),
     "docker": ("analyzer.servers.docker",),
+    "hpack": ("analyzer.http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),
     "matplotlib": ("*.figures", "analyzer.figure_style"),
@@ -25,7 +26,7 @@ DOORS = {
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.store",),
-    "tritonclient": ("analyzer.triton", "analyzer.repository", "analyzer.payload"),
+    "tritonclient": ("analyzer.triton", "analyzer.repository", "analyzer.requests"),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
 

@@ -36,3 +36,11 @@ def test_only_status_200_is_a_success(status: bytes) -> None:
 def test_more_bytes_than_announced_are_an_error() -> None:
     """A second response that nobody asked for must not be counted as the next one's."""
     assert Http1Exchange().feed(OK + OK)
+
+
+@pytest.mark.parametrize(("field", "closes"), [(b"Connection: close", True), (b"Connection: keep-alive", False)])
+def test_a_connection_that_the_server_closes_takes_no_further_request(field: bytes, closes: bool) -> None:
+    """Proxies close a connection after so many requests, and say so in the last response."""
+    exchange = Http1Exchange()
+    assert exchange.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + field + b"\r\n\r\n") == ""
+    assert exchange.closing is closes

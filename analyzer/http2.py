@@ -1,0 +1,257 @@
+"""The least of HTTP/2 and gRPC that sends prepared messages and tells whether their calls succeed.
+
+One connection carries one call at a time, each on a stream of its own, and a call is complete with the trailers that
+end its stream: for a decoupled model, that is after its last response. Imports nothing beyond the standard library
+until there are headers to read: it runs in the load generator's process.
+
+Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and "gRPC over HTTP2" in the documentation of gRPC's core.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+_HEADER_TABLE_SIZE, _ENABLE_PUSH, _INITIAL_WINDOW_SIZE, _MAX_FRAME_SIZE = 1, 2, 4, 5
+_CANCEL = struct.pack(">I", 8)
+_HEADER = struct.Struct(">BHBBI")  # length in 8 + 16 bits, type, flags, stream
+_HEADER_BYTES = 9
+_DEFAULT_WINDOW = 65535
+_DEFAULT_MAX_FRAME = 16384
+_LARGEST_WINDOW = 2**31 - 1
+_LARGEST_FRAME = 2**24 - 1
+_RENEW_WINDOW_AT = 2**30  # received bytes after which the connection's window is opened again
+_KEPT_ERROR_BYTES = 2000
+_STREAM_ERROR = b"\x0a"  # tag of ModelStreamInferResponse.error_message, which comes first where there is one
+
+
+def header_block(fields: Sequence[tuple[str, str]]) -> bytes:
+    """Encode headers as literals that no table needs to know, so that one block serves every call."""
+    block = bytearray()
+    for field in fields:
+        block.append(0)  # literal without indexing, with a new name
+        for text in field:
+            raw = text.encode()
+            block += _integer(len(raw), 7) + raw
+    return bytes(block)
+
+
+def _integer(value: int, prefix_bits: int) -> bytes:
+    """Encode an integer (RFC 7541, 5.1) whose first byte has no other bits set."""
+    limit = (1 << prefix_bits) - 1
+    if value < limit:
+        return bytes([value])
+    coded, value = bytearray([limit]), value - limit
+    while value >= 128:
+        coded.append(value % 128 + 128)
+        value //= 128
+    coded.append(value)
+    return bytes(coded)
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+    return _HEADER.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
+
+
+class GrpcExchange:
+    """gRPC calls of one connection, one in flight at a time.
+
+    Parameters
+    ----------
+    headers : bytes
+        The `header_block` that starts every call.
+    streaming : bool
+        Whether responses are ModelStreamInferResponse messages, in which errors travel.
+    """
+
+    def __init__(self, headers: bytes, *, streaming: bool = False) -> None:
+        self.reply = b""  # what the protocol wants sent in answer to what was fed
+        self.closing = False  # the server takes no further call on this connection
+        self._headers = headers
+        self._streaming = streaming
+        self._stream = -1
+        self._open = False  # a call is in flight
+        self._unsent = memoryview(b"")  # of the message, for want of window
+        self._window = _DEFAULT_WINDOW  # what the server takes: on the connection,
+        self._stream_window = 0  # on the stream,
+        self._first_window = _DEFAULT_WINDOW  # on a new stream,
+        self._max_frame = _DEFAULT_MAX_FRAME  # in a frame
+        self._received = 0  # on the connection since its window was last opened
+        self._partial = b""  # a frame that is not here in whole
+        self._data_left = 0  # of a DATA frame
+        self._block = b""  # headers that continue in further frames
+        self._block_ends = False
+        self._messages = bytearray()
+        self._error = ""  # the first one in the messages of a stream
+        self._good_ends: set[bytes] = set()  # trailers that say OK: calls share them
+
+    def preface(self) -> bytes:
+        """What a new connection sends before its first request.
+
+        Without a header table, every block of the server's headers stands for itself.
+        """
+        wanted = {
+            _HEADER_TABLE_SIZE: 0,
+            _ENABLE_PUSH: 0,
+            _INITIAL_WINDOW_SIZE: _LARGEST_WINDOW,
+            _MAX_FRAME_SIZE: _LARGEST_FRAME,
+        }
+        settings = b"".join(struct.pack(">HI", key, value) for key, value in wanted.items())
+        opened = struct.pack(">I", _LARGEST_WINDOW - _DEFAULT_WINDOW)
+        return _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, opened)
+
+    def frame(self, request: bytes) -> bytes:
+        """Return the bytes that start a call with `request`, a gRPC message; what has to wait comes as `reply`."""
+        self._stream += 2
+        self._open = True
+        self._error = ""
+        self._stream_window = self._first_window
+        self._unsent = memoryview(request)
+        return _frame(_HEADERS, _END_HEADERS, self._stream, self._headers) + self._take_unsent()
+
+    def _take_unsent(self) -> bytes:
+        """Cut as many DATA frames of the message as the server's windows take."""
+        frames = []
+        while self._unsent and (room := min(self._window, self._stream_window, self._max_frame)) > 0:
+            piece, self._unsent = self._unsent[:room], self._unsent[room:]
+            self._window -= len(piece)
+            self._stream_window -= len(piece)
+            frames.append(_frame(_DATA, 0 if self._unsent else _END_STREAM, self._stream, piece))
+        return b"".join(frames)
+
+    def feed(self, data: bytes) -> str | None:
+        """Take received bytes; return None while the call is incomplete, else "" or what went wrong."""
+        if self._partial:
+            data, self._partial = self._partial + data, b""
+        outcome = None
+        position, size = self._take_data(data, 0), len(data)
+        while size - position >= _HEADER_BYTES:
+            high, low, kind, flags, stream = _HEADER.unpack_from(data, position)
+            end = position + _HEADER_BYTES + (high << 16 | low)
+            if kind == _DATA:
+                self._data_left = high << 16 | low
+                position = self._take_data(data, position + _HEADER_BYTES)
+                if flags & _END_STREAM and stream == self._stream and self._open:
+                    outcome = self._end("the call ended without a status")
+                continue
+            if end > size:
+                break
+            ended = self._take_frame(kind, flags, stream, data[position + _HEADER_BYTES : end])
+            outcome = outcome if ended is None else ended
+            position = end
+        if position < size:
+            self._partial = data[position:]
+        if self._unsent:
+            self.reply += self._take_unsent()
+        return outcome
+
+    def _take_data(self, data: bytes, position: int) -> int:
+        """Take what is here of a DATA frame's payload; return where it ends."""
+        end = min(position + self._data_left, len(data))
+        self._data_left -= end - position
+        self._received += end - position
+        if self._received >= _RENEW_WINDOW_AT:
+            self.reply += _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received))
+            self._received = 0
+        if self._streaming and self._open and end > position:
+            self._messages += data[position:end]
+            self._read_messages()
+        return end
+
+    def _read_messages(self) -> None:
+        """Look for an error in each response of a stream."""
+        while len(self._messages) >= 5:  # a flag and a length of four bytes precede each
+            end = 5 + int.from_bytes(self._messages[1:5], "big")
+            if len(self._messages) < end:
+                return
+            if self._messages.startswith(_STREAM_ERROR, 5):
+                text = bytes(self._messages[6 : min(end, _KEPT_ERROR_BYTES)]).lstrip(bytes(range(128, 256)))[1:]
+                self._error = self._error or text.decode(errors="replace") or "an error without a text"
+            del self._messages[:end]
+
+    def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
+        """Take a whole frame other than DATA; return how the call ended if it did."""
+        if kind == _HEADERS:
+            if flags & _PADDED:
+                payload = payload[1 : len(payload) - payload[0]]
+            self._block = payload[5:] if flags & _PRIORITY else payload
+            self._block_ends = bool(flags & _END_STREAM)
+        elif kind == _CONTINUATION:
+            self._block += payload
+        elif kind == _RST_STREAM and stream == self._stream and self._open:
+            return self._end(f"the server reset the call (HTTP/2 error {int.from_bytes(payload, 'big')})")
+        else:
+            return self._take_control(kind, flags, stream, payload)
+        if flags & _END_HEADERS and self._block_ends and stream == self._stream and self._open:
+            return self._end_by_trailers()
+        return None
+
+    def _take_control(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
+        """Take a frame about the connection."""
+        if kind == _WINDOW_UPDATE:
+            self._open_window(stream, int.from_bytes(payload, "big"))
+        elif kind == _SETTINGS and not flags & _ACK:
+            self._take_settings(payload)
+        elif kind == _PING and not flags & _ACK:
+            self.reply += _frame(_PING, _ACK, 0, payload)
+        elif kind == _GOAWAY:
+            self.closing = True
+            last, code = struct.unpack_from(">II", payload)
+            if self._open and self._stream > last:
+                return self._end(f"the server closed the connection (HTTP/2 error {code})")
+        return None
+
+    def _open_window(self, stream: int, room: int) -> None:
+        if stream == 0:
+            self._window += room
+        elif stream == self._stream:
+            self._stream_window += room
+
+    def _take_settings(self, payload: bytes) -> None:
+        for key, value in struct.iter_unpack(">HI", payload):
+            if key == _INITIAL_WINDOW_SIZE:
+                self._stream_window += value - self._first_window
+                self._first_window = value
+            elif key == _MAX_FRAME_SIZE:
+                self._max_frame = value
+        self.reply += _frame(_SETTINGS, _ACK, 0)
+
+    def _end_by_trailers(self) -> str:
+        if self._block in self._good_ends:
+            return self._end("")
+        error = _read_error(self._block)
+        if not error:
+            self._good_ends.add(self._block)
+        return self._end(error)
+
+    def _end(self, error: str) -> str:
+        self._open = False
+        self._messages.clear()
+        if self._unsent:  # the server has answered before it had all
+            self._unsent = memoryview(b"")
+            self.reply += _frame(_RST_STREAM, 0, self._stream, _CANCEL)
+        return error or self._error
+
+
+def _read_error(block: bytes) -> str:
+    """Return what a call's trailers complain about; empty for the status OK."""
+    from hpack import Decoder, HPACKError
+
+    decoder = Decoder()
+    decoder.header_table_size = decoder.max_allowed_table_size = 0
+    try:
+        headers = {
+            bytes(name): bytes(value).decode(errors="replace") for name, value in decoder.decode(block, raw=True)
+        }
+    except HPACKError as error:
+        return f"the server's headers cannot be read: {error}"
+    status = headers.get(b"grpc-status")
+    if status == "0":
+        return ""
+    if status is None:
+        return f"the server does not speak gRPC: HTTP status {headers.get(b':status', 'unknown')}"
+    return unquote(headers.get(b"grpc-message", "")) or f"gRPC status {status}"

@@ -1,0 +1,227 @@
+"""The event loop against small servers on loopback sockets: what it sends, what it times, what it counts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+import pytest
+
+from analyzer.loop import Load, Loop, Report
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nbad"
+LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+Answer = Callable[["FakeServer", int], bytes]
+
+
+@dataclass
+class FakeServer:
+    """Answers requests of a fixed size, each connection in a thread of its own."""
+
+    answer: Answer
+    request_bytes: int
+    requests: list[tuple[int, bytes]] = field(default_factory=list)  # number of the connection, and what it asked
+    connections: int = 0
+    port: int = 0
+
+    def talk(self, sock: socket.socket, number: int) -> None:
+        """Serve one connection until an answer ends it."""
+        with sock:
+            while data := _exactly(sock, self.request_bytes):
+                self.requests.append((number, data))
+                reply = self.answer(self, len(self.requests))
+                sock.sendall(reply)
+                if reply in (LAST, b""):
+                    return
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        try:
+            piece = sock.recv(min(1 << 18, size - len(data)))
+        except ConnectionError:
+            return b""
+        if not piece:
+            return b""
+        data += piece
+    return bytes(data)
+
+
+@contextmanager
+def serving(answer: Answer, *, request_bytes: int = 3) -> Iterator[FakeServer]:
+    """Serve on a loopback port inside the ``with`` block."""
+    server = FakeServer(answer, request_bytes)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.port = listener.getsockname()[1]
+
+        def accept() -> None:
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                server.connections += 1
+                threading.Thread(target=server.talk, args=(sock, server.connections), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def send(load: Load, seconds: float) -> list[Report]:
+    """Run the loop for so long, in a thread; return its reports."""
+    ours, theirs = multiprocessing.Pipe()
+    reports: list[Report] = []
+    thread = threading.Thread(target=lambda: Loop(load, theirs).run())
+    thread.start()
+    stop = threading.Timer(seconds, lambda: ours.send("stop"))
+    stop.start()
+    while thread.is_alive() or ours.poll():
+        if ours.poll(0.02):
+            reports.append(_receive(ours))
+    stop.cancel()
+    thread.join()
+    return reports
+
+
+def _receive(pipe: Connection) -> Report:
+    report = pipe.recv()
+    assert isinstance(report, Report)
+    return report
+
+
+def latencies(reports: list[Report]) -> list[float]:
+    """Join the latencies of all reports."""
+    return [latency for report in reports for latency in report.latency_s]
+
+
+def load_on(server: FakeServer, **settings: object) -> Load:
+    """Make a load for a server, of requests of three bytes where nothing else is said."""
+    defaults: dict[str, object] = {"scripts": [[b"abc"]], "concurrency": 1}
+    return Load(host="127.0.0.1", port=server.port, **(defaults | settings))  # type: ignore[arg-type]
+
+
+def test_closed_loop_keeps_as_many_requests_in_flight_as_asked() -> None:
+    """Four connections whose answers take 20 ms give 200 a second; latency is what the server took."""
+
+    def answer(_server: FakeServer, _number: int) -> bytes:
+        time.sleep(0.02)
+        return OK
+
+    with serving(answer) as server:
+        times = latencies(send(load_on(server, concurrency=4), 0.5))
+    assert server.connections == 4
+    assert 50 <= len(times) <= 104  # 0.5 s / 0.02 s x 4 = 100, and those in flight at the end
+    assert min(times) >= 0.02
+
+
+def test_errors_are_counted_and_never_timed() -> None:
+    """Every third answer is a 500: a third of the requests are errors, and only the others have a latency."""
+    with serving(lambda _server, number: BAD if number % 3 == 0 else OK) as server:
+        reports = send(load_on(server), 0.2)
+    failed = sum(report.errors for report in reports)
+    assert failed == len(server.requests) // 3
+    assert len(latencies(reports)) == len(server.requests) - failed
+    assert {report.first_error for report in reports if report.errors} == {"bad"}
+
+
+def test_each_connection_repeats_its_own_script_in_order() -> None:
+    """Two scripts on two connections: each sends its steps in turn, from the first."""
+    with serving(lambda _server, _number: OK) as server:
+        send(load_on(server, concurrency=2, scripts=[[b"a-1", b"a-2", b"a-3"], [b"b-1", b"b-2"]]), 0.2)
+    seen = {number: [step for n, step in server.requests if n == number] for number in (1, 2)}
+    for steps in seen.values():
+        script = [b"a-1", b"a-2", b"a-3"] if steps[0].startswith(b"a") else [b"b-1", b"b-2"]
+        assert len(steps) > len(script)
+        assert steps == (script * len(steps))[: len(steps)]
+    assert {steps[0] for steps in seen.values()} == {b"a-1", b"b-1"}
+
+
+def test_a_large_request_goes_out_in_parts() -> None:
+    """A request that no socket buffer holds (16 MiB) arrives whole."""
+    request = random.Random(0).randbytes(1 << 20) * 16
+    with serving(lambda _server, _number: OK, request_bytes=len(request)) as server:
+        reports = send(load_on(server, scripts=[[request]]), 0.5)
+    assert server.requests[0][1] == request
+    assert latencies(reports)
+    assert not any(report.errors for report in reports)
+
+
+def test_a_connection_that_the_server_closes_after_a_response_is_no_error() -> None:
+    """Each tenth response ends its connection and says so: the next request goes over a new one."""
+    with serving(lambda _server, number: LAST if number % 10 == 0 else OK) as server:
+        reports = send(load_on(server), 0.2)
+    assert server.connections > 1
+    assert sum(report.errors for report in reports) == 0
+    assert len(latencies(reports)) == len(server.requests)
+
+
+def test_a_connection_that_ends_without_a_response_is_an_error() -> None:
+    """The request it carried has failed; the load goes on over a new connection."""
+    with serving(lambda _server, number: b"" if number == 5 else OK) as server:
+        reports = send(load_on(server), 0.2)
+    assert sum(report.errors for report in reports) == 1
+    assert "closed the connection" in "".join(report.first_error for report in reports)
+    assert server.connections == 2
+    assert len(latencies(reports)) > 5
+
+
+def test_a_server_that_is_gone_ends_the_load() -> None:
+    """Nothing listens: the one report says lost, and where."""
+    with serving(lambda _server, _number: OK) as server:
+        pass
+    reports = send(load_on(server), 5.0)
+    assert [report.lost for report in reports] == [True]
+    assert f"127.0.0.1:{server.port}" in reports[0].first_error
+
+
+def test_open_loop_counts_latency_from_when_a_request_was_due() -> None:
+    """A server that stalls for 0.3 s shows in every request that was due meanwhile (no coordinated omission)."""
+
+    def answer(_server: FakeServer, number: int) -> bytes:
+        if number == 20:
+            time.sleep(0.3)
+        return OK
+
+    with serving(answer) as server:
+        reports = send(load_on(server, rate_per_s=100.0, poisson=False), 1.0)
+    times = latencies(reports)
+    # 30 requests are due, one each 10 ms, while the server stalls: they wait 0.3 s, 0.29 s, ... 0.01 s
+    delayed = [latency for latency in times if latency > 0.1]
+    assert 17 <= len(delayed) <= 35  # those with more than 0.1 s of it are 20
+    assert max(times) >= 0.3
+    assert sum(report.late for report in reports) >= 25
+
+
+def test_constant_arrivals_come_at_the_rate() -> None:
+    """100 a second for 0.6 s, on connections enough, are about 60 requests."""
+    with serving(lambda _server, _number: OK) as server:
+        reports = send(load_on(server, rate_per_s=100.0, poisson=False, concurrency=8), 0.6)
+    assert 50 <= len(latencies(reports)) <= 61
+
+
+def test_poisson_arrivals_have_the_mean_of_the_rate_and_its_spread() -> None:
+    """Gaps are exponential: over 1 s at 400 a second the count is 400 +- 4 x 20, and gaps vary as much as they last."""
+    arrivals: list[float] = []
+
+    def answer(_server: FakeServer, _number: int) -> bytes:
+        arrivals.append(time.perf_counter())
+        return OK
+
+    with serving(answer) as server:
+        reports = send(load_on(server, rate_per_s=400.0, concurrency=64, seed=3), 1.0)
+    assert len(latencies(reports)) == pytest.approx(400, abs=80)
+    gaps = [b - a for a, b in zip(sorted(arrivals), sorted(arrivals)[1:], strict=False)]
+    mean = sum(gaps) / len(gaps)
+    deviation = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
+    assert 0.7 < deviation / mean < 1.5  # 1 for exponential gaps, 0 for constant ones
