@@ -1,0 +1,107 @@
+"""`analyze` with Triton in a container of a real Docker engine."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live.models import write_model
+
+pytestmark = pytest.mark.docker
+ANALYZE = str(Path(sys.executable).with_name("analyze"))
+QUICK = ("--launch-mode", "docker", "--max-trial-seconds", "2", "--precision", "40")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make a repository with the two models of the first users' command line."""
+    write_model(tmp_path / "models", "chest_xray")
+    write_model(tmp_path / "models", "covid19_xray")
+    return tmp_path / "models"
+
+
+def containers(docker_host: str) -> list[str]:
+    """List the engine's containers, stopped ones too."""
+    import docker
+
+    client = docker.DockerClient(docker_host, timeout=10)
+    try:
+        return [container.name for container in client.containers.list(all=True)]
+    finally:
+        client.close()
+
+
+def test_the_first_users_command_line_works_word_for_word(
+    repository: Path, triton_image: str, docker_host: str
+) -> None:
+    """Auto takes Docker where the engine has the image; every point is measured and the container is gone."""
+    export = repository.parent / "export"
+    command = [ANALYZE, "--batch", "1,2,4", "--concurrency", "1,2,4", "--model-names", "chest_xray,covid19_xray"]
+    command += ["--triton-version", "24.10-py3", "--model-folder", str(repository)]
+    command += ["--export", "--export-path", str(export)]
+    done = subprocess.run(command, cwd=repository.parent, capture_output=True, text=True, timeout=590)
+    assert done.returncode == 0, done.stderr
+    assert "docker" in done.stderr.splitlines()[0]
+    with (export / "metrics-model.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    assert {row["status"] for row in rows} <= {"ok", "unsettled"}
+    assert all(float(row["model_memory_mib"]) > 0 for row in rows)
+    assert (repository.parent / "results" / "measurements.sqlite").exists()
+    assert containers(docker_host) == []
+
+
+def test_a_failing_model_leaves_no_container(repository: Path, triton_image: str, docker_host: str) -> None:
+    """The bad model is a row, the exit code 1, the container gone."""
+    write_model(repository, "bad", initialize="raise ValueError('no weights here')")
+    command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert "no weights here" in done.stderr
+    assert containers(docker_host) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_container(
+    repository: Path, triton_image: str, docker_host: str, number: signal.Signals
+) -> None:
+    """The container is gone when the command has ended."""
+    command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK]
+    with subprocess.Popen([*command, "--batch", "1,2,4"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "infer/s" in line:
+                break
+        assert len(containers(docker_host)) == 1
+        process.send_signal(number)
+        process.stderr.read()
+    assert process.returncode == 128 + number
+    assert containers(docker_host) == []
+
+
+def test_a_missing_image_is_one_line_at_once(repository: Path, docker_engine: str) -> None:
+    """The line names the image and the way out; nothing is left."""
+    command = [ANALYZE, "--model-folder", str(repository), *QUICK, "--triton-image", "127.0.0.1:9/no/such:image"]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=repository.parent, capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - started < 5  # promised are 2 s; the machine may be busy
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1
+    assert "127.0.0.1:9/no/such:image" in errors[0]
+    assert containers(docker_engine) == []
+
+
+def test_an_unreachable_engine_is_one_line_at_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an engine, docker mode says so and names the other modes."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{repository}/nothing-listens")
+    command = [ANALYZE, "--model-folder", str(repository), *QUICK]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=repository.parent, capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - started < 5
+    assert done.returncode == 1
+    assert len([line for line in done.stderr.splitlines() if line.startswith("Error")]) == 1
