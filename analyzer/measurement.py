@@ -82,6 +82,8 @@ class Trial:
     inputs : str
         What requests carry where it is not random values in the shapes of the configuration: the shapes given,
         the input file and a hash of it.
+    arrivals : str
+        ``poisson`` or ``constant``: the gaps between the requests of an open loop.
     """
 
     model: str
@@ -92,6 +94,7 @@ class Trial:
     request_rate_per_s: float | None = None
     transport: str = "http"
     inputs: str = ""
+    arrivals: str = "poisson"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

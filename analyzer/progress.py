@@ -44,15 +44,15 @@ class Progress:
 
     def advance(self, measurement: Measurement, *, found: bool) -> None:
         """Count one trial; `found` in the store rather than measured now."""
-        from analyzer.show import outcome
+        from analyzer.show import outcome, trial_name
 
-        trial = measurement.trial
-        load = (
-            f"rate {trial.request_rate_per_s:g}/s" if trial.request_rate_per_s else f"concurrency {trial.concurrency}"
-        )
         rate = measurement.throughput_infer_per_s
         result = outcome(measurement) if rate is None else f"{rate:,.1f} infer/s"
-        text = f"{trial.model} batch {trial.batch} {load}: {result}{' (from the store)' if found else ''}"
+        text = f"{trial_name(measurement.trial)}: {result}{' (from the store)' if found else ''}"
         self._bar.update(self._task, advance=1, description=text)
         if not self._console.is_terminal:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Write a line, above the bar where there is one."""
+        self._console.print(text, markup=False, soft_wrap=True)

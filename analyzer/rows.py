@@ -56,10 +56,13 @@ def to_server_only(row: Mapping[str, Any]) -> ServerOnly:
 
 
 def identity(record: Trial | Provenance) -> dict[str, Any]:
-    """Return the columns that are not at their defaults, so that a field added later keeps the old identities."""
+    """Return the columns that are not at their defaults, so that a field added later keeps the old identities.
+
+    A trial's instances follow from its variant and the model's files, and Triton may have to be asked for them.
+    """
     kind: type = type(record)
     defaults = {column.name: column.default for column in columns(kind)}
-    return {name: value for name, value in flat(record).items() if value != defaults[name]}
+    return {name: value for name, value in flat(record).items() if value != defaults[name] and name != "instances"}
 
 
 def _columns(record: Any, prefix: str) -> Iterator[Field]:

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from analyzer import __version__
+from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load
-from analyzer.measure import (
-    LoadedModel,
-    Patience,
-    highest,
-    is_out_of_memory,
-    measure_trial,
-)
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measure import Patience, is_out_of_memory, measure_trial
+from analyzer.measurement import Measurement, ServerOnly, Status, Trial, Variant
 from analyzer.payload import InputData, build_steps
-from analyzer.repository import Model, completed, variant_config
+from analyzer.repository import Model
 from analyzer.rig import Rig
 from analyzer.store import Store
-from analyzer.sweep import Axes, Search, grid
+from analyzer.sweep import Answer, Search
+from analyzer.tenancy import Tenancy
 from analyzer.triton import infer_request
 
-_LEFTOVER_BYTES = 16 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
-_STEADY_S = 0.3  # how long a loaded model rests before its memory counts as steady
 _OPEN_LOOP_CONNECTIONS = 256
 
 
@@ -39,10 +33,12 @@ class Job:
     Parameters
     ----------
     models : sequence of Model
+    repository : mapping of str to Model
+        Every model by its name: those measured may need others.
     variants : mapping of str to sequence of Variant
         The variants of each model, by its name.
-    axes : mapping of str to Axes
-        The points of each model, by its name.
+    courses : mapping of str to Course
+        What is tried of each model, by its name.
     shapes : mapping of str to tuple of int
         For inputs with variable dimensions; see `payload.build_steps`.
     data : InputData or None
@@ -52,19 +48,40 @@ class Job:
     """
 
     models: Sequence[Model]
+    repository: Mapping[str, Model]
     variants: Mapping[str, Sequence[Variant]]
-    axes: Mapping[str, Axes]
+    courses: Mapping[str, Course]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     data: InputData | None = None
     seed: int = 0
-    poisson: bool = True
 
     @property
     def points(self) -> int:
-        """Trials that the sweep has at most."""
+        """Trials that the sweep has at most; see `Course.points`."""
         return sum(
-            self.axes[m.name].points(m.max_batch_size) * len(self.variants[m.name]) for m in self.models if not m.error
+            self.courses[model.name].points(largest_batch(model, variant))
+            for model in self.models
+            for variant in self.variants[model.name]
+            if not model.error
         )
+
+
+def largest_batch(model: Model, variant: Variant) -> int | None:
+    """Return the largest batch that a variant takes; None where it is not known before Triton is asked."""
+    return model.max_batch_size if variant.max_batch_size is None else variant.max_batch_size
+
+
+class Audience(Protocol):
+    """Whoever follows a sweep."""
+
+    def measured(self, measurement: Measurement, *, found: bool) -> None:
+        """Take a measurement as it is made, or `found` in the store."""
+
+    def answered(self, answer: Answer) -> None:
+        """Take what a search was after."""
+
+    def said(self, text: str) -> None:
+        """Take a remark in one line."""
 
 
 class Sweep:
@@ -72,8 +89,7 @@ class Sweep:
 
     Parameters
     ----------
-    tell : callable
-        Called with every measurement as it is made or found, and whether it was found in the store.
+    audience : Audience
     """
 
     def __init__(
@@ -85,7 +101,7 @@ class Sweep:
         *,
         patience: Patience,
         fresh: bool,
-        tell: Callable[[Measurement, bool], None],
+        audience: Audience,
     ) -> None:
         self._job = job
         self._rig = rig
@@ -93,7 +109,7 @@ class Sweep:
         self._generator = generator
         self._patience = replace(patience, min_window_s=max(patience.min_window_s, rig.min_window_s))
         self._fresh = fresh
-        self._tell = tell
+        self._audience = audience
         self._settings = f"precision={patience.throughput_ci:g},{patience.latency_p99_ci:g};s={patience.max_trial_s:g}"
 
     def run(self) -> ServerOnly:
@@ -113,48 +129,66 @@ class Sweep:
         return self._idle
 
     def _run_variant(self, model: Model, variant: Variant) -> None:
-        first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
-        if self._job.shapes or self._job.data:
-            first = replace(first, inputs=self._inputs_label())
-        search = grid(first, self._job.axes[model.name], variant.max_batch_size or model.max_batch_size)
-        tenancy = _Tenancy(self._rig, model, variant, self._idle)
+        course = self._job.courses[model.name]
+        tenancy = Tenancy(self._rig, model, variant, self._idle, self._job.repository)
         try:
-            self._follow(search, tenancy)
+            if max(course.axes.batches) > 1:
+                model = self._completed(tenancy, variant, course)
+            first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
+            if self._job.shapes or self._job.data:
+                first = replace(first, inputs=self._inputs_label())
+            self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
         finally:
-            search.close()
             tenancy.leave()
 
-    def _follow(self, search: Search, tenancy: _Tenancy) -> None:
-        trial = next(search, None)
-        while trial is not None:
-            provenance = tenancy.provenance
-            found = None if self._fresh else self._store.find(trial, provenance, settings=self._settings)
-            if found is None or not found.status.measured:
-                found = None
-                measurement = self._measure(trial, tenancy)
-                self._store.append(measurement, settings=self._settings)
-            else:
-                measurement = found
-            self._tell(measurement, found is not None)
-            try:
-                trial = search.send(measurement)
-            except StopIteration:
-                return
+    def _completed(self, tenancy: Tenancy, variant: Variant, course: Course) -> Model:
+        """Ask Triton for the largest batch where no file says it, and say what that leaves out."""
+        before, model = largest_batch(tenancy.model, variant), tenancy.complete()
+        left = set(course.axes.batches) - set(course.axes.batches_for(largest_batch(model, variant)))
+        if before is None and left:
+            batches = ", ".join(map(str, sorted(left)))
+            self._audience.said(f"{model.name} has max_batch_size {model.max_batch_size}: left out batch {batches}")
+        return model
 
-    def _measure(self, trial: Trial, tenancy: _Tenancy) -> Measurement:
+    def _follow(self, course_of_trials: Search, tenancy: Tenancy, course: Course) -> None:
+        try:
+            trial = next(course_of_trials)
+            while True:
+                measurement, found = self._find_or_measure(trial, tenancy, course)
+                self._audience.measured(measurement, found=found)
+                trial = course_of_trials.send(measurement)
+        except StopIteration as end:
+            for answer in end.value:
+                self._audience.answered(answer)
+
+    def _find_or_measure(self, trial: Trial, tenancy: Tenancy, course: Course) -> tuple[Measurement, bool]:
+        """Return a trial's measurement, and whether it was in the store."""
+        patience, settings = self._patience, self._settings
+        if trial.request_rate_per_s is not None and course.min_rate_window_s > patience.min_window_s:
+            patience = replace(patience, min_window_s=min(course.min_rate_window_s, patience.max_trial_s))
+            settings += f";window={patience.min_window_s:g}"
+        if not self._fresh:
+            found = self._store.find(trial, tenancy.provenance, settings=settings)
+            if found is not None and found.status.measured:
+                return found, True
+        measurement = self._measure(trial, tenancy, patience)
+        self._store.append(measurement, settings=settings)
+        return measurement, False
+
+    def _measure(self, trial: Trial, tenancy: Tenancy, patience: Patience) -> Measurement:
         """Measure a trial; a crash of the server is tried once more on a new one."""
         for last in (False, True):
-            measurement = self._attempt(trial, tenancy)
+            measurement = self._attempt(trial, tenancy, patience)
             if measurement.status is Status.TIMED_OUT or measurement.status is Status.SERVER_CRASHED:
                 tenancy.restart()
             if last or measurement.status is not Status.SERVER_CRASHED:
                 break
         return measurement
 
-    def _attempt(self, trial: Trial, tenancy: _Tenancy) -> Measurement:
+    def _attempt(self, trial: Trial, tenancy: Tenancy, patience: Patience) -> Measurement:
         try:
             loaded = tenancy.enter()
-            trial = replace(trial, instances=trial.variant.instances or tenancy.model.instances)
+            trial = replace(trial, instances=tenancy.model.instances)
             load = self._load(trial, tenancy.model)
             return measure_trial(
                 trial,
@@ -163,7 +197,7 @@ class Sweep:
                 generator=self._generator,
                 recorder=self._rig.recorder,
                 death=self._rig.running.death,
-                patience=self._patience,
+                patience=patience,
             )
         except ModelError as error:
             status = Status.OUT_OF_MEMORY if is_out_of_memory(error.message) else Status.LOAD_FAILED
@@ -189,7 +223,7 @@ class Sweep:
             scripts=scripts,
             concurrency=trial.concurrency or _OPEN_LOOP_CONNECTIONS,
             rate_per_s=trial.request_rate_per_s,
-            poisson=self._job.poisson,
+            poisson=trial.arrivals == "poisson",
             seed=self._job.seed,
         )
 
@@ -199,74 +233,3 @@ class Sweep:
             digest = hashlib.sha256(json.dumps(repr(self._job.data.streams)).encode()).hexdigest()[:12]
             parts.append(f"{self._job.data.source}@{digest}")
         return ";".join(parts)
-
-
-class _Tenancy:
-    """One variant of a model alone on the server, from its first trial that must be measured to its last."""
-
-    def __init__(self, rig: Rig, model: Model, variant: Variant, idle: ServerOnly) -> None:
-        self.model = model
-        self._rig = rig
-        self._variant = variant
-        self._idle = idle
-        self._loaded: LoadedModel | None = None
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where and with what this model is measured."""
-        return self._rig.provenance(tool_version=__version__, model_hash=self.model.content_hash)
-
-    def enter(self) -> LoadedModel:
-        """Load the model if it is not loaded yet, and watch what the load costs.
-
-        Raises
-        ------
-        ModelError, ServerError
-            If it cannot be loaded, or the server dies of it.
-        """
-        if self._loaded is not None:
-            return self._loaded
-        if self.model.error:
-            raise ModelError(self.model.error)
-        before = self._rig.memory_now()
-        if before is not None and before - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
-            self._rig.restart()
-            before = self._rig.memory_now()
-        start_s = time.perf_counter()
-        self._load()
-        loaded_s = time.perf_counter()
-        time.sleep(_STEADY_S)
-        now_s = time.perf_counter()
-        recorder = self._rig.recorder
-        self._loaded = LoadedModel(
-            provenance=self.provenance,
-            server_memory_bytes=before,
-            load_peak_memory_bytes=highest(r.memory_bytes for r in recorder.between(start_s, loaded_s)),
-            steady_memory_bytes=highest(r.memory_bytes for r in recorder.between(loaded_s, now_s)),
-        )
-        return self._loaded
-
-    def _load(self) -> None:
-        triton, name = self._rig.triton, self.model.name
-        if self._variant == Variant() or self.model.config is None:
-            triton.load(name)
-            self.model = completed(self.model, triton.config(name))
-        if self._variant != Variant():
-            assert self.model.config is not None  # noqa: S101 - read from the file, or completed by Triton just now
-            triton.load(name, json.dumps(variant_config(self.model.config, self._variant)))
-            self.model = replace(completed(self.model, triton.config(name)), config=self.model.config)
-
-    def restart(self) -> None:
-        """Get a new server, on which the model is loaded anew."""
-        self._loaded = None
-        self._rig.restart()
-
-    def leave(self) -> None:
-        """Unload the model; a server that cannot is replaced."""
-        if self._loaded is None:
-            return
-        try:
-            self._rig.triton.unload(self.model.name)
-        except (ModelError, ServerError):
-            self.restart()
-        self._loaded = None

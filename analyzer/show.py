@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from analyzer.format import counted, mib, milliseconds, number, percent, printable, whole
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Variant
+from analyzer.measurement import Measurement, Provenance, ServerOnly, Trial, Variant
+from analyzer.sweep import Answer
 from analyzer.table import UNKNOWN
 
 Record = TypeVar("Record")
 
 CELL_UNKNOWN = "-"  # an unmeasured figure on a terminal; plain ASCII, any encoding has it
+CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 TITLE_WIDTH = 12  # characters of a heading's line on a terminal: "utilization" fits
 
 
@@ -28,8 +30,8 @@ class Subject:
     instances : int
     open_loop : bool
         Whether the load is a request rate rather than a concurrency.
-    transport, inputs : str
-        How requests travelled, and what they carried where it was not random values.
+    transport, inputs, arrivals : str
+        How requests travelled, what they carried where it was not random values, and the gaps between them.
     provenance : Provenance
         Figures made with another device, server or model file are another subject.
     """
@@ -40,6 +42,7 @@ class Subject:
     open_loop: bool
     transport: str
     inputs: str
+    arrivals: str
     provenance: Provenance
 
     @property
@@ -50,6 +53,8 @@ class Subject:
             parts.append(counted(self.instances, "instance"))
         if self.transport != "http":
             parts.append(self.transport)
+        if self.open_loop and self.arrivals != "poisson":
+            parts.append(f"{self.arrivals} arrivals")
         return ", ".join([*parts, self.inputs] if self.inputs else parts)
 
     @property
@@ -93,6 +98,7 @@ def subject(measurement: Measurement) -> Subject:
         open_loop=trial.request_rate_per_s is not None,
         transport=trial.transport,
         inputs=trial.inputs,
+        arrivals=trial.arrivals,
         provenance=measurement.provenance,
     )
 
@@ -117,8 +123,37 @@ def outcome(measurement: Measurement) -> str:
     return f"{status}: {measurement.cause}" if measurement.cause else status
 
 
+def trial_name(trial: Trial) -> str:
+    """Name one trial in a line: model, variant, batch and load."""
+    variant = "" if trial.variant == Variant() else f" ({trial.variant.name})"
+    rate = trial.request_rate_per_s
+    pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
+    return f"{trial.model}{variant} batch {trial.batch} {pace}"
+
+
+def answer_line(answer: Answer) -> str:
+    """Say what a search found, in one line."""
+    about = answer.about
+    variant = "" if about.variant == Variant() else f" ({about.variant.name})"
+    of = printable(f"{answer.sought.capitalize()} of {about.model}{variant} at batch {about.batch}")
+    if answer.found is None:
+        return f"{of}: none, {printable(answer.why)}"
+    trial, found = answer.found.trial, answer.found
+    rate = trial.request_rate_per_s
+    pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
+    figures = f"{number(found.throughput_infer_per_s)} infer/s, p99 {milliseconds(found.latency_p99_s)} ms"
+    return f"{of}: {pace}, {figures}" + (f" ({printable(answer.why)})" if answer.why else "")
+
+
 def _status(measurement: Measurement) -> str:
     return measurement.status.value.replace("_", " ")
+
+
+def _status_in_table(measurement: Measurement) -> str:
+    """Tell the status, and of a failure the beginning of its cause; the whole cause stands in the summary."""
+    if measurement.status.measured or not measurement.cause:
+        return _status(measurement)
+    return f"{_status(measurement)}: {textwrap.shorten(printable(measurement.cause), CAUSE_WIDTH, placeholder=' …')}"
 
 
 def processor(provenance: Provenance) -> str:
@@ -172,7 +207,7 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
         *(power if full else []),
         Column(title="Errors", unit="requests", text=lambda m: whole(m.errors) if m.errors else ""),
         Column(title="Late", unit="requests", text=lambda m: whole(m.late)),
-        Column(title="Status", unit="", text=_status if full else outcome, numeric=False),
+        Column(title="Status", unit="", text=_status if full else _status_in_table, numeric=False),
     ]
 
 

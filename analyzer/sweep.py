@@ -1,4 +1,4 @@
-"""What to measure of one model, in which order, and what a result rules out.
+"""What to measure of one model, in which order, and what a result rules out.                               [pure]
 
 A search is a generator: it yields a `Trial` and is sent that trial's `Measurement`, measured now or found in the
 store, so that an interrupted search takes the same course when it is resumed.
@@ -11,7 +11,30 @@ from dataclasses import dataclass, replace
 
 from analyzer.measurement import Measurement, Status, Trial
 
-Search = Generator[Trial, Measurement, None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a search was after beyond its rows.
+
+    Parameters
+    ----------
+    sought : str
+        ``knee`` or ``peak``.
+    about : Trial
+        The model, its variant and the batch.
+    found : Measurement or None
+        The point; None where there is none.
+    why : str
+        Why there is none, or what bounds the point.
+    """
+
+    sought: str
+    about: Trial
+    found: Measurement | None
+    why: str = ""
+
+
+Search = Generator[Trial, Measurement, tuple[Answer, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +82,21 @@ def grid(first: Trial, axes: Axes, max_batch_size: int | None) -> Search:
                 continue
             measurement = yield _at(first, axes, batch, load)
             if measurement.status is Status.LOAD_FAILED:
-                return
+                return ()
             if measurement.status is Status.TIMED_OUT:
                 hung.append((batch, load))
             ran_out = ran_out or measurement.status is Status.OUT_OF_MEMORY
         if ran_out:
-            return
+            break
+    return ()
+
+
+def at_rate(first: Trial, batch: int, rate_per_s: float) -> Trial:
+    """Make the open-loop trial of a rate."""
+    return replace(first, batch=batch, concurrency=0, request_rate_per_s=float(rate_per_s))
 
 
 def _at(first: Trial, axes: Axes, batch: int, load: float) -> Trial:
     if axes.request_rates_per_s:
-        return replace(first, batch=batch, concurrency=0, request_rate_per_s=float(load))
+        return at_rate(first, batch, load)
     return replace(first, batch=batch, concurrency=int(load))

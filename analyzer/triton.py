@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -56,20 +56,21 @@ class Triton:
         with self._explained():
             self._client.load_model(quote(name, safe=""), config=config)
 
-    def unload(self, name: str) -> None:
-        """Unload a model with the models that only it needs; return when its memory is given back."""
+    def unload(self, *names: str) -> None:
+        """Unload a model, then its parts; return when the memory of them all is given back."""
         with self._explained():
-            self._client.unload_model(quote(name, safe=""), unload_dependents=True)
+            for name in names:
+                self._client.unload_model(quote(name, safe=""), unload_dependents=True)
             deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
-            while any(self._leaving(entry) for entry in self._client.get_model_repository_index()):
+            while leaving := [e for e in self._client.get_model_repository_index() if self._leaving(e, names)]:
                 if time.perf_counter() > deadline:
-                    raise ServerError(f"model {name} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
+                    raise ServerError(f"model {leaving[0]['name']} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
                 time.sleep(_POLL_S)
 
     @staticmethod
-    def _leaving(entry: Mapping[str, Any]) -> bool:
+    def _leaving(entry: Mapping[str, Any], names: Sequence[str]) -> bool:
         # a model that was unloaded is UNAVAILABLE with the reason "unloaded" once it is really gone
-        return entry.get("state") in ("READY", "UNLOADING", "LOADING")
+        return entry.get("name") in names and entry.get("state") in ("READY", "UNLOADING", "LOADING")
 
     def config(self, name: str) -> dict[str, Any]:
         """Return a loaded model's whole configuration as Triton completed it."""

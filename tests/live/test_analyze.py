@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -47,9 +48,11 @@ def rows(repository: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def servers_of(pid: int) -> list[psutil.Process]:
-    """List the tritonserver processes below a process."""
-    return [p for p in psutil.Process(pid).children(recursive=True) if p.name() == "tritonserver"]
+def shared_memory_of(children: list[psutil.Process]) -> Callable[[], list[Path]]:
+    """Return what lists the shared memory of the tritonserver among `children`, by its prefix; others may have some."""
+    (server,) = [child for child in children if child.name() == "tritonserver"]
+    (prefix,) = [flag.rpartition("=")[2] for flag in server.cmdline() if "shm-region-prefix-name=" in flag]
+    return lambda: [path for path in Path("/dev/shm").iterdir() if path.name.startswith(prefix)]
 
 
 def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
@@ -140,7 +143,6 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: 
     """Finished trials are exported and stored, no process or shared memory stays, and a second run goes on."""
     write_model(repository, "m")
     results = repository.parent / "results"
-    before = set(Path("/dev/shm").iterdir())
     command = [ANALYZE, "--model-folder", str(repository), "-o", str(results), *QUICK, "--export"]
     command += ["--batch", "1,2,4,8", "--concurrency", "1,2,4,8"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -151,7 +153,8 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: 
             if len([one for one in seen if "infer/s" in one]) == 2:
                 break
         children = psutil.Process(process.pid).children(recursive=True)
-        assert any(child.name() == "tritonserver" for child in children)
+        segments = shared_memory_of(children)
+        assert segments()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
@@ -160,7 +163,7 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: 
     assert 2 <= len(kept) < 16
     assert "Throughput" in out
     wait_for(lambda: not any(child.is_running() for child in children), "every process is gone")
-    assert set(Path("/dev/shm").iterdir()) <= before
+    assert segments() == []
     again = analyze(repository, "--batch", "1,2,4,8", "--concurrency", "1,2,4,8", "--export")
     assert again.stderr.count("(from the store)") == len(kept)
     assert len(rows(repository)) == 16
@@ -180,7 +183,7 @@ def test_a_changed_model_is_measured_anew(repository: Path) -> None:
     ("arguments", "said"),
     [
         (["--model-names", "mm"], "did you mean 'm'"),
-        (["--batch", "1,x"], "'x' is not a number"),
+        (["--batch", "1,x"], "'x' is not a whole number"),
         (["--batch", "0"], "out of range"),
         (["--batch", "16"], "takes batches up to 8"),
         (["--shape", "X"], "no shape"),
@@ -199,3 +202,17 @@ def test_bad_input_is_one_line_and_starts_nothing(repository: Path, arguments: l
     assert said in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("Error")]) == 1
     assert "Triton:" not in done.stderr
+
+
+def test_a_postgresql_store_serves_the_whole_chain(repository: Path, postgresql_url: str) -> None:
+    """Measured into PostgreSQL, found there by a second run, and planned from there."""
+    write_model(repository, "m")
+    url = postgresql_url.replace("postgresql+psycopg", "postgresql")
+    assert "(from the store)" not in analyze(repository, "--store", url).stderr
+    assert "(from the store)" in analyze(repository, "--store", url).stderr
+    plan = Path(ANALYZE).with_name("plan")
+    done = subprocess.run(
+        [plan, "solve", url, "--mode", "memory", "--gpu-memory", "1GiB"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 GPU: proven")

@@ -1,0 +1,38 @@
+"""SIGINT and SIGTERM as an exception, so that every ``with`` cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_EXIT_ON_SIGNAL = 128  # shells' convention: 128 + the signal's number
+
+
+class Interrupted(BaseException):
+    """A signal asked us to stop; no Exception, so that nobody on its way takes it for a failure of their own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a command that a signal ended."""
+        return _EXIT_ON_SIGNAL + self.number
+
+
+@contextlib.contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would break the cleaning up."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for each in _SIGNALS:
+        signal.signal(each, interrupt)
+    yield

@@ -1,0 +1,133 @@
+"""Options → what is to be measured; everything is checked here before a server starts."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import click
+
+from analyzer.cli.merge import Options
+from analyzer.course import Course, Method
+from analyzer.errors import UsageError
+from analyzer.measurement import Variant
+from analyzer.names import suggest
+from analyzer.payload import read_input_data
+from analyzer.repository import Model, read_repository, select
+from analyzer.run import Job
+from analyzer.sweep import Axes
+
+
+def build_job(options: Options) -> Job:
+    """Read the repository and the options.
+
+    Raises
+    ------
+    UsageError
+        If options contradict each other or the repository.
+    """
+    repository = read_repository(options["model_folder"] or sample_models())
+    known = {model.name: model for model in repository}
+    for name, line in options.file.lines.items():
+        if name not in known:
+            raise UsageError(f"{options['config']}, line {line}: no model '{name}'; {suggest(name, known)}")
+    models = select(repository, options["model_names"])
+    courses, variants = {}, {}
+    for model in models:
+        own = options.of(model.name)
+        courses[model.name] = _course(own, model.name)
+        variants[model.name] = _fitting(model, _variants(own), courses[model.name].axes)
+    _check_shapes(options, models)
+    return Job(
+        models=models,
+        repository=known,
+        variants=variants,
+        courses=courses,
+        shapes=dict(options["shapes"]),
+        data=read_input_data(options["input_data"]) if options["input_data"] else None,
+        seed=options["seed"],
+    )
+
+
+def sample_models() -> Path:
+    """Find the sample models, which are installed beside this package."""
+    return Path(__file__).parents[2] / "sample_models"
+
+
+def _course(options: Options, model: str) -> Course:
+    climbs, rates = options["search"] == Method.CLIMB, options["request_rate"]
+    where = f" (model {model})" if options.file.models.get(model) else ""
+    for wrong, text in (
+        (climbs and "concurrency" in options.given,
+         "--search climb finds the concurrencies by itself: drop --concurrency, or bound it with --max-concurrency"),
+        (climbs and rates, "--search climb raises a concurrency: drop --request-rate, or find it with --find-peak"),
+        (rates and "concurrency" in options.given,
+         "--request-rate takes the place of --concurrency: give one of them"),
+        (rates and options["find_peak"], "--find-peak finds the request rate by itself: drop --request-rate"),
+        (options["find_peak"] and options["latency_p99_ms"] is None,
+         "--find-peak needs the latency to keep: --latency-p99-ms"),
+        (options["latency_p99_ms"] is not None and not climbs and not options["find_peak"],
+         "--latency-p99-ms bounds a climb or a peak: add --search climb or --find-peak"),
+        ("max_concurrency" in options.given and not climbs, "--max-concurrency bounds a climb: add --search climb"),
+        ("arrivals" in options.given and not rates and not options["find_peak"],
+         "--arrivals is about requests at a rate: add --request-rate or --find-peak"),
+    ):  # fmt: skip
+        if wrong:
+            raise UsageError(text + where)
+    budget_ms = options["latency_p99_ms"]
+    return Course(
+        axes=Axes(batches=options["batch"], concurrencies=options["concurrency"], request_rates_per_s=rates),
+        method=Method(options["search"]),
+        max_concurrency=options["max_concurrency"],
+        latency_p99_s=None if budget_ms is None else budget_ms / 1e3,
+        find_peak=options["find_peak"],
+        arrivals=options["arrivals"],
+    )
+
+
+def _variants(options: Options) -> list[Variant]:
+    """Cross the values of every part of the configuration that is varied."""
+    return [
+        Variant(
+            instances=instances,
+            dynamic_batching=batching and batching[0],
+            max_queue_delay_s=batching[1] if batching else 0.0,
+            max_batch_size=size,
+        )
+        for instances, batching, size in itertools.product(
+            options["instances"] or (None,),
+            options["dynamic_batching"] or (None,),
+            options["max_batch_size"] or (None,),
+        )
+    ]
+
+
+def _fitting(model: Model, variants: list[Variant], axes: Axes) -> list[Variant]:
+    """Drop the variants that take none of the batches, and say which batches are left out."""
+    kept = []
+    for variant in variants:
+        largest = model.max_batch_size if variant.max_batch_size is None else variant.max_batch_size
+        taken = axes.batches_for(largest)
+        left = ", ".join(str(batch) for batch in axes.batches if batch not in taken)
+        name = model.name if variant == Variant() else f"{model.name} ({variant.name})"
+        if taken:
+            kept.append(variant)
+        if left:
+            what = f"max_batch_size {largest}" if largest else "no batching"
+            click.echo(f"{name} has {what}: left out batch {left}", err=True)
+    if not kept:
+        largest = max((v.max_batch_size or 0 for v in variants), default=0) or model.max_batch_size or 1
+        asked = ",".join(map(str, axes.batches))
+        raise UsageError(f"{model.name} takes batches up to {largest}; --batch {asked} leaves none to try")
+    return kept
+
+
+def _check_shapes(options: Options, models: tuple[Model, ...]) -> None:
+    """Refuse a shape for an input that no model has, as far as the configurations tell."""
+    inputs = {entry.name for model in models for entry in model.inputs}
+    inputs |= {f"{model.name}:{entry.name}" for model in models for entry in model.inputs}
+    if any(not model.inputs and not model.error for model in models):
+        return
+    for name, _dims in options["shapes"]:
+        if name not in inputs:
+            raise UsageError(f"--shape {name}: no model has this input; {suggest(name, inputs)}")

@@ -1,0 +1,177 @@
+"""One run of `analyze`: server, devices, sweep and store; then the tables, the export and the summary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analyzer.cli.interrupts import Interrupted
+from analyzer.cli.job import build_job, sample_models
+from analyzer.cli.merge import Options, merge
+from analyzer.devices.choose import choose_devices
+from analyzer.errors import TritonpackError, UsageError
+from analyzer.load import LoadGenerator
+from analyzer.measure import Patience
+from analyzer.measurement import Measurement, ServerOnly
+from analyzer.progress import Progress
+from analyzer.rig import Rig
+from analyzer.run import Job, Sweep
+from analyzer.servers.choose import Launch, LaunchMode, choose_server
+from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
+from analyzer.store import STORE_FILE, Store
+from analyzer.sweep import Answer
+
+
+def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
+    """Run the command; return whether a trial has no figures.
+
+    Raises
+    ------
+    TritonpackError, Interrupted
+        What ended the sweep early; the finished trials are stored, shown and exported before that.
+    """
+    options = merge(ctx, values)
+    job = build_job(options)
+    launch = _launch(options)
+    if options["export"]:
+        _check_export_folder(_export_folder(options))
+    results: list[Measurement] = []
+    answers: list[Answer] = []
+    with Store.open(options["store"] or options["output"] / STORE_FILE) as store:
+        stopped: BaseException | None = None
+        idle: ServerOnly | None = None
+        try:
+            idle = _measure(options, launch, job, store, results, answers)
+        except (Interrupted, TritonpackError) as error:
+            if not results:
+                raise
+            stopped = error
+        _show(results, answers, idle)
+        if options["export"]:
+            try:
+                _export(options, store, results)
+            except TritonpackError as error:
+                if stopped is None:
+                    raise
+                click.echo(error.message, err=True)
+        if stopped is not None:
+            click.echo(f"{len(results)} of {job.points} trials are in {store.name}; run again to go on", err=True)
+            raise stopped from None
+    return _summarize(results)
+
+
+def _launch(options: Options) -> Launch:
+    return Launch(
+        mode=LaunchMode(options["launch_mode"]),
+        triton_version=options["triton_version"],
+        image=options["triton_image"],
+        url=options["url"],
+        metrics_url=options["metrics_url"],
+        http_port=options["http_port"],
+    )
+
+
+def _export_folder(options: Options) -> Path:
+    folder: Path = options["export_path"] or options["output"]
+    return folder
+
+
+def _check_export_folder(folder: Path) -> None:
+    """Make the folder now: that it cannot be written to is better known before the sweep than after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the export folder {folder} cannot be made: {error.strerror}; give another one") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the export folder {folder} cannot be written to; give another one with --export-path")
+
+
+class _Audience:
+    """Keeps what a sweep tells, and shows how far it has come."""
+
+    def __init__(self, progress: Progress, results: list[Measurement], answers: list[Answer]) -> None:
+        self._progress = progress
+        self._results = results
+        self._answers = answers
+
+    def measured(self, measurement: Measurement, *, found: bool) -> None:
+        self._results.append(measurement)
+        self._progress.advance(measurement, found=found)
+
+    def answered(self, answer: Answer) -> None:
+        self._answers.append(answer)
+
+    def said(self, text: str) -> None:
+        self._progress.say(text)
+
+
+def _measure(
+    options: Options, launch: Launch, job: Job, store: Store, results: list[Measurement], answers: list[Answer]
+) -> ServerOnly:
+    """Start the server and run the sweep; `results` and `answers` grow as it goes."""
+    server, why = choose_server(launch)
+    devices = choose_devices(options["gpus"], remote=options["url"] is not None)
+    click.echo(f"Triton: {server.describe()} ({why})", err=True)
+    click.echo(f"Device: {devices.describe()}", err=True)
+    rig = Rig(
+        server,
+        options["model_folder"] or sample_models(),
+        gpus=devices.uuids,
+        open_sampler=devices.open_sampler,
+        load_timeout_s=options["load_timeout"],
+    )
+    with rig, LoadGenerator(options["client_processes"]) as generator, Progress(job.points) as progress:
+        audience = _Audience(progress, results, answers)
+        patience, fresh = _patience(options), options["fresh"]
+        return Sweep(job, rig, store, generator, patience=patience, fresh=fresh, audience=audience).run()
+
+
+def _patience(options: Options) -> Patience:
+    return Patience(
+        throughput_ci=options["precision"] / 100,
+        latency_p99_ci=options["precision"] / 50,
+        max_trial_s=options["max_trial_seconds"],
+        request_timeout_s=options["request_timeout"],
+    )
+
+
+def _show(results: list[Measurement], answers: list[Answer], idle: ServerOnly | None) -> None:
+    if idle is not None:
+        click.echo("Triton without models\n" + server_only_table([idle]) + "\n")
+    click.echo(measurement_table(results))
+    if answers:
+        click.echo("\n" + "\n".join(answer_line(answer) for answer in answers))
+
+
+def _export(options: Options, store: Store, results: list[Measurement]) -> None:
+    """Write the CSV files and the plots."""
+    from analyzer.figures import write_measurement_figures
+    from analyzer.table import write_measurements_csv, write_server_only_csv
+
+    folder = _export_folder(options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_measurements_csv(folder / options["filename_model"], results)
+        write_server_only_csv(folder / options["filename_server_only"], store.server_only())
+        pictures = write_measurement_figures(results, folder)
+    except OSError as error:
+        raise TritonpackError(
+            f"the export to {folder} failed: {error.strerror or error}; the measurements are in {store.name}"
+        ) from None
+    click.echo(
+        f"Wrote {options['filename_model']}, {options['filename_server_only']} and {len(pictures)} plots to {folder}",
+        err=True,
+    )
+
+
+def _summarize(results: list[Measurement]) -> bool:
+    """Name the trials without figures and those that are unsure; return whether there is one of the former."""
+    failed = [m for m in results if not m.status.measured]
+    for measurement in [m for m in results if m.cause]:
+        click.echo(f"{trial_name(measurement.trial)}: {outcome(measurement)}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {len(results)} trials have no figures", err=True)
+    return bool(failed)

@@ -1,0 +1,102 @@
+"""The course that a search takes through one model: grid or climb, and the peak after it.                   [pure]"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from analyzer.climb import climb
+from analyzer.measurement import Measurement, Trial
+from analyzer.peak import BUDGETS_IN_WINDOW, find_peak
+from analyzer.sweep import Answer, Axes, Search, grid
+
+
+class Method(StrEnum):
+    """How concurrencies are chosen."""
+
+    GRID = "grid"
+    CLIMB = "climb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is tried of one model.
+
+    Parameters
+    ----------
+    axes : Axes
+    method : Method
+    max_concurrency : int
+        Where a climb ends at the latest.
+    latency_p99_s : float or None
+        The budget of a climb and of the peak.
+    find_peak : bool
+        Whether the highest rate within the budget is sought too.
+    arrivals : str
+        ``poisson`` or ``constant``, of requests sent at a rate.
+    """
+
+    axes: Axes = field(default_factory=Axes)
+    method: Method = Method.GRID
+    max_concurrency: int = 1024
+    latency_p99_s: float | None = None
+    find_peak: bool = False
+    arrivals: str = "poisson"
+
+    @property
+    def min_rate_window_s(self) -> float:
+        """The shortest window in which a rate that is too high shows; see `peak.BUDGETS_IN_WINDOW`."""
+        return BUDGETS_IN_WINDOW * (self.latency_p99_s or 0.0) if self.find_peak else 0.0
+
+    def points(self, max_batch_size: int | None) -> int:
+        """Count the trials of one variant: exactly for a grid, about as many as there will be for a search."""
+        batches = len(self.axes.batches_for(max_batch_size))
+        closed = self.axes.points(max_batch_size)
+        if self.method is Method.CLIMB:
+            closed = batches * (self.max_concurrency.bit_length() + 2)
+        return closed + (7 * batches if self.find_peak else 0)
+
+
+def search(first: Trial, course: Course, max_batch_size: int | None) -> Search:
+    """Follow a course.
+
+    Parameters
+    ----------
+    first : Trial
+        The model and its variant.
+    max_batch_size : int or None
+        The model's own, None where it is not known.
+    """
+    axes = course.axes
+    at_rates = replace(first, arrivals=course.arrivals)
+    if course.method is Method.CLIMB:
+        budget = course.latency_p99_s
+        inner = climb(first, axes, max_batch_size, max_concurrency=course.max_concurrency, latency_p99_s=budget)
+    else:
+        inner = grid(at_rates if axes.request_rates_per_s else first, axes, max_batch_size)
+    if not course.find_peak or course.latency_p99_s is None:
+        return (yield from inner)
+    closed: list[Measurement] = []
+    answers = list((yield from _noted(inner, closed)))
+    for batch in sorted({measurement.trial.batch for measurement in closed}):
+        rates = [
+            m.throughput_infer_per_s / batch for m in closed if m.trial.batch == batch and m.throughput_infer_per_s
+        ]
+        if rates:
+            answers += yield from find_peak(at_rates, batch, max(rates), course.latency_p99_s)
+        else:
+            about = replace(first, batch=batch)
+            answers.append(Answer(sought="peak", about=about, found=None, why="no closed-loop trial has figures"))
+    return tuple(answers)
+
+
+def _noted(inner: Search, seen: list[Measurement]) -> Search:
+    """Pass a search on, and keep what it was sent."""
+    try:
+        trial = next(inner)
+        while True:
+            measurement = yield trial
+            seen.append(measurement)
+            trial = inner.send(measurement)
+    except StopIteration as end:
+        return tuple(end.value)

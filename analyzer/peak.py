@@ -1,0 +1,83 @@
+"""The highest request rate that a model sustains within a latency budget: bracket it, then bisect.          [pure]"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from analyzer.climb import within
+from analyzer.measurement import Measurement, Status, Trial
+from analyzer.sweep import Answer, Search, at_rate
+
+TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart
+COMPLETED = 0.97  # share of the requests due that must have been completed
+BUDGETS_IN_WINDOW = 20  # a rate 5 % too high then builds up a queue of one budget within the window: p99 shows it
+_RAISE = 1.5
+_LOWER = 0.5
+_MOST_STEPS = 12  # of the bracket: from 1/4096 of the closed loop's rate to 100 times it
+
+
+def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s: float) -> Search:
+    """Try the closed loop's rate, then others until one is kept and the next is not, then bisect to 5 %.
+
+    Parameters
+    ----------
+    first : Trial
+        The model, its variant and the kind of arrivals.
+    closed_loop_per_s : float
+        The best rate of requests in a closed loop: where the bracket starts.
+    latency_p99_s : float
+        The budget, counted from when each request was due.
+
+    Returns
+    -------
+    tuple of Answer
+        One: the highest rate tried that is kept (see `is_kept`).
+    """
+    about = replace(first, batch=batch, concurrency=0)
+    kept: Measurement | None = None
+    low, high, rate = 0.0, math.inf, _rounded(closed_loop_per_s)
+    for _ in range(_MOST_STEPS):
+        measurement = yield at_rate(first, batch, rate)
+        if measurement.status is Status.LOAD_FAILED:
+            break
+        if is_kept(measurement, latency_p99_s):
+            kept, low = measurement, rate
+        else:
+            high = rate
+        if kept is not None and high < math.inf:
+            break
+        rate = _rounded(rate * (_LOWER if kept is None else _RAISE))
+    if kept is None:
+        why = f"even {high:g} requests/s were not kept" if high < math.inf else "no rate could be tried"
+        return (Answer(sought="peak", about=about, found=None, why=why),)
+    while high < math.inf and high > TOLERANCE * low:
+        rate = _rounded(math.sqrt(low * high))
+        if not low < rate < high:
+            break
+        measurement = yield at_rate(first, batch, rate)
+        if is_kept(measurement, latency_p99_s):
+            kept, low = measurement, rate
+        else:
+            high = rate
+    why = f"{high:g} requests/s were not kept" if high < math.inf else "no rate tried was too high"
+    return (Answer(sought="peak", about=about, found=kept, why=why),)
+
+
+def is_kept(measurement: Measurement, latency_p99_s: float) -> bool:
+    """Whether an open-loop trial kept up with its rate and its p99 with the budget.
+
+    97 % of the requests that fell due must have been completed in the window. How many fell due is known to the
+    square root of their number where arrivals are Poisson; two of these deviations are allowed for.
+    """
+    rate, window_s = measurement.trial.request_rate_per_s, measurement.window_s
+    if not within(measurement, latency_p99_s) or rate is None or not window_s:
+        return False
+    due = rate * window_s
+    noise = 2 * math.sqrt(due) if measurement.trial.arrivals == "poisson" else 1.0
+    return (measurement.requests or 0) >= COMPLETED * due - noise
+
+
+def _rounded(rate: float) -> float:
+    """Keep three digits: steps of 5 % need no more, and rates stay readable."""
+    return float(f"{rate:.3g}")
