@@ -17,8 +17,9 @@ from planner.columns import Column, Ints, Items, Model
 from planner.master import Floats, Master, Relaxed
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
-_QUICK_NODES = 20_000
-_LONG_NODES = 300_000_000
+# Nodes of the pricing search: each entry is tried once the one before found nothing; from _TABLES_FROM on under tables.
+_NODES = (20_000, 600_000, 60_000_000, 2_000_000_000)
+_TABLES_FROM = 2
 _KEEP = 40
 
 
@@ -59,55 +60,58 @@ def generate(
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
     bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
-    nodes = _QUICK_NODES
+    effort = 0
     bound: Fraction | None = None
     while True:
         relaxed = master.relax()
         if relaxed is None:
             return None
         priced = {
-            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), nodes)
+            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), effort)
             for place, items in model.items.items()
         }
-        if all(p.exhausted for p in priced.values()):
-            bound = max(bound or Fraction(0), safe_bound(model, relaxed, needs, {k: p.best for k, p in priced.items()}))
+        at_most = {place: p.at_most for place, p in priced.items() if p.at_most is not None}
+        if len(at_most) == len(priced):
+            bound = max(bound or Fraction(0), safe_bound(model, relaxed, needs, at_most))
             if cost is not None and ceil(bound) >= cost:
                 return Generated(relaxed=relaxed, bound=bound, converged=False)
         new = master.add(column for p in priced.values() for column in p.columns)
         if out_of_time():
             return Generated(relaxed=relaxed, bound=bound, converged=False)
         if new:
-            nodes = max(_QUICK_NODES, nodes // 30)
+            effort = max(0, effort - 1)
             continue
-        hopeless = nodes > _QUICK_NODES and relaxed.value <= known - 1e-6
+        hopeless = effort > 0 and relaxed.value <= known - 1e-6
         if all(p.exhausted for p in priced.values()) or not close or hopeless:
             return Generated(relaxed=relaxed, bound=bound, converged=True)
-        if nodes >= _LONG_NODES:
+        effort += 1
+        if effort == len(_NODES):
             return Generated(relaxed=relaxed, bound=bound, converged=False)
-        nodes *= 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Priced:
-    """What pricing one place found: the best profit, whether that is proven, and improving contents."""
+    """What pricing one place found: a proven limit of the profit, whether it is exact, and improving contents."""
 
-    best: int
+    at_most: int | None  # None where the search gave up without a bound
     exhausted: bool
     columns: list[Column]
 
 
 def price(
-    items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, nodes: int
+    items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, effort: int
 ) -> Priced:
     """Search contents of a place that are worth more than it costs at these duals."""
+    from planner.closing import closed_contents
     from planner.knapsack import best_contents
 
     floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1
     profit = _profits(items, coefficients, relaxed.row_duals, scale)
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
-        return Priced(best=0, exhausted=True, columns=[])
-    best, exhausted, _, counts = best_contents(
+        return Priced(at_most=0, exhausted=True, columns=[])
+    search = best_contents if effort < _TABLES_FROM else closed_contents
+    at_most, exhausted, _, counts = search(
         np.ascontiguousarray(items.load[chosen]),
         items.capacity,
         bounds[chosen],
@@ -116,11 +120,11 @@ def price(
         items.apart,
         profit[chosen],
         floor,
-        nodes,
+        _NODES[effort],
         _KEEP,
     )
     columns = [Column(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
-    return Priced(best=int(best), exhausted=bool(exhausted), columns=columns)
+    return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
 
 
 def safe_bound(model: Model, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:

@@ -123,8 +123,8 @@ def best_contents(
     Returns
     -------
     (int, bool, int64 (k,), int64 (k, n))
-        The best profit found (`floor` if none), whether the search was exhausted, and the profits and
-        counts of the `keep` best contents found.
+        A proven limit of the profit (of `floor` at least; -1 where the search gave up), whether the search was
+        exhausted, and the profits and counts of the `keep` best contents found.
     """
     n, m = load.shape
     share = np.empty((n, m))
@@ -242,7 +242,7 @@ def best_contents(
         if count[d] == 0:
             depth -= 1
         i += 1
-    return best, exhausted, kept_value[:n_kept], kept[:n_kept]
+    return best if exhausted else -1, exhausted, kept_value[:n_kept], kept[:n_kept]
 
 
 fast_fill = njit(cache=True)(fill)

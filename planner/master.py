@@ -45,7 +45,11 @@ class Master:
         self._objective = self._solver.Objective()
         self._objective.SetMinimization()
         infinity = self._solver.infinity()
-        self._rows = [self._solver.Constraint(float(need), infinity) for need in needs]
+        self._coefficients = {place: model.coefficients(place) for place in model.items}
+        self._sizes = [self._size(j) for j in range(len(needs))]
+        self._rows = [
+            self._solver.Constraint(need / size, infinity) for need, size in zip(needs, self._sizes, strict=True)
+        ]
         linked = [place for place in model.items if place not in model.direct]
         self._links = {place: self._solver.Constraint(0.0, infinity) for place in linked}
         self._limits = {
@@ -59,7 +63,6 @@ class Master:
             for j, layout in enumerate(gpu.layouts)
             if any(place in self._links for place in layout.places)
         }
-        self._coefficients = {place: model.coefficients(place) for place in model.items}
         self._variables: list[Any] = []
         dearest = max((gpu.cost for gpu in model.problem.gpus), default=1) + 1
         self._penalty = 10.0 * dearest
@@ -75,6 +78,10 @@ class Master:
         if g in self._limits:
             self._limits[g].SetCoefficient(variable, 1.0)
         return variable
+
+    def _size(self, j: int) -> float:
+        """The largest coefficient of a row: rows are divided by it, for rates come in thousands."""
+        return float(max([1, *(int(matrix[j].max(initial=0)) for matrix in self._coefficients.values())]))
 
     def _variable(self) -> Any:
         infinity = self._solver.infinity()
@@ -104,15 +111,16 @@ class Master:
             j = len(self.model.rows)
             self.model.rows.append(row)
             need = row.need(int(demand[row.task]), int(replicas[row.task]))
-            self._rows.append(self._solver.Constraint(float(need), infinity))
-            self._artificial.append(self._slack(j, self._penalty))
             for place, items in self.model.items.items():
                 own = np.where(items.task == row.task, row.coefficient(items.supply), 0)
                 self._coefficients[place] = np.vstack([self._coefficients[place], own])
+            self._sizes.append(self._size(j))
+            self._rows.append(self._solver.Constraint(need / self._sizes[j], infinity))
+            self._artificial.append(self._slack(j, self._penalty))
             for column, variable in zip(self.columns, self._variables, strict=True):
                 served = sum(int(self._coefficients[column.place][j, i]) * n for i, n in column.content)
                 if served:
-                    self._rows[j].SetCoefficient(variable, float(served))
+                    self._rows[j].SetCoefficient(variable, served / self._sizes[j])
 
     def _column(self, column: Column) -> Any:
         variable = self._variable()
@@ -122,7 +130,7 @@ class Master:
         matrix = self._coefficients[column.place]
         served = sum((matrix[:, i] * n for i, n in column.content), np.zeros(len(self._rows), dtype=np.int64))
         for j in np.flatnonzero(served):
-            self._rows[j].SetCoefficient(variable, float(served[j]))
+            self._rows[j].SetCoefficient(variable, served[j] / self._sizes[j])
         if column.place in self._links:
             self._links[column.place].SetCoefficient(variable, -1.0)
         elif self.model.direct[column.place] in self._limits:
@@ -131,8 +139,8 @@ class Master:
 
     def demand(self, needs: Ints, held: dict[int, int], used: dict[int, int]) -> None:
         """Ask for other needs, while `held` places are filled already and `used` direct GPUs are taken."""
-        for row, need in zip(self._rows, needs, strict=True):
-            row.SetLb(float(need))
+        for row, need, size in zip(self._rows, needs, self._sizes, strict=True):
+            row.SetLb(need / size)
         for place, link in self._links.items():
             link.SetLb(float(held.get(place, 0)))
         for g, limit in self._limits.items():
@@ -140,9 +148,10 @@ class Master:
 
     def relax(self) -> Relaxed | None:
         """Solve the LP; None if GLOP fails."""
-        if self._solver.Solve() != self._solver.OPTIMAL:
+        if self._solver.Solve() != self._solver.OPTIMAL and not self._solved_from_scratch():
             return None
         duals = np.maximum(np.array([row.dual_value() for row in self._rows], dtype=np.float64), 0.0)
+        duals /= np.array(self._sizes)
         prices = {place: max(0.0, link.dual_value()) for place, link in self._links.items()}
         for place, g in self.model.direct.items():
             limited = -self._limits[g].dual_value() if g in self._limits else 0.0
@@ -155,13 +164,23 @@ class Master:
             unserved=sum(v.solution_value() for v in self._artificial),
         )
 
+    def _solved_from_scratch(self) -> bool:
+        """Once more with presolve: GLOP now and then gives up ("abnormal") from a warm basis."""
+        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: true")
+        status = self._solver.Solve()
+        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false")
+        return bool(status == self._solver.OPTIMAL)
+
     def whole(
         self, *, time_limit_s: float, node_limit: int, below: int | None
     ) -> tuple[Ints, dict[tuple[int, int], int]] | None:
         """Best whole numbers found: of each column, and of each linked layout; None if none was found."""
         self._solver.SetTimeLimit(max(1, int(time_limit_s * 1000)))
-        cutoff = "" if below is None else f"limits/objective = {below}\n"
-        self._solver.SetSolverSpecificParametersAsString(f"limits/nodes = {node_limit}\n{cutoff}")
+        self._solver.SetSolverSpecificParametersAsString(f"limits/nodes = {node_limit}")
+        if below is not None:
+            cutoff = self._solver.Constraint(-self._solver.infinity(), float(below))
+            for variable in (*self._layouts.values(), *self._variables):
+                cutoff.SetCoefficient(variable, self._objective.GetCoefficient(variable))
         if self._solver.Solve() not in (self._solver.OPTIMAL, self._solver.FEASIBLE):
             return None
         counts = np.array([round(v.solution_value()) for v in self._variables], dtype=np.int64)

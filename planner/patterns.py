@@ -49,11 +49,12 @@ def _relax(state: Search, model: Model, master: Master) -> Generated | None:
     from planner.rounding import violated_rows
 
     last: Generated | None = None
+    close = False
     for _ in range(_CUTS):
         needs = model.needs(model.demand, model.replicas)
         found = generate(
             model, master, needs, model.demand, model.replicas,
-            out_of_time=state.out_of_time, known=state.bound, cost=state.cost,
+            out_of_time=state.out_of_time, close=close, known=state.bound, cost=state.cost,
         )  # fmt: skip
         if found is None:
             return last
@@ -63,8 +64,9 @@ def _relax(state: Search, model: Model, master: Master) -> Generated | None:
         if state.done or state.out_of_time():
             return last
         rows = violated_rows(model, master.columns, found.relaxed.columns)
-        if not rows:
+        if not rows and close:
             return last
+        close = close or not rows  # the proof is worth its time only once the rows are in
         master.add_rows(rows, model.demand, model.replicas)
     return last
 
