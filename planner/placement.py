@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,6 +33,8 @@ def build_placement(
     *,
     group: bool = False,
     search: Mapping[str, int | float] | None = None,
+    ids: Sequence[str] = (),
+    moves: Sequence[Mapping[str, Any]] | None = None,
 ) -> Placement:
     """Write a plan out in the user's units, without times or paths: the same input gives the same document.
 
@@ -41,6 +44,10 @@ def build_placement(
         Give GPUs that are cut and filled alike one entry with a count.
     search : mapping, optional
         How the search was limited (time limit, seed, workers).
+    ids : sequence of str, optional
+        Of the plan's GPUs, which then stand for one each; numbered in the plan's order without it.
+    moves : sequence of mapping, optional
+        The steps from the placement that was in force.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -48,11 +55,12 @@ def build_placement(
         "mode": formulation.rules.mode.value,
         "objective": _objective(plan, formulation),
         "thresholds": _common_thresholds([s.fleet_type for s in formulation.sites], formulation.rules.mode),
-        "gpus": _gpus(plan, formulation, group=group),
+        "gpus": _gpus(plan, formulation, ids, group=group),
         "unplaced": [_unplaced(u, formulation) for u in plan.unplaced],
         "gpu_types": [_gpu_type(s, formulation.rules.mode) for s in formulation.sites if not s.slice_name],
         "demand": [_requirement(formulation, i) for i in range(len(formulation.requirements))],
         "rules": _rules(formulation),
+        **({} if moves is None else {"moves": list(moves)}),
         "provenance": {
             "tool": "tritonpack",
             "tool_version": version("tritonpack"),
@@ -78,12 +86,15 @@ def _objective(plan: Plan, formulation: Formulation) -> dict[str, Any]:
     }
 
 
-def _gpus(plan: Plan, formulation: Formulation, *, group: bool) -> list[dict[str, Any]]:
+def _gpus(plan: Plan, formulation: Formulation, ids: Sequence[str], *, group: bool) -> list[dict[str, Any]]:
+    rates = _rates(plan, formulation)
     entries: list[dict[str, Any]] = []
     n = 0
-    for placed in plan.gpus:
-        figures = _placed(placed, formulation)
-        if group:
+    for i, placed in enumerate(plan.gpus):
+        figures = _placed(placed, formulation, rates)
+        if ids:
+            entries.append({"id": ids[i], **_nodes(placed.nodes), **figures})
+        elif group:
             entries.append({"id": f"gpu-{n}", "count": placed.count, **_nodes(placed.nodes), **figures})
         else:
             entries += [
@@ -93,11 +104,21 @@ def _gpus(plan: Plan, formulation: Formulation, *, group: bool) -> list[dict[str
     return entries
 
 
+def _rates(plan: Plan, formulation: Formulation) -> dict[int, float]:
+    """For each task with a rate, the rate to serve for every inference/s that its replicas can deliver together."""
+    delivered: dict[int, float] = defaultdict(float)
+    for placed in plan.gpus:
+        for task, choice, n in (item for content in placed.contents for item in _choices(content, formulation)):
+            delivered[task] += placed.count * n * (choice.throughput_infer_per_s or 0.0)
+    asked = [r.rate_to_serve for r in formulation.requirements]
+    return {t: rate / total for t, total in delivered.items() if (rate := asked[t]) is not None and total}
+
+
 def _nodes(nodes: Sequence[int]) -> dict[str, Any]:
     return {"nodes": list(nodes)} if nodes else {}
 
 
-def _placed(placed: PlacedGpu, formulation: Formulation) -> dict[str, Any]:
+def _placed(placed: PlacedGpu, formulation: Formulation, rates: Mapping[int, float]) -> dict[str, Any]:
     layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
     sites = [formulation.sites[p] for p in layout.places]
     contents = [_choices(content, formulation) for content in placed.contents]
@@ -112,7 +133,7 @@ def _placed(placed: PlacedGpu, formulation: Formulation) -> dict[str, Any]:
             [_of_gpu(c.memory_utilization, s.memory_share * n) for s, c, n in everything]
         ),
         "models": [
-            _model(choice, count, task, site, formulation) | _where(site, start)
+            _model(choice, count, formulation.requirements[task].model, site, rates.get(task)) | _where(site, start)
             for site, start, content in zip(sites, layout.starts, contents, strict=True)
             for task, choice, count in content
         ],
@@ -162,7 +183,7 @@ def _where(site: Site, start: int) -> dict[str, Any]:
     return {"slice": {"profile": site.slice_name, "start": start}} if site.slice_name else {}
 
 
-def _model(choice: Choice, count: int, task: int, site: Site, formulation: Formulation) -> dict[str, Any]:
+def _model(choice: Choice, count: int, served: str, site: Site, rate: float | None) -> dict[str, Any]:
     """One entry for equal replicas; memory, throughput and utilizations (of the whole GPU) are those of all of them."""
     point = choice.point
     entry: dict[str, Any] = {
@@ -179,7 +200,8 @@ def _model(choice: Choice, count: int, task: int, site: Site, formulation: Formu
         "memory_utilization_pct": _times(choice.memory_utilization, 100 * count * site.memory_share),
         "load_share": _number(choice.share),
     }
-    served = formulation.requirements[task].model
+    if rate is not None:
+        entry["rate_infer_per_s"] = _times(choice.throughput_infer_per_s, count * rate)
     if served != choice.model:
         entry["serves"] = served
     if point.estimate:

@@ -47,7 +47,9 @@ def headline(placement: Placement) -> str:
     if kind != "gpus":
         needs += f", {number(objective['value'])} {objective['unit']}"
     if status == "optimal":
-        return f"{needs}: proven, no plan needs {'fewer' if kind == 'gpus' else 'less'}"
+        within = objective.get("bound_source", "").partition(" within ")[2]
+        plan = f"no plan within {within}" if within else "no plan"
+        return f"{needs}: proven, {plan} needs {'fewer' if kind == 'gpus' else 'less'}"
     bound = f"{number(objective['lower_bound'])} {objective.get('unit', 'GPUs')}"
     return f"{needs}: at least {bound} are needed (gap {objective['gap']:.1%})"
 
@@ -68,6 +70,26 @@ def baseline_text(baseline: Baseline, unit: str) -> str:
         f"{text}, of which {baseline.n_overfull} would run out of memory;"
         f" the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
     )
+
+
+def moves_text(moves: Sequence[Mapping[str, Any]]) -> str:
+    """List the steps from the placement in force; only the first of very many."""
+    if not moves:
+        return "nothing has to be moved"
+    loads = [m for m in moves if m["action"] == "load"]
+    lines = [f"steps: {counted(len(loads), 'load')}, {sum(m['memory_mib'] for m in loads):,.0f} MiB"]
+    lines += [_move(m) for m in moves[:MOST_ROWS]]
+    if len(moves) > MOST_ROWS:
+        lines.append(f"and {len(moves) - MOST_ROWS} more; -o placement.json has all")
+    return "\n".join(lines)
+
+
+def _move(move: Mapping[str, Any]) -> str:
+    piece = move.get("slice")
+    where = move["gpu"] + (f" {piece['profile']}@{piece['start']}" if piece else "")
+    what = f" {move['model']} ({move['memory_mib']:.0f} MiB)" if "model" in move else ""
+    note = f" ({move['reason']})" if "reason" in move else ""
+    return f"{move['step']:4d}  {move['action']:6}  {where}{what}{note}"
 
 
 def alike(gpus: Sequence[Row]) -> list[dict[str, Any]]:

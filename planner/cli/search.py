@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
 
-from analyzer.errors import EXIT_INFEASIBLE
+from analyzer.errors import EXIT_INFEASIBLE, TritonpackError
 from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
 from planner.formulate import Formulation, formulate
 from planner.objective import from_units
+from planner.placement import Placement
 from planner.plan import Plan, Status
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -28,12 +29,28 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+class NoPlanError(TritonpackError):
+    """There is no plan that keeps to what was asked."""
+
+    exit_code = EXIT_INFEASIBLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A plan and the problem it answers."""
+    """A plan and the problem it answers.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Of the plan's GPUs, where they are known from a placement in force.
+    moves : sequence or None
+        The steps from it.
+    """
 
     formulation: Formulation
     plan: Plan
+    ids: tuple[str, ...] = ()
+    moves: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -77,3 +94,39 @@ def answer(inputs: Inputs, options: Mapping[str, Any], *, quiet: bool = False) -
             stop=progress.stop,
         )
     return Answer(formulation=formulation, plan=plan)
+
+
+def answer_from(current: Placement, inputs: Inputs, options: Mapping[str, Any]) -> Answer:
+    """Solve, then change the placement in force as little as that cost allows; half of the time for each.
+
+    Raises
+    ------
+    UsageError
+        As `answer`; or if the placement is too large to be changed move by move.
+    NoPlanError
+        If no plan keeps within the moves.
+    """
+    from planner.current import held_gpus, replica_sizes, steps_between
+    from planner.replan import replan
+
+    half = {**options, "time_limit": options["time_limit"] / 2}
+    free = answer(inputs, half)
+    if free.plan.objective is None:
+        return free
+    problem, formulation = free.formulation.problem, free.formulation
+    found = replan(
+        problem,
+        held_gpus(current, formulation),
+        free.plan,
+        replica_sizes(formulation),
+        max_moves=options["max_moves"],
+        time_limit_s=half["time_limit"],
+        seed=options["seed"],
+        workers=options["workers"],
+    )
+    if found is None:
+        raise NoPlanError(
+            f"no plan was found within {options['max_moves']} moves; give more with --max-moves, or leave it out"
+        )
+    steps = steps_between(current, found.plan.gpus, found.ids, formulation)
+    return Answer(formulation=formulation, plan=found.plan, ids=found.ids, moves=steps)

@@ -1,0 +1,110 @@
+"""Changing a placement with as few moves as can be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cli import main
+from planner.demand import Requirement
+from planner.fleet import FleetType
+from planner.formulate import Rules, formulate
+from planner.options import Mode
+from planner.replan import Held, replan
+from planner.solve import solve
+from tests.planner.records import MIB, point, profile
+
+DATA = Path(__file__).parent.parent / "data" / "case-study.csv"
+
+
+def plan(*arguments: object) -> Result:
+    """Run `plan solve` on the case study."""
+    return CliRunner().invoke(main, ["solve", str(DATA), "--gpu-memory", "16GB", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def current(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plan at 100 %: six GPUs."""
+    file = tmp_path_factory.mktemp("current") / "placement.json"
+    assert plan("-o", file).exit_code == 0
+    return file
+
+
+def test_unchanged_question_moves_nothing(current: Path) -> None:
+    """The plan in force is still optimal, so it stays, with its GPUs' ids."""
+    result = plan("--current", current, "-o", "-")
+    assert result.exit_code == 0, result.output
+    found, before = json.loads(result.stdout), json.loads(current.read_text())
+    assert found["moves"] == []
+    assert [g["id"] for g in found["gpus"]] == [g["id"] for g in before["gpus"]]
+    assert found["objective"]["gpus"] == 6
+
+
+def test_fewer_gpus_within_the_moves(current: Path) -> None:
+    """At 110 % five GPUs do; without a move it stays at six, and says that the moves are why."""
+    limits = ("--max-utilization", "110", "--max-memory-utilization", "110", "--current", current)
+    found = json.loads(plan(*limits, "-o", "-").stdout)
+    assert found["objective"]["gpus"] == 5
+    loads = [step for step in found["moves"] if step["action"] == "load"]
+    unloads = [step for step in found["moves"] if step["action"] == "unload"]
+    assert len(loads) == len(unloads) == 2  # the chest model finds room only where another one goes
+    assert all("reason" not in step for step in found["moves"])  # with room enough to load first
+    stay = plan(*limits, "--max-moves", "0")
+    assert stay.stdout.startswith("6 GPUs: proven, no plan within 0 moves needs fewer")
+
+
+def test_too_few_moves_are_no_plan(current: Path) -> None:
+    """At 90 % three GPUs of the plan are too full (99, 97 and 100 %): three replicas have to go, not two."""
+    limits = ("--max-utilization", "90", "--max-memory-utilization", "90", "--current", current, "--max-moves")
+    refused = plan(*limits, "2")
+    assert (refused.exit_code, "no plan was found within 2 moves" in refused.stderr) == (3, True)
+    assert plan(*limits, "3").exit_code == 0
+
+
+def test_max_moves_without_a_placement_is_refused() -> None:
+    """There is nothing to move from."""
+    result = plan("--max-moves", "3")
+    assert (result.exit_code, "--current placement.json" in result.stderr) == (2, True)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject) -> None:
+    """One copy each of up to four models on up to three GPUs, all assignments tried."""
+    sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    start = data.draw(st.lists(st.integers(0, 2), min_size=len(sizes), max_size=len(sizes)))
+    max_moves = data.draw(st.one_of(st.none(), st.integers(0, 3)))
+    names = [f"m{i}" for i in range(len(sizes))]
+    profiles = [profile(n, point(memory_mib=100 * s), server_mib=0) for n, s in zip(names, sizes, strict=True)]
+    fleet = FleetType(type="T4", memory_bytes=1000 * MIB, devices=("T4",))
+    found = formulate(profiles, [Requirement(model=n) for n in names], [fleet], Rules(mode=Mode.MEMORY))
+    held = [
+        Held(id=f"gpu-{g}", gpu=0, layout=0, node=None, counts={(0, t, 0): 1 for t, at in enumerate(start) if at == g})
+        for g in sorted(set(start))
+    ]
+    free = solve(found.problem, time_limit_s=10)
+    moved = {(t, 0): 100 * s for t, s in enumerate(sizes)}
+    result = replan(found.problem, held, free, moved, max_moves=max_moves, time_limit_s=20)
+    outcomes = []
+    for where in itertools.product(range(7), repeat=len(sizes)):  # 0-2 are there, 3-6 are new
+        loads = [s for s, old, new in zip(sizes, start, where, strict=True) if old != new]
+        fits = all(sum(s for s, w in zip(sizes, where, strict=True) if w == g) <= 10 for g in set(where))
+        new_gpus = len({w for w in where if w not in set(start)})
+        if fits and new_gpus <= free.n_gpus and (max_moves is None or len(loads) <= max_moves):
+            outcomes.append((len(set(where)), sum(loads)))
+    if result is None:
+        assert not outcomes
+        return
+    bytes_moved = sum(
+        moved[r.task, r.option]
+        for gpu, name in zip(result.plan.gpus, result.ids, strict=True)
+        for r in gpu.contents[0]
+        if f"gpu-{start[r.task]}" != name
+    )
+    assert (result.plan.n_gpus, bytes_moved // 100) == min(outcomes)
