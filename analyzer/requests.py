@@ -142,7 +142,7 @@ def grpc_message(request: Request) -> bytes:
         _set_parameters(message.outputs.add(name=output.name).parameters, _in_region(output.region))
     if request.turn:
         _set_parameters(message.parameters, request.turn.parameters)
-    body = message.SerializeToString()
+    body: bytes = message.SerializeToString()
     return b"\0" + len(body).to_bytes(4, "big") + body  # 0: not compressed
 
 

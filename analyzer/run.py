@@ -15,11 +15,12 @@ from analyzer.load import LoadGenerator
 from analyzer.loop import Load
 from analyzer.measure import Patience, is_out_of_memory, measure_trial
 from analyzer.measurement import Measurement, ServerOnly, Status, Trial, Variant
-from analyzer.payload import InputData, build_steps
+from analyzer.payload import InputData
 from analyzer.repository import Model
 from analyzer.rig import Rig
 from analyzer.store import Store
 from analyzer.sweep import Answer, Search
+from analyzer.tensors import build_steps
 from analyzer.tenancy import Tenancy
 from analyzer.triton import infer_request
 
@@ -40,7 +41,7 @@ class Job:
     courses : mapping of str to Course
         What is tried of each model, by its name.
     shapes : mapping of str to tuple of int
-        For inputs with variable dimensions; see `payload.build_steps`.
+        For inputs with variable dimensions; see `tensors.build_steps`.
     data : InputData or None
         Real inputs; random ones without.
     seed : int
