@@ -11,6 +11,7 @@ import click
 from analyzer.errors import EXIT_INFEASIBLE, TritonpackError
 from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
+from planner.even import even_out
 from planner.formulate import Formulation, formulate
 from planner.objective import from_units
 from planner.placement import Placement
@@ -93,7 +94,7 @@ def answer(inputs: Inputs, options: Mapping[str, Any], *, quiet: bool = False) -
             progress=progress,
             stop=progress.stop,
         )
-    return Answer(formulation=formulation, plan=plan)
+    return Answer(formulation=formulation, plan=even_out(plan, formulation.problem))
 
 
 def answer_from(current: Placement, inputs: Inputs, options: Mapping[str, Any]) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 from pathlib import Path
@@ -28,11 +29,46 @@ def plan(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["solve", str(DATA), "--gpu-memory", "16GB", *map(str, arguments)])
 
 
-@pytest.fixture(scope="module")
-def current(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plan at 100 %: six GPUs."""
-    file = tmp_path_factory.mktemp("current") / "placement.json"
-    assert plan("-o", file).exit_code == 0
+IN_FORCE = (  # a plan at 100 % with six GPUs: utilizations 99, 56, 97, 60, 79 and 100 %
+    ("classification_breast", "segmentation_liver"),
+    ("classification_chest",),
+    ("classification_malaria", "segmentation_ct_spleen"),
+    ("segmentation_ct_colon_tumor",),
+    ("segmentation_ct_pancreas",),
+    ("segmentation_mri_brain_tumor", "segmentation_mri_hippocampus"),
+)
+
+
+@pytest.fixture
+def current(tmp_path: Path) -> Path:
+    """The plan in force, as a file."""
+    with DATA.open() as rows:
+        memory = {row["model"]: int(row["model_memory_mib"]) for row in csv.DictReader(rows)}
+    document = json.loads(plan("-o", "-").stdout)
+    document["gpus"] = [
+        {
+            "id": f"gpu-{n}",
+            "type": "16-GB GPU",
+            "memory_capacity_mib": 15258.789062,
+            "memory_mib": 309 + sum(memory[name] for name in names),
+            "utilization_pct": None,
+            "memory_utilization_pct": None,
+            "models": [
+                {
+                    "name": name,
+                    "batch": 2,
+                    "concurrency": 4,
+                    "instances": 1,
+                    "memory_mib": memory[name],
+                    "throughput_infer_per_s": None,
+                }
+                for name in names
+            ],
+        }
+        for n, names in enumerate(IN_FORCE)
+    ]
+    file = tmp_path / "placement.json"
+    file.write_text(json.dumps(document))
     return file
 
 

@@ -1,0 +1,73 @@
+"""Even headroom."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.demand import Requirement, Spread
+from planner.even import even_out
+from planner.fleet import FleetType
+from planner.formulate import Rules, formulate
+from planner.options import Mode
+from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.solve import solve
+from tests.planner.records import MIB, point, profile
+
+
+def task(name: str, load: int, *, demand: int = 1, alone: bool = False) -> Task:
+    """Copies of a model on the only place."""
+    return Task(name=name, options=(Option(place=0, load=(load,)),), demand=demand, alone=alone)
+
+
+def problem(*tasks: Task) -> Problem:
+    """These tasks on GPUs of 10."""
+    gpu = GpuType(name="T4", layouts=(Layout(name="whole", places=(0,)),))
+    return Problem(resources=("memory",), places=(Place(name="T4", capacity=(10,)),), gpus=(gpu,), tasks=tasks)
+
+
+def two_gpus(first: tuple[Replicas, ...], second: tuple[Replicas, ...]) -> Plan:
+    """A plan of two GPUs."""
+    gpus = (PlacedGpu(gpu=0, layout=0, contents=(first,)), PlacedGpu(gpu=0, layout=0, contents=(second,)))
+    return Plan(status=Status.OPTIMAL, gpus=gpus, objective=2, lower_bound=2)
+
+
+def test_replica_goes_where_more_room_is() -> None:
+    """5 + 4 + 1 beside 3 becomes 5 + 1 beside 3 + 4 (6 and 7), which no single move improves."""
+    asked = problem(task("a", 5), task("b", 4), task("c", 1), task("d", 3))
+    full = (Replicas(task=0, option=0), Replicas(task=1, option=0), Replicas(task=2, option=0))
+    evened = even_out(two_gpus(full, (Replicas(task=3, option=0),)), asked)
+    assert not violations(evened, asked)
+    sums = sorted(sum(asked.tasks[r.task].options[0].load[0] for r in g.contents[0]) for g in evened.gpus)
+    assert sums == [6, 7]
+
+
+def test_model_that_wants_its_gpu_alone_keeps_it() -> None:
+    """The GPU of the lonely model is emptier, and stays so."""
+    asked = problem(task("a", 5), task("b", 4), task("c", 1, alone=True))
+    plan = two_gpus((Replicas(task=0, option=0), Replicas(task=1, option=0)), (Replicas(task=2, option=0),))
+    assert even_out(plan, asked) == plan
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(1, 90), st.integers(100, 6000)), min_size=1, max_size=7), st.booleans())
+def test_plan_stays_right_and_costs_the_same(models: list[tuple[int, int]], spread: bool) -> None:
+    """Whatever was solved: same cost, no violation, and the fullest GPU is no fuller than before."""
+    profiles = [profile(f"m{i}", point(utilization=u / 100, memory_mib=size)) for i, (u, size) in enumerate(models)]
+    demand = [Requirement(model=p.model, replicas=2, spread=Spread.GPU if spread else None) for p in profiles]
+    fleet = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
+    asked = formulate(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT)).problem
+    plan = solve(asked, time_limit_s=10)
+    evened = even_out(plan, asked)
+    assert not violations(evened, asked)
+    assert (evened.objective, evened.n_gpus) == (plan.objective, plan.n_gpus)
+    assert _fullest(evened, asked) <= _fullest(plan, asked) + 1e-9
+
+
+def _fullest(plan: Plan, asked: Problem) -> float:
+    return max(
+        sum(r.count * asked.tasks[r.task].options[r.option].load[i] for r in g.contents[0]) / c
+        for g in plan.gpus
+        for i, c in enumerate(asked.places[0].capacity)
+    )
