@@ -140,7 +140,7 @@ def formulate(
         requirements=tuple(requirements),
         rules=rules,
         cost_divisor=divisor,
-        notes=(*notes, *left_out),
+        notes=(*notes, *left_out, *_assumptions([w.choice for found in ways for w in found], rules)),
     )
 
 
@@ -238,6 +238,21 @@ def _resources(found: Sequence[Choice], mode: Mode) -> tuple[list[Resource], tup
             f"no utilization was measured on '{found[0].device}'; throughput mode needs one: use --mode memory"
         )
     return counted, tuple(notes)
+
+
+def _assumptions(found: Sequence[Choice], rules: Rules) -> tuple[str, ...]:
+    """What the figures rest on where they were not measured as they are used."""
+    notes = []
+    if rules.proportional and any(c.share < 1 for c in found):
+        notes.append(
+            "--proportional takes utilization to grow from 0 in proportion to the load; work that is done whatever the"
+            " load, and batches that do not fill, make it more"
+        )
+    estimated = sorted({c.model for c in found if c.point.estimate})
+    if estimated:
+        more = f" and {len(estimated) - 3} more" if len(estimated) > 3 else ""
+        notes.append(f"figures of {', '.join(estimated[:3])}{more} are estimates where the placement says so")
+    return tuple(notes)
 
 
 def _load(choice: Choice, resources: Sequence[Resource]) -> list[int]:

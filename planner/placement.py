@@ -257,6 +257,8 @@ def _no_option(task: int, formulation: Formulation) -> str:
             f"{requirement.model} has no operating point on {types} with a p99 within"
             f" {requirement.latency_p99_s * 1000:g} ms"
         )
+    if requirement.rate_to_serve is not None:
+        return f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
     return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
 from planner.demand import Requirement, Spread
@@ -191,3 +195,25 @@ def test_copy_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
     found = formulate([profile("a", device="NVIDIA A30")], [Requirement(model="a")], [a30], THROUGHPUT)
     names = {found.sites[o.place].slice_name for o in found.problem.tasks[0].options}
     assert names == {None, "2g.12gb", "4g.24gb"}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(10, 400), st.integers(1, 2)), min_size=1, max_size=3), st.integers(1, 2))
+def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: int) -> None:
+    """Take any `spare` GPUs away: what is left still serves every rate, with as many replicas as asked for."""
+    profiles = [
+        profile(f"m{i}", point(throughput=60, utilization=0.2), point(batch=2, throughput=100, utilization=0.3))
+        for i in range(len(demand))
+    ]
+    requirements = [
+        Requirement(model=f"m{i}", rate_infer_per_s=rate, replicas=replicas)
+        for i, (rate, replicas) in enumerate(demand)
+    ]
+    asked = formulate(profiles, requirements, [T4], Rules(mode=Mode.THROUGHPUT, spare=spare))
+    gpus = [g for g in solve(asked.problem, time_limit_s=20).gpus for _ in range(g.count)]
+    for lost in itertools.combinations(range(len(gpus)), min(spare, len(gpus))):
+        left = [r for i, g in enumerate(gpus) if i not in lost for r in g.contents[0]]
+        for t, (rate, replicas) in enumerate(demand):
+            own = [(asked.problem.tasks[t].options[r.option].point, r.count) for r in left if r.task == t]
+            assert sum(c.throughput_infer_per_s * n for c, n in own if isinstance(c, Choice)) >= rate
+            assert sum(n for _, n in own) >= replicas
