@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,23 @@ class Request:
     turn: Turn | None = None
 
 
-def to_bytes(tensor: np.ndarray[Any, Any], datatype: str) -> bytes:
+def encode(tensors: Mapping[str, np.ndarray[Any, Any]], datatypes: Mapping[str, str]) -> list[Content]:
+    """Turn arrays into the inputs of a request.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        The inputs by name, with their batch dimension.
+    datatypes : mapping of str to str
+        Triton's name of each input's datatype.
+    """
+    return [
+        Content(name=name, datatype=datatypes[name], shape=tensor.shape, data=_to_bytes(tensor, datatypes[name]))
+        for name, tensor in tensors.items()
+    ]
+
+
+def _to_bytes(tensor: np.ndarray[Any, Any], datatype: str) -> bytes:
     """Lay a tensor out as Triton takes it: row-major, and each element of BYTES after its length in 4 bytes."""
     if datatype == "BYTES":
         return b"".join(len(item).to_bytes(4, "little") + item for item in tensor.ravel())

@@ -12,19 +12,14 @@ from analyzer import __version__
 from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
-from analyzer.loop import Load
 from analyzer.measure import Patience, is_out_of_memory, measure_trial
 from analyzer.measurement import Measurement, ServerOnly, Status, Trial, Variant
-from analyzer.payload import InputData
 from analyzer.repository import Model
 from analyzer.rig import Rig
 from analyzer.store import Store
 from analyzer.sweep import Answer, Search
-from analyzer.tensors import build_steps
 from analyzer.tenancy import Tenancy
-from analyzer.triton import infer_request
-
-_OPEN_LOOP_CONNECTIONS = 256
+from analyzer.traffic import SEQUENCE_LENGTH, Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +35,15 @@ class Job:
         The variants of each model, by its name.
     courses : mapping of str to Course
         What is tried of each model, by its name.
-    shapes : mapping of str to tuple of int
-        For inputs with variable dimensions; see `tensors.build_steps`.
-    data : InputData or None
-        Real inputs; random ones without.
-    seed : int
-        Of random inputs and arrivals.
+    traffic : Traffic
+        What requests carry, and how they travel.
     """
 
     models: Sequence[Model]
     repository: Mapping[str, Model]
     variants: Mapping[str, Sequence[Variant]]
     courses: Mapping[str, Course]
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    data: InputData | None = None
-    seed: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def points(self) -> int:
@@ -136,8 +125,7 @@ class Sweep:
             if max(course.axes.batches) > 1:
                 model = self._completed(tenancy, variant, course)
             first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
-            if self._job.shapes or self._job.data:
-                first = replace(first, inputs=self._inputs_label())
+            first = replace(first, transport=self._job.traffic.transport(model), inputs=self._inputs_label(model))
             self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
         finally:
             tenancy.leave()
@@ -165,8 +153,8 @@ class Sweep:
     def _find_or_measure(self, trial: Trial, tenancy: Tenancy, course: Course) -> tuple[Measurement, bool]:
         """Return a trial's measurement, and whether it was in the store."""
         patience, settings = self._patience, self._settings
-        if trial.request_rate_per_s is not None and course.min_rate_window_s > patience.min_window_s:
-            patience = replace(patience, min_window_s=min(course.min_rate_window_s, patience.max_trial_s))
+        if (window_s := course.min_window_s(trial)) > 0:
+            patience = replace(patience, min_window_s=min(max(window_s, patience.min_window_s), patience.max_trial_s))
             settings += f";window={patience.min_window_s:g}"
         if not self._fresh:
             found = self._store.find(trial, tenancy.provenance, settings=settings)
@@ -190,16 +178,17 @@ class Sweep:
         try:
             loaded = tenancy.enter()
             trial = replace(trial, instances=tenancy.model.instances)
-            load = self._load(trial, tenancy.model)
-            return measure_trial(
-                trial,
-                load,
-                loaded,
-                generator=self._generator,
-                recorder=self._rig.recorder,
-                death=self._rig.running.death,
-                patience=patience,
-            )
+            running = self._rig.running
+            with self._job.traffic.to(running.endpoint, tenancy.model, trial) as load:
+                return measure_trial(
+                    trial,
+                    load,
+                    loaded,
+                    generator=self._generator,
+                    recorder=self._rig.recorder,
+                    death=running.death,
+                    patience=patience,
+                )
         except ModelError as error:
             status = Status.OUT_OF_MEMORY if is_out_of_memory(error.message) else Status.LOAD_FAILED
             return Measurement(trial=trial, provenance=tenancy.provenance, status=status, cause=error.message)
@@ -212,25 +201,12 @@ class Sweep:
             why = self._rig.running.death() or error.message
             return Measurement(trial=trial, provenance=tenancy.provenance, status=Status.SERVER_CRASHED, cause=why)
 
-    def _load(self, trial: Trial, model: Model) -> Load:
-        address = self._rig.running.endpoint.http
-        host, _, port = address.rpartition(":")
-        streams = build_steps(model, trial.batch, shapes=self._job.shapes, data=self._job.data, seed=self._job.seed)
-        datatypes = {entry.name: entry.datatype for entry in model.inputs}
-        scripts = [[infer_request(address, model.name, step, datatypes) for step in steps] for steps in streams]
-        return Load(
-            host=host,
-            port=int(port),
-            scripts=scripts,
-            concurrency=trial.concurrency or _OPEN_LOOP_CONNECTIONS,
-            rate_per_s=trial.request_rate_per_s,
-            poisson=trial.arrivals == "poisson",
-            seed=self._job.seed,
-        )
-
-    def _inputs_label(self) -> str:
-        parts = [f"{name}:{','.join(map(str, dims))}" for name, dims in sorted(self._job.shapes.items())]
-        if self._job.data is not None:
-            digest = hashlib.sha256(json.dumps(repr(self._job.data.streams)).encode()).hexdigest()[:12]
-            parts.append(f"{self._job.data.source}@{digest}")
+    def _inputs_label(self, model: Model) -> str:
+        traffic = self._job.traffic
+        parts = [f"{name}:{','.join(map(str, dims))}" for name, dims in sorted(traffic.shapes.items())]
+        if traffic.data is not None:
+            digest = hashlib.sha256(json.dumps(repr(traffic.data.streams)).encode()).hexdigest()[:12]
+            parts.append(f"{traffic.data.source}@{digest}")
+        elif model.sequence and traffic.sequence_length != SEQUENCE_LENGTH:
+            parts.append(f"sequence_length={traffic.sequence_length}")
         return ";".join(parts)

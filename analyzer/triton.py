@@ -1,4 +1,4 @@
-"""Triton's control plane and request bodies, over tritonclient: ready, load, unload, configuration, requests."""
+"""Triton's control plane over tritonclient: load, unload, configuration, shared memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from analyzer.errors import ModelError, ServerError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _POLL_S = 0.01
 _UNLOAD_TIMEOUT_S = 60.0
@@ -77,6 +74,16 @@ class Triton:
         with self._explained():
             return dict(self._client.get_model_config(quote(name, safe="")))
 
+    def register_memory(self, name: str, byte_size: int) -> None:
+        """Make a POSIX shared memory object known to the server, under its own name."""
+        with self._explained():
+            self._client.register_system_shared_memory(name, name, byte_size)
+
+    def unregister_memory(self, name: str) -> None:
+        """Make the server forget a shared memory object."""
+        with self._explained():
+            self._client.unregister_system_shared_memory(name)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn tritonclient's failures into ours."""
@@ -88,56 +95,6 @@ class Triton:
             raise ModelError(_one_line(error.message())) from error
         except (OSError, TimeoutError) as error:
             raise ServerError(f"Triton at {self._address} does not answer: {error}") from error
-
-
-def infer_request(
-    address: str,
-    model: str,
-    tensors: Mapping[str, np.ndarray[Any, Any]],
-    datatypes: Mapping[str, str],
-    *,
-    sequence: tuple[int, bool, bool] | None = None,
-) -> bytes:
-    """Build one whole HTTP inference request with the binary tensor extension.
-
-    Parameters
-    ----------
-    address : str
-        ``host:port``, for the Host field.
-    tensors : mapping of str to ndarray
-        The inputs with their batch dimension.
-    datatypes : mapping of str to str
-        Triton's name of each input's datatype.
-    sequence : tuple of (int, bool, bool) or None
-        Sequence id, and whether the request starts and ends it.
-
-    Raises
-    ------
-    ModelError
-        If a tensor does not fit its datatype.
-    """
-    from tritonclient.http import InferenceServerClient, InferInput
-    from tritonclient.utils import InferenceServerException
-
-    inputs = []
-    for name, tensor in tensors.items():
-        entry = InferInput(name, list(tensor.shape), datatypes[name])
-        try:
-            entry.set_data_from_numpy(tensor)
-        except InferenceServerException as error:
-            raise ModelError(_one_line(error.message())) from error
-        inputs.append(entry)
-    identity, start, end = sequence or (0, False, False)
-    body, json_bytes = InferenceServerClient.generate_request_body(
-        inputs, sequence_id=identity, sequence_start=start, sequence_end=end
-    )
-    head = (
-        f"POST /v2/models/{quote(model, safe='')}/infer HTTP/1.1\r\nHost: {address}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
-    )
-    if json_bytes is not None:
-        head += f"Inference-Header-Content-Length: {json_bytes}\r\n"
-    return head.encode() + b"\r\n" + bytes(body)
 
 
 def _one_line(text: str | None) -> str:

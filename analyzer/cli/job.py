@@ -9,13 +9,15 @@ import click
 
 from analyzer.cli.merge import Options
 from analyzer.course import Course, Method
-from analyzer.errors import UsageError
+from analyzer.errors import ModelError, UsageError
 from analyzer.measurement import Variant
 from analyzer.names import suggest
 from analyzer.payload import read_input_data
 from analyzer.repository import Model, read_repository, select
 from analyzer.run import Job
 from analyzer.sweep import Axes
+from analyzer.tensors import build_steps
+from analyzer.traffic import Traffic
 
 
 def build_job(options: Options) -> Job:
@@ -43,9 +45,7 @@ def build_job(options: Options) -> Job:
         repository=known,
         variants=variants,
         courses=courses,
-        shapes=dict(options["shapes"]),
-        data=read_input_data(options["input_data"]) if options["input_data"] else None,
-        seed=options["seed"],
+        traffic=_traffic(options, models),
     )
 
 
@@ -120,6 +120,29 @@ def _fitting(model: Model, variants: list[Variant], axes: Axes) -> list[Variant]
         asked = ",".join(map(str, axes.batches))
         raise UsageError(f"{model.name} takes batches up to {largest}; --batch {asked} leaves none to try")
     return kept
+
+
+def _traffic(options: Options, models: tuple[Model, ...]) -> Traffic:
+    """Read what requests carry, and try it on every model whose configuration is known by now."""
+    if options["grpc_url"] and not options["url"]:
+        raise UsageError("--grpc-url belongs to a running server: name it with --url host:8000")
+    traffic = Traffic(
+        protocol=options["protocol"],
+        shared_memory=options["shared_memory"] == "system",
+        grpc_address=options["grpc_url"],
+        shapes=dict(options["shapes"]),
+        data=read_input_data(options["input_data"]) if options["input_data"] else None,
+        sequence_length=options["sequence_length"],
+        seed=options["seed"],
+    )
+    if traffic.data is not None:
+        for model in models:
+            if model.inputs and not model.error:
+                try:
+                    build_steps(model, 1, shapes=traffic.shapes, data=traffic.data)
+                except ModelError as error:
+                    raise UsageError(f"--input-data: {error.message}") from None
+    return traffic
 
 
 def _check_shapes(options: Options, models: tuple[Model, ...]) -> None:

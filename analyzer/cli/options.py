@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from analyzer.cli.params import DynamicBatching, FileName, Names, Numbers, Shape
+from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Shape
 from analyzer.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -99,8 +99,16 @@ _GROUPS = {
     "What is sent": (
         _option("--shape", "shapes", type=Shape(), multiple=True,
                 help="Dimensions of an input whose length varies; may be repeated."),
-        _option("--input-data", type=_FOLDER, metavar="FILE",
-                help="Real inputs in perf_analyzer's JSON.  [default: random]"),
+        _option("--input-data", type=_FOLDER, metavar="FILE|DIR",
+                help="Real inputs in perf_analyzer's JSON, or a folder with a raw file an input.  [default: random]"),
+        _option("--sequence-length", type=click.IntRange(1, 100_000), default=20, metavar="N",
+                help="Requests of a sequence of random inputs, for models that keep state over requests."),
+        _option("--protocol", type=click.Choice(("http", "grpc")),
+                help="How requests travel.  [default: http; grpc for decoupled models]"),
+        _option("--grpc-url", type=Address(), help="gRPC address of a server that runs already.  "
+                "[default: port 8001 of the same host]"),
+        _option("--shared-memory", type=click.Choice(("none", "system")), default="none",
+                help="system: tensors lie in shared memory, so that carrying them is not measured."),
         _option("--client-processes", type=click.IntRange(1, 64), default=1, help="Processes that send the load."),
         _option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N",
                 help="Seed of random inputs and arrivals."),

@@ -69,6 +69,19 @@ class Shape(click.ParamType[Any]):
         return name, tuple(int(length) for length in lengths)
 
 
+class Address(click.ParamType[Any]):
+    """A host and a port, ``host:8001``."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the option's text; see `click.ParamType.convert`."""
+        host, _, port = str(value).rpartition(":")
+        if not host or "/" in host or not (port.isdecimal() and 0 < int(port) < 65536):
+            self.fail(f"{value!r} is not an address such as host:8001", param, ctx)
+        return str(value)
+
+
 class DynamicBatching(click.ParamType[Any]):
     """``off``, ``on`` and ``on:<delay>`` separated by commas → pairs of (on, delay in seconds)."""
 

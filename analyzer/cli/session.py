@@ -20,6 +20,7 @@ from analyzer.progress import Progress
 from analyzer.rig import Rig
 from analyzer.run import Job, Sweep
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
+from analyzer.servers.docker import DockerServer
 from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
 from analyzer.store import STORE_FILE, Store
 from analyzer.sweep import Answer
@@ -113,6 +114,11 @@ def _measure(
 ) -> ServerOnly:
     """Start the server and run the sweep; `results` and `answers` grow as it goes."""
     server, why = choose_server(launch)
+    if options["shared_memory"] == "system" and isinstance(server, DockerServer):
+        raise UsageError(
+            f"--shared-memory system needs a Triton that shares this host's /dev/shm, and the container ({why}) has "
+            "one of its own: add --launch-mode local"
+        )
     devices = choose_devices(options["gpus"], remote=options["url"] is not None)
     click.echo(f"Triton: {server.describe()} ({why})", err=True)
     click.echo(f"Device: {devices.describe()}", err=True)

@@ -1,0 +1,131 @@
+"""Tensors in POSIX shared memory: requests name the place instead of carrying megabytes.
+
+A region is mapped by us and by the server, so its pages count by halves in both processes' proportional set size.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+from analyzer.errors import ModelError, ServerError
+from analyzer.requests import Content, Output, Region, Request, Turn, http_request
+from analyzer.triton import Triton
+
+PREFIX = "tritonpack_"
+_FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
+_ALIGNMENT = 64  # bytes, a cache line
+_TIMEOUT_S = 5.0
+_FIRST_REPLY_S = 30.0
+
+Scripts = Sequence[Sequence[Request]]
+
+
+@contextmanager
+def in_shared_memory(scripts: Scripts, connections: int, address: str) -> Iterator[Scripts]:
+    """Move the tensors of scripts into a region that the server knows; on exit neither side has it any more.
+
+    Inputs lie there once. Each connection has a place of its own for outputs, as large as those of a first reply;
+    where there is none, because the model fails or answers only over gRPC streams, outputs stay in the replies.
+
+    Parameters
+    ----------
+    connections : int
+        How many there will be at most; they get a script each.
+    address : str
+        ``host:port`` of the server's HTTP endpoint.
+
+    Raises
+    ------
+    ModelError
+        If the memory cannot be had, or the server does not see it.
+    """
+    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
+    tensors = {id(c.data): c.data for s in scripts for r in s for c in r.inputs if isinstance(c.data, bytes) and c.data}
+    offsets, end = {}, 0
+    for key, data in tensors.items():
+        offsets[key] = end
+        end += _aligned(len(data))
+    sizes = _output_sizes(address, scripts[0][0])
+    slot = sum(map(_aligned, sizes.values()))
+    with _region(name, max(1, end + connections * slot), address) as memory:
+        buffer = memory.buf
+        assert buffer is not None  # noqa: S101 - it is only after close()
+        for key, data in tensors.items():
+            buffer[offsets[key] : offsets[key] + len(data)] = data
+        regions = {key: Region(name=name, offset=offsets[key], byte_size=len(data)) for key, data in tensors.items()}
+        placed = []
+        for i in range(connections if sizes else len(scripts)):
+            outputs, offset = [], end + i * slot
+            for output, size in sizes.items():
+                outputs.append(Output(name=output, region=Region(name=name, offset=offset, byte_size=size)))
+                offset += _aligned(size)
+            placed.append([_placed(request, regions, outputs) for request in scripts[i % len(scripts)]])
+        del buffer
+        yield placed
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _placed(request: Request, regions: dict[int, Region], outputs: Sequence[Output]) -> Request:
+    inputs: list[Content] = [replace(c, data=regions.get(id(c.data), c.data)) for c in request.inputs]
+    return replace(request, inputs=inputs, outputs=outputs)
+
+
+@contextmanager
+def _region(name: str, size: int, address: str) -> Iterator[SharedMemory]:
+    # should we be killed, multiprocessing's resource tracker removes it
+    memory = SharedMemory(name, create=True, size=size)
+    try:
+        with (_FOLDER / name).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
+        with _registered(name, size, address):
+            yield memory
+    except OSError as error:
+        text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
+        raise ModelError(f"{text}: lower --batch or --concurrency, or enlarge {_FOLDER}") from None
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+@contextmanager
+def _registered(name: str, size: int, address: str) -> Iterator[None]:
+    with Triton(address, timeout_s=_TIMEOUT_S) as triton:
+        try:
+            triton.register_memory(name, size)
+        except ModelError as error:
+            hint = "--shared-memory system needs a Triton that shares this host's /dev/shm (--launch-mode local)"
+            raise ModelError(f"{error.message}; {hint}") from None
+        try:
+            yield
+        finally:
+            with suppress(ModelError, ServerError):  # a server that is gone has forgotten it
+                triton.unregister_memory(name)
+
+
+def _output_sizes(address: str, request: Request) -> dict[str, int]:
+    """Ask once over HTTP; return each output's size in bytes, nothing where the model does not answer so."""
+    if request.turn is not None:
+        request = replace(request, turn=Turn(sequence=request.turn.sequence, start=True, end=True))
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_FIRST_REPLY_S) as sock:
+            sock.sendall(http_request(address, request))
+            response = http.client.HTTPResponse(sock)
+            response.begin()
+            length = response.getheader("Inference-Header-Content-Length")
+            document = json.loads(response.read()[: int(length) if length else None])
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}  # the trial will tell
+    return {o["name"]: o.get("parameters", {}).get("binary_data_size", 0) for o in document.get("outputs", [])}

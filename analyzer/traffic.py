@@ -1,0 +1,133 @@
+"""A trial's load: its requests, built once, and where they go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analyzer.errors import ModelError
+from analyzer.http1 import Http1Exchange
+from analyzer.loop import Load
+from analyzer.measurement import Trial
+from analyzer.payload import InputData
+from analyzer.repository import Model
+from analyzer.requests import Request, Turn, encode, grpc_exchange, grpc_message, http_request
+from analyzer.servers import Endpoint
+from analyzer.shared_memory import in_shared_memory
+from analyzer.tensors import build_steps
+
+if TYPE_CHECKING:
+    from analyzer.tensors import Tensors
+
+OPEN_LOOP_CONNECTIONS = 256
+SEQUENCE_LENGTH = 20  # steps; perf_analyzer's default as well
+_GRPC_PORT = 8001  # Triton's default
+_STARTS = 16  # places in the data at which connections start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What requests carry, and how they travel.
+
+    Parameters
+    ----------
+    protocol : str or None
+        ``http`` or ``grpc``; None takes gRPC for decoupled models, which answer over nothing else, and else HTTP.
+    shared_memory : bool
+        Whether tensors lie in system shared memory.
+    grpc_address : str or None
+        ``host:port``, where the server does not tell.
+    shapes : mapping of str to tuple of int
+        For inputs with variable dimensions; see `tensors.build_steps`.
+    data : InputData or None
+        Real inputs; random ones without.
+    sequence_length : int
+        Steps of a sequence of random inputs.
+    seed : int
+        Of random inputs and arrivals.
+    """
+
+    protocol: str | None = None
+    shared_memory: bool = False
+    grpc_address: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    data: InputData | None = None
+    sequence_length: int = SEQUENCE_LENGTH
+    seed: int = 0
+
+    def transport(self, model: Model) -> str:
+        """Name how requests travel to a model, as `Trial.transport` does."""
+        protocol = self.protocol or ("grpc" if model.decoupled else "http")
+        return f"{protocol}+shm" if self.shared_memory else protocol
+
+    @contextmanager
+    def to(self, endpoint: Endpoint, model: Model, trial: Trial) -> Iterator[Load]:
+        """Prepare a trial's load; what it needs beside itself is there inside the ``with`` block.
+
+        Raises
+        ------
+        ModelError
+            If the inputs do not fit the model, or the model does not answer this way.
+        """
+        protocol, _, memory = trial.transport.partition("+")
+        if model.decoupled and protocol == "http":
+            raise ModelError(f"{model.name} is decoupled, and Triton serves such models over gRPC: --protocol grpc")
+        connections = trial.concurrency or OPEN_LOOP_CONNECTIONS
+        streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed)
+        if model.sequence and self.data is None:
+            streams = [streams[0] * self.sequence_length]
+        with ExitStack() as stack:
+            scripts: Sequence[Sequence[Request]] = _scripts(model, streams, connections)
+            if memory:
+                scripts = stack.enter_context(in_shared_memory(scripts, connections, endpoint.http))
+            yield self._load(endpoint, model, trial, scripts, connections)
+
+    def _load(
+        self, endpoint: Endpoint, model: Model, trial: Trial, scripts: Sequence[Sequence[Request]], connections: int
+    ) -> Load:
+        over_grpc = trial.transport.startswith("grpc")
+        address = self._grpc_address(endpoint) if over_grpc else endpoint.http
+        host, _, port = address.rpartition(":")
+        built: dict[int, bytes] = {}  # scripts share requests, and a request's bytes go to the load's process once
+        for request in (request for script in scripts for request in script):
+            if id(request) not in built:
+                built[id(request)] = grpc_message(request) if over_grpc else http_request(address, request)
+        return Load(
+            host=host.strip("[]"),
+            port=int(port),
+            scripts=[[built[id(request)] for request in script] for script in scripts],
+            concurrency=connections,
+            rate_per_s=trial.request_rate_per_s,
+            poisson=trial.arrivals == "poisson",
+            seed=self.seed,
+            open_exchange=grpc_exchange(address, streaming=model.decoupled) if over_grpc else Http1Exchange,
+        )
+
+    def _grpc_address(self, endpoint: Endpoint) -> str:
+        return self.grpc_address or endpoint.grpc or f"{endpoint.http.rpartition(':')[0]}:{_GRPC_PORT}"
+
+
+def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: int) -> list[list[Request]]:
+    datatypes = {entry.name: entry.datatype for entry in model.inputs}
+    contents = {id(step): encode(step, datatypes) for stream in streams for step in stream}
+    if not model.sequence:
+        requests = [Request(model=model.name, inputs=contents[id(step)]) for stream in streams for step in stream]
+        stride = -(-len(requests) // min(connections, _STARTS))
+        return [requests[start:] + requests[:start] for start in range(0, len(requests), stride)]
+    first_id = (os.getpid() << 20) + 1  # two of us may use one server
+    scripts = []
+    for i in range(connections):
+        known: dict[tuple[int, bool, bool], Request] = {}
+        script = []
+        for stream in streams[i::connections] or [streams[i % len(streams)]]:
+            for j, step in enumerate(stream):
+                key = (id(step), j == 0, j == len(stream) - 1)
+                if key not in known:
+                    turn = Turn(sequence=first_id + i, start=key[1], end=key[2])
+                    known[key] = Request(model=model.name, inputs=contents[id(step)], turn=turn)
+                script.append(known[key])
+        scripts.append(script)
+    return scripts
