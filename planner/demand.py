@@ -36,6 +36,8 @@ class Requirement:
         Other models of the profiles that may serve the same demand (fp16, int8 ...).
     growth : float
         Factor on the rate.
+    overhead_bytes : int
+        What each replica takes besides its measured memory, where its backend runs a process of its own.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Requirement:
     together: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     growth: float = 1.0
+    overhead_bytes: int = 0
 
     @property
     def rate_to_serve(self) -> float | None:

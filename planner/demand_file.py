@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.format import MIB
 from planner.demand import Requirement, Spread
 from planner.entries import Entry, csv_entries, read_input, toml_entries, unique
 
@@ -16,11 +17,13 @@ KEYS = (
     "together",
     "variants",
     "growth",
+    "overhead_mib",
 )
 _TABLE = "model"  # [[model]]
 _MOST_RATE = 1e9  # inferences/s of one model; more is a slip of the unit
 _MOST_LATENCY_MS = 3.6e6  # an hour
 _MOST_GROWTH = 1000
+_MOST_MIB = 2**20  # 1 TiB beside a model's own memory
 
 
 def read_demand(source: str) -> tuple[Requirement, ...]:
@@ -83,4 +86,5 @@ def _requirement(entry: Entry, growth: float) -> Requirement:
         together=entry.names("together"),
         variants=entry.names("variants"),
         growth=own_growth or growth,
+        overhead_bytes=round((entry.number("overhead_mib", high=_MOST_MIB, zero=True) or 0) * MIB),
     )

@@ -88,7 +88,15 @@ def choices(
         best = max((rate_of(p) for w in whole for p in _within_budget(w, requirement.latency_p99_s)), default=0.0)
         for point in _candidates(within, requirement, mode, keep_throughput, best):
             steps = range(1, SHARE_STEPS + 1) if proportional and requirement.rate_to_serve else (SHARE_STEPS,)
-            found += [_choice(profile, point, step / SHARE_STEPS, site) for step in steps]
+            found += [
+                _choice(
+                    profile,
+                    point,
+                    step / SHARE_STEPS,
+                    site.fleet_type.model_overhead_bytes + requirement.overhead_bytes,
+                )
+                for step in steps
+            ]
     return tuple(found)
 
 
@@ -187,11 +195,11 @@ def _candidates(
     return fastest(profile, keep_throughput, at_least=best)
 
 
-def _choice(profile: Profile, point: OperatingPoint, share: float, site: Site) -> Choice:
+def _choice(profile: Profile, point: OperatingPoint, share: float, overhead_bytes: int) -> Choice:
     return Choice(
         model=profile.model,
         device=profile.device,
         point=point,
         share=share,
-        memory_bytes=point.memory_bytes + site.fleet_type.model_overhead_bytes,
+        memory_bytes=point.memory_bytes + overhead_bytes,
     )

@@ -318,6 +318,7 @@ def _requirement(formulation: Formulation, index: int) -> dict[str, Any]:
         "together": list(r.together),
         "variants": list(r.variants),
         "growth": r.growth,
+        "overhead_mib": to_mib(r.overhead_bytes),
     }
 
 

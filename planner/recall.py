@@ -78,6 +78,7 @@ def _requirement(entry: Mapping[str, Any]) -> Requirement:
         together=tuple(entry.get("together", ())),
         variants=tuple(entry.get("variants", ())),
         growth=entry.get("growth", 1.0),
+        overhead_bytes=round(entry.get("overhead_mib", 0) * MIB),
     )
 
 

@@ -16,7 +16,7 @@ from planner.profile import Profile
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised
 KEEP_STEP = 0.9  # of its best throughput that a model would keep
-_MOST_MODELS = 25  # whose own wishes are tried; the largest ones first
+_MOST_MODELS = 25  # of the demand, in its order, whose own wishes are tried
 
 Solve = Callable[[Formulation, float], Plan]  # with a time limit in seconds
 
@@ -85,8 +85,9 @@ def _changes(question: Question) -> Iterator[tuple[str, Question]]:
             more = replace(fleet_type, limit=fleet_type.limit + 1)
             change = f"one more {fleet_type.type} to choose from ({more.limit})"
             yield change, _with_types(question, [more if t is fleet_type else t for t in question.fleet])
+    models = sorted({p.model for p in question.profiles})
     for requirement in question.requirements[:_MOST_MODELS]:
-        for change, changed in _wishes(requirement):
+        for change, changed in (*_wishes(requirement), *_variants(requirement, models)):
             others = [changed if r is requirement else r for r in question.requirements]
             yield change, replace(question, requirements=tuple(others))
 
@@ -152,6 +153,21 @@ def _wishes(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
             f"{name} with {requirement.replicas - 1} replicas, not {requirement.replicas}",
             replace(requirement, replicas=requirement.replicas - 1),
         )
+
+
+def _variants(requirement: Requirement, models: Sequence[str]) -> Iterator[tuple[str, Requirement]]:
+    """Profiled models that by their name are this one in another form."""
+    for model in models:
+        if is_form_of(model, requirement.model) and model not in requirement.variants:
+            yield (
+                f"{requirement.model} served by {model} as well",
+                replace(requirement, variants=(*requirement.variants, model)),
+            )
+
+
+def is_form_of(model: str, base: str) -> bool:
+    """Whether a model is by its name another form of `base`: ``resnet_int8`` of ``resnet``."""
+    return model.startswith(base) and model[len(base) :][:1] in ("_", "-", ".") and model != base
 
 
 def _with_types(question: Question, types: Sequence[FleetType]) -> Question:

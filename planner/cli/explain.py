@@ -12,14 +12,14 @@ import click
 from analyzer.errors import UsageError
 from analyzer.format import counted
 from planner.cli.params import Size
-from planner.formulate import Formulation
+from planner.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
 from planner.placement import Placement
 from planner.placement_file import read_placement
 from planner.plan import Plan
-from planner.profile import at_configuration
+from planner.profile import at_configuration, by_model
 from planner.recall import demand_of, fleet_of, rules_of
-from planner.relax import Question, Relaxation, conflict, relaxations
+from planner.relax import Question, Relaxation, conflict, is_form_of, relaxations
 from planner.resource_bounds import resource_bounds
 from planner.tables import headline
 
@@ -69,12 +69,16 @@ def _with_profiles(
 
     fleet, rules, requirements = fleet_of(document), rules_of(document), demand_of(document)
     devices = {d for t in fleet for d in (*t.devices, *((t.scaling.device,) if t.scaling else ()))}
-    serving = {model for r in requirements for model in (r.model, *r.variants)}
     every = read_profiles(source, server_memory_bytes=server_memory)
-    measured = tuple(p for p in every if p.board in devices and p.model in serving)
+    measured = tuple(p for p in every if p.board in devices)
+    serving = {model for r in requirements for model in (r.model, *r.variants)}
+    if rules.batch is None and rules.concurrency is None:  # forms of a model may not have been measured there
+        serving |= {p.model for p in measured if any(is_form_of(p.model, r.model) for r in requirements)}
+    measured = tuple(p for p in measured if p.model in serving)
     if not measured:
-        raise UsageError(f"'{source}' has no profile of the placement's models on {', '.join(sorted(devices))}")
+        raise UsageError(f"'{source}' has no profile measured on {', '.join(sorted(devices))}")
     profiles = at_configuration(measured, batch=rules.batch, concurrency=rules.concurrency)
+    check_models(requirements, by_model(profiles))
     question = Question(profiles=profiles, requirements=requirements, fleet=fleet, rules=rules)
 
     def search(formulation: Formulation, limit_s: float) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -151,10 +152,17 @@ def test_server_reserve_and_threshold_leave_the_rest_to_the_models() -> None:
     assert plan([profile("a")], [Requirement(model="a", replicas=5)], tight, rules=memory)[1] == 2
 
 
+def test_processes_of_their_own_are_charged_to_each_replica() -> None:
+    """10,000 MiB hold ten models of 1000 MiB; with 100 MiB of the type's and 150 of its own each, eight."""
+    t4 = replace(T4, model_overhead_bytes=100 * MIB)
+    memory = Rules(mode=Mode.MEMORY)
+    for replicas, gpus in ((8, 1), (9, 2)):
+        demand = [Requirement(model="a", replicas=replicas, overhead_bytes=150 * MIB)]
+        assert plan([profile("a")], demand, t4, rules=memory)[1] == gpus
+
+
 def test_energy_charges_idle_power_and_the_replicas_own() -> None:
     """A GPU of 20 W idle with two copies that were measured at 50 W: 20 + 2 x 30 = 80 W."""
-    from dataclasses import replace
-
     powered = replace(point(utilization=0.4), power_w=50.0)
     t4 = replace(T4, idle_power_w=20.0)
     rules = Rules(mode=Mode.THROUGHPUT, objective=Objective.ENERGY)

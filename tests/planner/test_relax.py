@@ -58,6 +58,24 @@ def test_lifted_latency_budget_that_saves_a_gpu_is_found() -> None:
     assert {"a at twice its p99 budget of 30 ms", "b at twice its p99 budget of 30 ms"} <= {r.change for r in found}
 
 
+def test_smaller_form_of_a_model_is_proposed() -> None:
+    """chest at 60 % twice takes two GPUs; chest_int8 at 30 % was measured and lets one do. chestnut is another tree."""
+    models = (
+        profile("chest", point(utilization=0.6)),
+        profile("chest_int8", point(utilization=0.3)),
+        profile("chestnut", point(utilization=0.1)),
+    )
+    asked = Question(
+        profiles=models,
+        requirements=(Requirement(model="chest", rate_infer_per_s=200),),
+        fleet=(T4,),
+        rules=Rules(mode=Mode.THROUGHPUT),
+    )
+    found = relaxations(asked, 2, search, time_limit_s=20)
+    assert "chest served by chest_int8 as well" in {r.change for r in found}
+    assert not any("chestnut" in r.change for r in found)
+
+
 def test_nothing_saves_what_is_needed() -> None:
     """Three models of 90 % need three GPUs whatever is changed by a tenth."""
     found = relaxations(replace(question(0.9, 0.9, 0.9), rules=Rules(mode=Mode.THROUGHPUT)), 3, search, time_limit_s=20)
