@@ -39,7 +39,7 @@ def _ms(column: str, field: str) -> Figure:
     return Figure(column, field, 1e-3, 1e9)
 
 
-TEXTS = frozenset({"model", "device", "server", "variant", "status", "cause", "transport", "inputs"})
+TEXTS = frozenset({"model", "device", "server", "variant", "status", "cause", "transport", "inputs", "arrivals"})
 FIGURES = (
     Figure("throughput_infer_per_s", "throughput_infer_per_s"),
     _ms("latency_avg_ms", "latency_avg_s"),
@@ -80,7 +80,7 @@ COLUMNS = (
     *(figure.column for figure in FIGURES[:_AFTER_RATE]),
     RATE.column,
     *(figure.column for figure in FIGURES[_AFTER_RATE:]),
-    *("transport", "inputs"),
+    *("transport", "inputs", "arrivals"),
 )
 SERVER_COLUMNS = ("device", "server", *(figure.column for figure in SERVER_FIGURES))
 

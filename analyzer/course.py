@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from analyzer.climb import climb
 from analyzer.measurement import Measurement, Trial
-from analyzer.peak import BUDGETS_IN_WINDOW, find_peak
+from analyzer.peak import find_peak, min_window_s
 from analyzer.sweep import Answer, Axes, Search, grid
 
 
@@ -43,10 +43,11 @@ class Course:
     find_peak: bool = False
     arrivals: str = "poisson"
 
-    @property
-    def min_rate_window_s(self) -> float:
-        """The shortest window in which a rate that is too high shows; see `peak.BUDGETS_IN_WINDOW`."""
-        return BUDGETS_IN_WINDOW * (self.latency_p99_s or 0.0) if self.find_peak else 0.0
+    def min_window_s(self, trial: Trial) -> float:
+        """Return the shortest window that a trial needs for what it is to tell."""
+        if not self.find_peak or self.latency_p99_s is None or trial.request_rate_per_s is None:
+            return 0.0
+        return min_window_s(trial.request_rate_per_s, self.latency_p99_s)
 
     def points(self, max_batch_size: int | None) -> int:
         """Count the trials of one variant: exactly for a grid, about as many as there will be for a search."""

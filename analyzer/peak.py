@@ -12,6 +12,7 @@ from analyzer.sweep import Answer, Search, at_rate
 TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart
 COMPLETED = 0.97  # share of the requests due that must have been completed
 BUDGETS_IN_WINDOW = 20  # a rate 5 % too high then builds up a queue of one budget within the window: p99 shows it
+REQUESTS_IN_WINDOW = 368  # from here on order statistics bound a p99 (see stats.py): fewer would judge by luck
 _RAISE = 1.5
 _LOWER = 0.5
 _MOST_STEPS = 12  # of the bracket: from 1/4096 of the closed loop's rate to 100 times it
@@ -62,6 +63,11 @@ def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s:
             high = rate
     why = f"{high:g} requests/s were not kept" if high < math.inf else "no rate tried was too high"
     return (Answer(sought="peak", about=about, found=kept, why=why),)
+
+
+def min_window_s(rate_per_s: float, latency_p99_s: float) -> float:
+    """Return the shortest window that tells a rate that is kept from one that is not."""
+    return max(BUDGETS_IN_WINDOW * latency_p99_s, REQUESTS_IN_WINDOW / rate_per_s)
 
 
 def is_kept(measurement: Measurement, latency_p99_s: float) -> bool:

@@ -248,8 +248,8 @@ def plain_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> 
     headings = [[*textwrap.wrap(column.title, TITLE_WIDTH), column.unit] for column in columns]
     height = max(map(len, headings), default=0)
     headings = [[""] * (height - len(heading)) + heading for heading in headings]
-    rows = [[heading[line] for heading in headings] for line in range(height)]
-    rows += [[printable(column.text(record)) or CELL_UNKNOWN for column in columns] for record in records]
+    rows = [line for line in zip(*headings, strict=True) if any(line)]
+    rows += [tuple(printable(column.text(record)) or CELL_UNKNOWN for column in columns) for record in records]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = (
         "  ".join(

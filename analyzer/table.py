@@ -33,6 +33,7 @@ from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Tr
 from analyzer.names import suggest
 
 UNKNOWN = "unknown"
+ARRIVALS = ("poisson", "constant")
 _CRLF = "\r\n"
 
 
@@ -120,6 +121,7 @@ def _row(measurement: Measurement) -> dict[str, str]:
         "cause": measurement.cause,
         "transport": trial.transport,
         "inputs": trial.inputs,
+        "arrivals": "" if trial.request_rate_per_s is None else trial.arrivals,
         **to_cells((RATE,), trial),
         **to_cells(FIGURES, measurement),
     }
@@ -189,6 +191,7 @@ def _measurement(cells: Mapping[str, str]) -> Measurement:
         request_rate_per_s=rate,
         transport=cells.get("transport") or "http",
         inputs=cells.get("inputs", ""),
+        arrivals=_arrivals(cells.get("arrivals") or "poisson"),
     )
     figures = to_figures(FIGURES, cells)
     _settle_memory(figures, figures.pop("model_memory_bytes"))
@@ -215,6 +218,12 @@ def _settle_memory(figures: dict[str, Any], model: int | None) -> None:
     elif abs(max(0, highest - server) - model) > MIB + highest * 2e-5:  # what rounding all three may add up to
         less = f"max_memory_mib less server_memory_mib is {(highest - server) / MIB:.0f}"
         raise ValueError(f"column model_memory_mib: {model / MIB:.0f}, but {less}; correct one of the three")
+
+
+def _arrivals(name: str) -> str:
+    if name not in ARRIVALS:
+        raise ValueError(f"column arrivals: unknown {name!r}; {suggest(name, ARRIVALS)}")
+    return name
 
 
 def _status(name: str) -> Status:

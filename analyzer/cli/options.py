@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Shape
+from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Real, Shape
 from analyzer.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -81,19 +81,19 @@ _GROUPS = {
                      "growing, then narrow down the knee."),
         _option("--max-concurrency", type=click.IntRange(1, 65536), default=1024, metavar="N",
                 help="Where a climb ends at the latest."),
-        _option("--latency-p99-ms", type=click.FloatRange(0, 1e6, min_open=True), metavar="MS",
+        _option("--latency-p99-ms", type=Real(0, 1e6, min_open=True), metavar="MS",
                 help="The p99 latency that a climb must not pass."),
         _option("--find-peak", is_flag=True,
                 help="Find the highest request rate that keeps --latency-p99-ms, to 5 %."),
     ),
     "How sure it must be": (
-        _option("--precision", type=click.FloatRange(0, 100, min_open=True), default=5.0, metavar="PCT",
+        _option("--precision", type=Real(0, 100, min_open=True), default=5.0, metavar="PCT",
                 help="Half width of the 95 % interval of throughput that ends a trial; p99 gets twice it."),
-        _option("--max-trial-seconds", type=click.FloatRange(1, 86400), default=30.0, metavar="S",
+        _option("--max-trial-seconds", type=Real(1, 86400), default=30.0, metavar="S",
                 help="Longest trial."),
-        _option("--request-timeout", type=click.FloatRange(0.1, 86400), default=30.0, metavar="S",
+        _option("--request-timeout", type=Real(0.1, 86400), default=30.0, metavar="S",
                 help="A server silent for so long hangs."),
-        _option("--load-timeout", type=click.FloatRange(1, 86400), default=600.0, metavar="S",
+        _option("--load-timeout", type=Real(1, 86400), default=600.0, metavar="S",
                 help="Longest load of a model."),
     ),
     "What is sent": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -34,6 +35,19 @@ class Numbers(click.ParamType[Any]):
                 self.fail(f"{part.strip()} is out of range; give numbers above 0, to {MOST:,}", param, ctx)
             numbers.append(number)
         return tuple(dict.fromkeys(numbers))
+
+
+class Real(click.FloatRange):
+    """A finite number in a range."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the option's text; see `click.ParamType.convert`."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):  # which is neither below a minimum nor above a maximum
+            self.fail(f"{value!r} is not in the range {self._describe_range()}", param, ctx)
+        return number
 
 
 class Names(click.ParamType[Any]):

@@ -133,7 +133,9 @@ def _value(
         raise UsageError(f"{where}: unknown key '{key}'; {suggest(key.replace('_', '-'), [*by_key, MODELS])}")
     texts = _texts(key, node, where)
     single = not isinstance(parameter.type, _list_types())
-    if (single and not parameter.multiple and len(texts) != 1) or not texts:
+    if not texts:
+        raise UsageError(f"{where}: {key} has no value")
+    if single and not parameter.multiple and len(texts) != 1:
         raise UsageError(f"{where}: {key} takes one value, and here are {len(texts)}")
     given: Any = texts if parameter.multiple else ",".join(texts)
     try:

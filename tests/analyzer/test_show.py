@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from analyzer.measurement import Variant
-from analyzer.show import by_subject, measurement_table, server_only_table
+from dataclasses import replace
+
+from analyzer.measurement import Status, Trial, Variant
+from analyzer.show import answer_line, by_subject, measurement_table, server_only_table
+from analyzer.sweep import Answer
 from tests.analyzer.records import HOST, SERVER, failed, measured
 
 
@@ -24,6 +27,36 @@ def test_failed_trial_keeps_its_row_and_cause() -> None:
     row = measurement_table([measured(), failed(batch=4)]).splitlines()[-1]
     assert row.split()[:4] == ["4", "1", "-", "-"]
     assert row.endswith("out of memory: no memory")
+
+
+def test_causes_stay_short_in_the_table() -> None:
+    """An unsettled row holds its status alone, a failed one the beginning of its cause: 60 characters at most."""
+    unsettled = measurement_table([measured(), measured(batch=2, status=Status.UNSETTLED)]).splitlines()[-1]
+    assert unsettled.endswith("unsettled")
+    row = measurement_table([failed(cause="no memory " * 30)]).splitlines()[-1]
+    cause = row.partition("out of memory: ")[2]
+    assert cause.startswith("no memory no memory")
+    assert cause.endswith("…")
+    assert len(cause) <= 60
+
+
+def test_answers_say_what_was_found_or_why_not() -> None:
+    """One line each, with the model, the batch and the figures: 4 in flight give 400 infer/s at 40 ms."""
+    found = measured(batch=2, concurrency=4)
+    about = replace(found.trial, concurrency=1)
+    knee = Answer(sought="knee", about=about, found=found, why="the p99 budget bounds it")
+    assert answer_line(knee) == (
+        "Knee of chest at batch 2: concurrency 4, 400 infer/s, p99 40.0 ms (the p99 budget bounds it)"
+    )
+    none = Answer(sought="peak", about=about, found=None, why="even 3 requests/s were not kept")
+    assert answer_line(none) == "Peak of chest at batch 2: none, even 3 requests/s were not kept"
+
+
+def test_rates_with_constant_arrivals_are_a_table_of_their_own() -> None:
+    """Poisson arrivals queue more: the two are never one table."""
+    trials = [Trial(model="m", concurrency=0, request_rate_per_s=50.0, arrivals=a) for a in ("poisson", "constant")]
+    groups = by_subject([replace(measured(), trial=trial) for trial in trials])
+    assert [subject.title for subject in groups] == ["m", "m (constant arrivals)"]
 
 
 def test_columns_unknown_throughout_are_left_out() -> None:

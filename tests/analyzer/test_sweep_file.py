@@ -1,0 +1,127 @@
+"""The sweep file under the command line: what wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analyzer.cli import main
+from analyzer.cli.merge import Options, merge
+from analyzer.errors import UsageError
+
+
+def options(folder: Path, text: str, *arguments: str) -> Options:
+    """Merge a file of this text under a command line."""
+    file = folder / "sweep.yaml"
+    file.write_text(text)
+    with main.make_context("analyze", ["--config", str(file), *arguments]) as ctx:
+        return merge(ctx, ctx.params)
+
+
+def test_command_line_wins_over_model_over_file_over_default(tmp_path: Path) -> None:
+    """Each value is from the first of these that gives it."""
+    text = """
+batch: [1, 2]
+concurrency: 4
+precision: 10
+models:
+  m: {batch: 8, concurrency: [1, 16], instances: 2}
+"""
+    merged = options(tmp_path, text, "--concurrency", "32")
+    assert (merged["batch"], merged["concurrency"], merged["precision"]) == ((1, 2), (32,), 10.0)
+    assert merged["max_trial_seconds"] == 30.0
+    m, other = merged.of("m"), merged.of("other")
+    assert (m["batch"], m["concurrency"], m["instances"]) == ((8,), (32,), (2,))
+    assert (other["batch"], other["concurrency"], other["instances"]) == ((1, 2), (32,), ())
+    assert merged.given == {"batch", "concurrency", "precision", "config"}
+    assert "instances" in m.given
+
+
+def test_off_and_on_are_settings_and_not_truths(tmp_path: Path) -> None:
+    """YAML reads a bare off as false; the file means what the command line means."""
+    merged = options(tmp_path, "dynamic-batching: [off, on, on:100us]\nexport: true\nmax_batch_size: 4\n")
+    assert merged["dynamic_batching"] == ((False, 0.0), (True, 0.0), (True, pytest.approx(1e-4)))
+    assert merged["export"] is True
+    assert merged["max_batch_size"] == (4,)
+
+
+def test_shapes_are_a_list_of_the_options_values(tmp_path: Path) -> None:
+    """An option that may be repeated takes a list."""
+    merged = options(tmp_path, "shape: ['TOKENS:128', 'm:PIXELS:3,4']\n")
+    assert dict(merged["shapes"]) == {"TOKENS": (128,), "m:PIXELS": (3, 4)}
+
+
+def test_empty_file_says_nothing(tmp_path: Path) -> None:
+    """Comments alone, and a models key without any, are fine."""
+    assert options(tmp_path, "# nothing yet\n")["batch"] == (1,)
+    assert options(tmp_path, "models:\n")["batch"] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("batc: [1]", "line 1: unknown key 'batc'; did you mean 'batch'?"),
+        ("\nmodels:\n  m:\n    concurency: 2", "line 4: unknown key 'concurency'; did you mean 'concurrency'?"),
+        ("models: {m: {store: x}}", "unknown key 'store'"),
+        ("config: other.yaml", "unknown key 'config'"),
+        ("batch: [1, x]", "line 1: batch: 'x' is not a whole number"),
+        ("batch: [0]", "line 1: batch: 0 is out of range"),
+        ("batch: true", "line 1: batch: 'true' is not a whole number"),
+        ("batch: 1.5", "'1.5' is not a whole number"),
+        ("batch: []", "line 1: batch has no value"),
+        ("batch:", "line 1: batch has no value"),
+        ("batch: {a: 1}", "batch takes a value or a list of values"),
+        ("batch: [[1, 2]]", "batch takes a value or a list of values"),
+        ("batch: 1\nbatch: 2", "line 2: batch stands there twice"),
+        ("concurrency: -1", "-1 is out of range"),
+        ("request-rate: fast", "'fast' is not a number"),
+        ("arrivals: sometimes", "line 1: arrivals: 'sometimes' is not one of"),
+        ("instances: two", "'two' is not a whole number"),
+        ("dynamic-batching: maybe", "'maybe' is no setting"),
+        ("max-batch-size: 0", "0 is out of range"),
+        ("search: walk", "'walk' is not one of"),
+        ("max-concurrency: 0", "max-concurrency: 0 is not in the range"),
+        ("latency-p99-ms: -1", "-1.0 is not in the range"),
+        ("latency-p99-ms: [1, 2]", "latency-p99-ms takes one value, and here are 2"),
+        ("find-peak: perhaps", "'perhaps' is not a valid boolean"),
+        ("precision: 0", "is not in the range"),
+        ("max-trial-seconds: nan", "'nan' is not in the range"),
+        ("request-timeout: none", "'none' is not a valid number"),
+        ("load-timeout: 1e9", "is not in the range"),
+        ("http-port: 70000", "70000 is not in the range"),
+        ("launch-mode: cloud", "'cloud' is not one of"),
+        ("client-processes: 0", "client-processes"),
+        ("seed: x", "seed: 'x' is not a valid integer"),
+        ("shape: TOKENS", "'TOKENS' is no shape"),
+        ("filename-model: ../m.csv", "is no file name"),
+        ("gpus: [0, '']", "has an empty name"),
+        ("- batch", "line 1: not keys with values"),
+        ("models: [m]", "line 1: not keys with values"),
+        ("models: {m: 4}", "line 1: not keys with values"),
+        ("? [1]\n: 2", "line 1: a key is a name"),
+        ("batch: [1", "line 1: no YAML"),
+        ("a: &a [*a]", "unknown key 'a'"),
+        ("batch: !!python/object/apply:os.getpid []", "batch has no value"),
+        ("a: b: c", "line 1: no YAML"),
+    ],
+)
+def test_malformed_file_is_refused_with_key_and_line(tmp_path: Path, text: str, said: str) -> None:
+    """The message is one line that names the file, the place and the value."""
+    with pytest.raises(UsageError) as raised:
+        options(tmp_path, text)
+    assert said in raised.value.message
+    assert "sweep.yaml" in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder, and what is no text."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_bytes(b"#" * (1 << 20) + b"\n")
+    for name, said in (("none", "No such file"), ("", "directory"), ("binary", "not UTF-8"), ("large", "1 MiB")):
+        with (
+            main.make_context("analyze", ["--config", str(tmp_path / name)]) as ctx,
+            pytest.raises(UsageError, match=said),
+        ):
+            merge(ctx, ctx.params)
