@@ -29,28 +29,37 @@ Row = dict[str, Any]
               help="Factors on every rate of the demand.")  # fmt: skip
 @planning_options
 @search_options
-@click.option("-o", "--output", metavar="FILE", help="Write the table as CSV, which report draws; - prints it.")
-def command(profiles: str, factors: tuple[float, ...], output: str | None, **options: Any) -> None:
+@click.option("-o", "--output", metavar="FILE", help="Write the table as CSV; - prints it.")
+@click.option("--plot", metavar="FILE.png", help="Draw it as a PNG.")
+def command(profiles: str, factors: tuple[float, ...], output: str | None, plot: str | None, **options: Any) -> None:
     """Say how many GPUs a growing demand needs, and what they cost.
 
     \b
     GPUs for today's rates, half as much again, and twice:
-      plan sweep results --demand demand.toml --gpu T4 --rate-factor 1,1.5,2 -o growth.csv
+      plan sweep results --demand demand.toml --gpu T4 --rate-factor 1,1.5,2 -o growth.csv --plot growth.png
     """
     inputs = read_inputs(profiles, options)
     if not any(r.rate_infer_per_s for r in inputs.requirements):
         raise UsageError("no model of the demand has a rate, so there is nothing that grows; give rate_infer_per_s")
     rows = [_row(inputs, factor, options) for factor in factors]
-    text = _csv(rows)
     if output == "-":
-        click.echo(text, nl=False)
-        return
-    click.echo(plain_text(_SHOWN, rows))
-    if output:
-        try:
-            write_whole(Path(output), text)
-        except OSError as error:
-            raise TritonpackError(f"{output} cannot be written: {error.strerror}; give another file with -o") from None
+        click.echo(_csv(rows), nl=False)
+    else:
+        click.echo(plain_text(_SHOWN, rows))
+    if output and output != "-":
+        _write(output, _csv(rows))
+    if plot:
+        from analyzer.figure_style import png
+        from planner.figures import growth_figure
+
+        _write(plot, png(growth_figure(rows, inputs.rules.objective.unit)))
+
+
+def _write(path: str, content: str | bytes) -> None:
+    try:
+        write_whole(Path(path), content)
+    except OSError as error:
+        raise TritonpackError(f"{path} cannot be written: {error.strerror}; give another file") from None
 
 
 def _row(inputs: Inputs, factor: float, options: dict[str, Any]) -> Row:

@@ -111,7 +111,9 @@ def test_sweep_says_what_growth_needs(csv: Path, tmp_path: Path) -> None:
     """chest delivers 100 infer/s at 50 %: 150 are two replicas on one GPU, twice that three on two."""
     (tmp_path / "demand.csv").write_text("model,rate_infer_per_s\nchest,150\n")
     options = ("--demand", tmp_path / "demand.csv", "--gpu-memory", "16GiB")
-    result = plan("sweep", csv, *options, "--rate-factor", "1,2", "-o", "-")
+    picture = tmp_path / "growth.png"
+    result = plan("sweep", csv, *options, "--rate-factor", "1,2", "-o", "-", "--plot", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1:] == ["1.0,optimal,1,gpus,1.0,1.0,0.0,1", "2.0,optimal,2,gpus,2.0,2.0,0.0,2"]
     (tmp_path / "demand.csv").write_text("model,replicas\nchest,2\n")
