@@ -1,0 +1,112 @@
+"""Accuracy: the same points again and again by both tools, beside long windows of perf_analyzer as the truth."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.profiler.bench import Bench
+from benchmarks.profiler.ours import repository_of, run_analyze, serving
+from benchmarks.profiler.peers import Point, run_model_analyzer, run_perf_analyzer
+from benchmarks.profiler.processes import PeerError
+from benchmarks.profiler.report import Table
+
+MODELS = ("product", "sleeper")
+OURS, THEIRS = "tritonpack", "Model Analyzer"
+Key = tuple[str, int, int]
+
+
+def run_case(bench: Bench) -> list[Table]:
+    """Run both tools by turns, and the truth of a share of the points after each turn, so that all see one machine."""
+    sizes = bench.pick((1, 4), quick=(1,))
+    keys = [(model, batch, concurrency) for model in MODELS for batch in sizes for concurrency in sizes]
+    rounds = bench.pick(5, quick=2)
+    found: dict[str, dict[Key, list[Point]]] = {OURS: defaultdict(list), THEIRS: defaultdict(list)}
+    truth: dict[Key, Point] = {}
+    failures: dict[str, str] = {}
+    with repository_of(MODELS) as repository:
+        for turn in range(rounds):
+            for name in (OURS, THEIRS)[:: 1 if turn % 2 == 0 else -1]:
+                bench.say(f"accuracy: {name}, turn {turn + 1}")
+                try:
+                    for point in _points(bench, name, repository, sizes):
+                        found[name][point.key].append(point)
+                except PeerError as error:
+                    failures[name] = str(error)
+            try:
+                truth.update(_truth(bench, repository, keys[turn :: max(1, rounds - 1)] if turn < rounds - 1 else []))
+            except PeerError as error:
+                failures["truth"] = str(error)
+    return [_summary(found, truth, failures), _detail(keys, found, truth)]
+
+
+def _points(bench: Bench, name: str, repository: Path, sizes: Sequence[int]) -> Iterable[Point]:
+    if name == OURS:
+        return [row.point for row in run_analyze(repository, sizes, sizes, quick=bench.quick).rows]
+    # over HTTP, as ours and the truth: what differs shall be the tool and not the way
+    options = ["--client-protocol", "http"]
+    return run_model_analyzer(bench.peers, repository, MODELS, sizes, sizes, options=options).points
+
+
+def _truth(bench: Bench, repository: Path, keys: Sequence[Key]) -> dict[Key, Point]:
+    """Measure points in three windows of 20 s, whatever their spread."""
+    window_ms = bench.pick(20_000, quick=1_000)
+    options = ["-p", str(window_ms), "--max-trials", "3", "--stability-percentage", "999"]
+    points = {}
+    for key in keys:
+        model, batch, concurrency = key
+        bench.say(f"accuracy: truth of {model}, batch {batch}, concurrency {concurrency}")
+        with serving(repository) as (server, triton):
+            triton.load(model)
+            points[key], _ = run_perf_analyzer(
+                bench.peers, server.endpoint.http, model, batch=batch, concurrency=concurrency, options=options
+            )
+    return points
+
+
+def throughput_error(points: Sequence[Point], truth: Point) -> float:
+    """Mean absolute error of the throughput, as a share of the truth."""
+    return statistics.fmean(abs(point.infer_per_s / truth.infer_per_s - 1) for point in points)
+
+
+def p99_spread(points: Sequence[Point]) -> float | None:
+    """Highest less lowest p99 latency of the runs, as a share of their median; None for a single run."""
+    values = [point.p99_s for point in points if point.p99_s is not None]
+    if len(values) < 2:
+        return None
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def _summary(found: dict[str, dict[Key, list[Point]]], truth: dict[Key, Point], failures: dict[str, str]) -> Table:
+    rows = []
+    for name, points in found.items():
+        shared = [key for key in points if key in truth]
+        spreads = [spread for runs in points.values() if (spread := p99_spread(runs)) is not None]
+        if not shared or not spreads:
+            why = failures.get(name) or failures.get("truth") or "no figures"
+            rows.append([name, f"failed: {why}", "", ""])
+            continue
+        errors = [throughput_error(points[key], truth[key]) for key in shared]
+        runs = f"{len(shared)} points, {sum(len(points[key]) for key in shared)} runs"
+        remark = f"; last failure: {failures[name]}" if name in failures else ""
+        rows.append([name, f"{statistics.fmean(errors):.1%}", f"{statistics.median(spreads):.0%}", runs + remark])
+    header = ["Tool", "Mean absolute error of throughput", "Median spread of p99 between runs", "Measured"]
+    notes = ["Target: within 2 % on average, and a spread at most half of Model Analyzer's."]
+    return Table(title="Accuracy", header=header, rows=rows, notes=notes)
+
+
+def _detail(keys: Sequence[Key], found: dict[str, dict[Key, list[Point]]], truth: dict[Key, Point]) -> Table:
+    rows = []
+    for key in keys:
+        row = [key[0], str(key[1]), str(key[2]), f"{truth[key].infer_per_s:.1f}" if key in truth else ""]
+        for name in (OURS, THEIRS):
+            points = found[name].get(key, [])
+            spread = p99_spread(points)
+            row.append(f"{throughput_error(points, truth[key]):.1%}" if points and key in truth else "")
+            row.append("" if spread is None else f"{spread:.0%}")
+        rows.append(row)
+    header = ["Model", "Batch", "Concurrency", "Truth (infer/s)"]
+    header += [f"{name}: {what}" for name in (OURS, THEIRS) for what in ("error", "p99 spread")]
+    return Table(title="Accuracy, point by point", header=header, rows=rows)

@@ -1,0 +1,101 @@
+"""Memory: a model that holds 256 MiB and takes 64 MiB an item more while it runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+
+from analyzer.format import MIB
+from analyzer.load import LoadGenerator
+from benchmarks.profiler.bench import Bench
+from benchmarks.profiler.ours import Row, load_on, repository_of, run_analyze, serving
+from benchmarks.profiler.peers import run_model_analyzer
+from benchmarks.profiler.processes import PeerError
+from benchmarks.profiler.report import Table
+
+MODEL, BARE = "holder", "bare"
+HELD_MIB, TAKEN_MIB_AN_ITEM = 256.0, 64.0  # as models/holder/config.pbtxt has them
+BATCHES = (1, 2, 4)
+
+
+def run_case(bench: Bench) -> list[Table]:
+    """Compare each tool's figure with what the model holds and takes over the same model that holds nothing."""
+    with repository_of([MODEL, BARE]) as repository:
+        bench.say("memory: what the model takes without holding anything")
+        bare_mib = _bare_mib(repository)
+        try:
+            bench.say("memory: tritonpack")
+            ours: list[Row] | str = run_analyze(repository, BATCHES, (1,), quick=bench.quick).rows
+        except PeerError as error:
+            ours = str(error)
+        try:
+            bench.say("memory: Model Analyzer")
+            done = run_model_analyzer(bench.peers, repository, [MODEL], BATCHES, (1,), memory=True)
+            theirs: dict[int, float | None] | str = {point.batch: point.memory_mib for point in done.points}
+        except PeerError as error:
+            theirs = str(error)
+    return [_table(bare_mib, ours, theirs)]
+
+
+def _bare_mib(repository: Path) -> float:
+    """What a model process is without the memory under test: its interpreter, libraries and buffers.
+
+    Read by ourselves from the kernel, as the growth of the server's whole process tree under load.
+    """
+    with serving(repository) as (server, triton):
+        pid = server.endpoint.process_id
+        if pid is None:
+            raise PeerError("the server does not run on this host")
+        idle = _tree_pss_bytes(pid)
+        triton.load(BARE)
+        with (
+            load_on(server.endpoint, repository, BARE, batch=max(BATCHES)) as load,
+            LoadGenerator() as generator,
+            generator.sending(load) as stream,
+        ):
+            deadline_s = time.perf_counter() + 1.0
+            while time.perf_counter() < deadline_s:
+                stream.receive(0.2)
+            return (_tree_pss_bytes(pid) - idle) / MIB
+
+
+def _tree_pss_bytes(pid: int) -> int:
+    root = psutil.Process(pid)
+    return sum(process.memory_full_info().pss for process in (root, *root.children(recursive=True)))
+
+
+def _table(bare_mib: float, ours: list[Row] | str, theirs: dict[int, float | None] | str) -> Table:
+    rows = []
+    at_rest = bare_mib + HELD_MIB
+    for batch in BATCHES:
+        peak = at_rest + TAKEN_MIB_AN_ITEM * batch
+        if isinstance(ours, str):
+            cells = [f"failed: {ours}", "", ""]
+        else:
+            row = next(row for row in ours if row.point.model == MODEL and row.point.batch == batch)
+            cells = [
+                _beside(_less(row.steady_mib, row.server_mib), at_rest),
+                _beside(_less(row.run_peak_mib, row.server_mib), peak),
+                _beside(row.point.memory_mib, peak),
+            ]
+        found = f"failed: {theirs}" if isinstance(theirs, str) else _beside(theirs.get(batch), peak)
+        rows.append([str(batch), f"{at_rest:.0f}", f"{peak:.0f}", *cells, found])
+    header = ["Batch", "Really, at rest (MiB)", "Really, at most (MiB)"]
+    header += ["tritonpack: steady", "tritonpack: run peak", "tritonpack: model", "Model Analyzer: RAM"]
+    notes = [
+        f"Really: {HELD_MIB:.0f} MiB held, {TAKEN_MIB_AN_ITEM:.0f} MiB an item while it runs, and {bare_mib:.1f} MiB "
+        "that the same model takes with both set to 0 (growth of the server tree's PSS, read by the benchmark).",
+        "Model Analyzer's figure is its column RAM Usage with --collect-cpu-metrics: the server's own process, with "
+        "the server. Target: each figure of ours within 3 %.",
+    ]
+    return Table(title="Memory of a model", header=header, rows=rows, notes=notes)
+
+
+def _less(value: float | None, less: float | None) -> float | None:
+    return None if value is None or less is None else value - less
+
+
+def _beside(value: float | None, truth: float) -> str:
+    return "not given" if value is None else f"{value:.0f} ({value / truth - 1:+.1%})"

