@@ -225,3 +225,13 @@ def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: 
             own = [(asked.problem.tasks[t].options[r.option].point, r.count) for r in left if r.task == t]
             assert sum(c.throughput_infer_per_s * n for c, n in own if isinstance(c, Choice)) >= rate
             assert sum(n for _, n in own) >= replicas
+
+
+def test_any_node_may_be_lost_with_a_spare_one() -> None:
+    """Two copies at 40 % and one spare, on nodes of two GPUs: three nodes, so three GPUs."""
+    small = point(utilization=0.4)
+    nodes = replace(T4, gpus_per_node=2)
+    rules = Rules(mode=Mode.THROUGHPUT, spare=1, spare_of=Spread.NODE)
+    found, gpus = plan([profile("a", small)], [Requirement(model="a", replicas=2)], nodes, rules=rules)
+    assert gpus == 3
+    assert len({n for g in found.gpus for n in g.nodes}) == 3
