@@ -7,6 +7,7 @@ Python shares its interpreter lock. They are started once and serve every trial 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,19 +31,30 @@ class LoadGenerator:
 
     Parameters
     ----------
-    processes : int
-        How many event loops share the load; one keeps tens of thousands of requests a second going.
+    processes : int or None
+        How many event loops share the load; one keeps tens of thousands of requests a second going. None starts
+        with one, and lets `grow` add to them.
     """
 
-    def __init__(self, processes: int = 1) -> None:
+    def __init__(self, processes: int | None = None) -> None:
+        self._most = processes or max(1, len(os.sched_getaffinity(0)) // 2)  # the server needs the other half
+        self._workers: list[_Worker] = []
+        self._start(processes or 1)
+
+    def _start(self, processes: int) -> None:
         spawn = multiprocessing.get_context("spawn")  # no forked copy of the caller's threads and memory
-        self._workers = []
         for _ in range(processes):
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=serve_loads, args=(theirs,), name="tritonpack-load", daemon=True)
             process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours))
+
+    def grow(self, connections: int) -> bool:
+        """Double the processes, up to half of this host's processors and one a connection; say whether it could."""
+        more = min(2 * len(self._workers), self._most, connections) - len(self._workers)
+        self._start(more)  # none where it is negative
+        return more > 0
 
     def __enter__(self) -> Self:
         return self

@@ -118,6 +118,8 @@ def measure_trial(
 ) -> Measurement:
     """Send `load` until its figures are sure enough, and join them with what the device showed meanwhile.
 
+    A trial in which the load generator is the limit is measured again with more processes where there can be more.
+
     Parameters
     ----------
     death : callable
@@ -128,9 +130,12 @@ def measure_trial(
     Measurement
         Failures of the model or the server are statuses, not exceptions.
     """
-    began_s = time.perf_counter()
-    with generator.sending(load) as stream:
-        timings, window, failure = _watch(trial, load, stream.receive, death, patience)
+    while True:
+        began_s = time.perf_counter()
+        with generator.sending(load) as stream:
+            timings, window, failure = _watch(trial, load, stream.receive, death, patience)
+        if failure is not None or timings.busiest_client <= _CLIENT_BOUND or not generator.grow(load.concurrency):
+            break
     status, cause = failure or (Status.OK, "")
     readings = recorder.between(window.start_s if window else began_s, window.end_s if window else time.perf_counter())
     if failure is None and window is not None:

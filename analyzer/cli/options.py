@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Real, Shape
+from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Processes, Real, Shape
 from analyzer.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -109,7 +109,9 @@ _GROUPS = {
                 "[default: port 8001 of the same host]"),
         _option("--shared-memory", type=click.Choice(("none", "system")), default="none",
                 help="system: tensors lie in shared memory, so that carrying them is not measured."),
-        _option("--client-processes", type=click.IntRange(1, 64), default=1, help="Processes that send the load."),
+        _option("--client-processes", type=Processes(), default="auto",
+                help="Processes that send the load. auto: one, and more where it turns out to be the limit, up to half "
+                     "of this host's processors."),
         _option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N",
                 help="Seed of random inputs and arrivals."),
     ),

@@ -83,6 +83,20 @@ class Shape(click.ParamType[Any]):
         return name, tuple(int(length) for length in lengths)
 
 
+class Processes(click.ParamType[Any]):
+    """``auto``, which is None here, or a number of processes."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Parse the option's text; see `click.ParamType.convert`."""
+        if value == "auto":
+            return None
+        if not str(value).isdecimal() or not 1 <= int(value) <= 64:
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 64", param, ctx)
+        return int(value)
+
+
 class Address(click.ParamType[Any]):
     """A host and a port, ``host:8001``."""
 

@@ -1,0 +1,64 @@
+"""The load generator's processes: how they share a load, and how their number grows."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from analyzer.load import LoadGenerator
+from analyzer.loop import Load, Report
+from tests.analyzer.test_loop import OK, FakeServer, serving
+
+
+def answer(_server: FakeServer, _number: int) -> bytes:
+    """Take 10 ms."""
+    time.sleep(0.01)
+    return OK
+
+
+def sent(generator: LoadGenerator, load: Load, seconds: float) -> Sequence[Report]:
+    """Send for a while; return the reports that came meanwhile."""
+    reports: list[Report] = []
+    with generator.sending(load) as stream:
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            reports += stream.receive(0.1)
+    return reports
+
+
+def test_processes_share_connections_scripts_and_rate() -> None:
+    """Three connections on two processes are 2 and 1, each with the script of its own."""
+    with serving(answer) as server, LoadGenerator(2) as generator:
+        scripts = [[f"{name}-{i}".encode() for i in (1, 2)] for name in "abc"]
+        load = Load(host="127.0.0.1", port=server.port, scripts=scripts, concurrency=3)
+        reports = sent(generator, load, 0.5)
+        assert sum(len(report.end_s) for report in reports) > 10
+        assert server.connections == 3
+        seen = {number: {step[:1] for n, step in server.requests if n == number} for number in (1, 2, 3)}
+        assert sorted(seen.values(), key=sorted) == [{b"a"}, {b"b"}, {b"c"}]
+        load = Load(
+            host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=8, rate_per_s=40.0, poisson=False
+        )
+        reports = sent(generator, load, 1.0)
+    assert 30 <= sum(len(report.end_s) for report in reports) <= 42  # 20 a second each, for 1 s
+    assert all(report.errors == 0 for report in reports)
+
+
+def test_a_generator_serves_one_load_after_the_other() -> None:
+    """What a load reported late is not taken for the next one's."""
+    with serving(answer) as server, LoadGenerator(1) as generator:
+        for concurrency in (1, 4):
+            load = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=concurrency)
+            began = time.perf_counter()
+            ends = [end for report in sent(generator, load, 0.2) for end in report.end_s]
+            assert ends
+            assert min(ends) > began
+
+
+def test_processes_grow_to_half_of_the_processors_unless_their_number_is_given() -> None:
+    """Doubling from one; never more than connections; a number that the user gave is kept."""
+    half = max(1, len(os.sched_getaffinity(0)) // 2)
+    with LoadGenerator() as generator:
+        assert generator.grow(1) is False
+        assert generator.grow(64) is (half > 1)
+    with LoadGenerator(2) as generator:
+        assert generator.grow(64) is False
