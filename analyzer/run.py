@@ -127,8 +127,10 @@ class Sweep:
             first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
             first = replace(first, transport=self._job.traffic.transport(model), inputs=self._inputs_label(model))
             self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
-        finally:
-            tenancy.leave()
+        except BaseException:
+            tenancy.abandon()
+            raise
+        tenancy.leave()
 
     def _completed(self, tenancy: Tenancy, variant: Variant, course: Course) -> Model:
         """Ask Triton for the largest batch where no file says it, and say what that leaves out."""

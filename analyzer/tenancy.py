@@ -112,6 +112,11 @@ class Tenancy:
             self.restart()
         self._loaded = None
 
+    def abandon(self) -> None:
+        """Leave where the sweep ends early: a server of our own ends with it, busy models and all."""
+        if self._rig.running.endpoint.process_id is None:
+            self.leave()
+
     def _learn(self) -> None:
         """Load the model as it is, only to read the configuration that Triton completed: a variant changes that."""
         self._load(Variant())

@@ -71,6 +71,14 @@ def local_server() -> LocalServer:
 
 
 @pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make an empty model repository, alone in a folder."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def echo_repository(tmp_path: Path) -> Path:
     """Make a model repository with one model, ``echo``, that returns its input (FP32, two numbers an item)."""
     repository = tmp_path / "repository"

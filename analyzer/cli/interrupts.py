@@ -33,6 +33,9 @@ def signals_as_interrupts() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    for each in _SIGNALS:
-        signal.signal(each, interrupt)
-    yield
+    before = {each: signal.signal(each, interrupt) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -45,3 +45,51 @@ def write_model(
     (repository / name / "config.pbtxt").write_text(CONFIG.format(max_batch_size=max_batch_size))
     file.write_text(MODEL.format(execute=execute, initialize=initialize, finalize=finalize))
     return file
+
+
+ENSEMBLE = """platform: "ensemble"
+max_batch_size: 8
+input [{ name: "X" data_type: TYPE_FP32 dims: [ 2 ] }]
+output [{ name: "Y" data_type: TYPE_FP32 dims: [ 2 ] }]
+ensemble_scheduling { step [
+"""
+STEP = (
+    '  {{ model_name: "{name}" model_version: -1 input_map {{ key: "X" value: "{source}" }}'
+    ' output_map {{ key: "Y" value: "{target}" }} }}'
+)
+CALL = """y = pb_utils.InferenceRequest(
+                model_name="{name}", requested_output_names=["Y"], inputs=[pb_utils.Tensor("X", x)]
+            ).exec()
+            if y.has_error():
+                raise ValueError(y.error().message())"""
+AUTO_COMPLETE = """
+    @staticmethod
+    def auto_complete_config(config):
+        config.add_input({{"name": "X", "data_type": "TYPE_FP32", "dims": [2]}})
+        config.add_output({{"name": "Y", "data_type": "TYPE_FP32", "dims": [2]}})
+        config.set_max_batch_size({max_batch_size})
+        return config
+"""
+
+
+def write_ensemble(repository: Path, name: str, steps: list[str]) -> None:
+    """Write an ensemble whose steps follow each other."""
+    (repository / name / "1").mkdir(parents=True)
+    names = ["X", *(f"between_{i}" for i in range(1, len(steps))), "Y"]
+    lines = [STEP.format(name=step, source=names[i], target=names[i + 1]) for i, step in enumerate(steps)]
+    (repository / name / "config.pbtxt").write_text(ENSEMBLE + ",\n".join(lines) + "\n] }\n")
+
+
+def write_caller(repository: Path, name: str, called: str) -> None:
+    """Write a model whose business logic calls another, and says so in its configuration."""
+    write_model(repository, name, execute=CALL.format(name=called))
+    with (repository / name / "config.pbtxt").open("a") as config:
+        config.write(f'parameters {{ key: "depends_on" value {{ string_value: "{called}" }} }}\n')
+
+
+def write_without_config(repository: Path, name: str, *, max_batch_size: int) -> None:
+    """Write a model without a config.pbtxt, which tells Triton its configuration itself."""
+    file = write_model(repository, name)
+    (repository / name / "config.pbtxt").unlink()
+    told = AUTO_COMPLETE.format(max_batch_size=max_batch_size)
+    file.write_text(file.read_text().replace("class TritonPythonModel:", f"class TritonPythonModel:{told}"))

@@ -1,58 +1,20 @@
 """`analyze` from its command line on a real Triton of this host."""
 
-import csv
+from __future__ import annotations
+
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from analyzer.servers.local import Installation
-from tests.conftest import missing, wait_for
+from tests.conftest import wait_for
+from tests.live.analysis import ANALYZE, analyze, command, rows, shared_memory_of
 from tests.live.models import write_model
 
-ANALYZE = str(Path(sys.executable).with_name("analyze"))
-QUICK = ["--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "30"]
-
-
-@pytest.fixture(autouse=True)
-def _needs_triton() -> None:
-    if Installation.find() is None:
-        missing("no tritonserver here: pip install 'tritonpack[local]'")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make an empty model repository."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    return folder
-
-
-def analyze(repository: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the command on a repository with its results beside it; check how it ends."""
-    command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def rows(repository: Path) -> list[dict[str, str]]:
-    """Read the exported CSV."""
-    with (repository.parent / "results" / "metrics-model.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def shared_memory_of(children: list[psutil.Process]) -> Callable[[], list[Path]]:
-    """Return what lists the shared memory of the tritonserver among `children`, by its prefix; others may have some."""
-    (server,) = [child for child in children if child.name() == "tritonserver"]
-    (prefix,) = [flag.rpartition("=")[2] for flag in server.cmdline() if "shm-region-prefix-name=" in flag]
-    return lambda: [path for path in Path("/dev/shm").iterdir() if path.name.startswith(prefix)]
+pytestmark = pytest.mark.usefixtures("local_server")
 
 
 def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
@@ -142,10 +104,8 @@ def test_a_model_that_always_kills_the_server_becomes_a_row(repository: Path) ->
 def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: Path, number: signal.Signals) -> None:
     """Finished trials are exported and stored, no process or shared memory stays, and a second run goes on."""
     write_model(repository, "m")
-    results = repository.parent / "results"
-    command = [ANALYZE, "--model-folder", str(repository), "-o", str(results), *QUICK, "--export"]
-    command += ["--batch", "1,2,4,8", "--concurrency", "1,2,4,8"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    sweep = command(repository, "--export", "--batch", "1,2,4,8", "--concurrency", "1,2,4,8")
+    with subprocess.Popen(sweep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         seen = []
         for line in process.stderr:

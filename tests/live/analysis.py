@@ -1,0 +1,47 @@
+"""Run the `analyze` command as a user does, and read what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+ANALYZE = str(Path(sys.executable).with_name("analyze"))
+QUICK = ("--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "30")
+
+
+def results_of(repository: Path) -> Path:
+    """Return the output folder of the runs on a repository."""
+    return repository.parent / "results"
+
+
+def command(repository: Path, *arguments: str) -> list[str]:
+    """Make the command line that measures a repository, with its results beside it."""
+    return [ANALYZE, "--model-folder", str(repository), "-o", str(results_of(repository)), *QUICK, *arguments]
+
+
+def analyze(
+    repository: Path, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; check how it ends."""
+    done = subprocess.run(command(repository, *arguments), capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def rows(repository: Path) -> list[dict[str, str]]:
+    """Read the exported CSV."""
+    with (results_of(repository) / "metrics-model.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shared_memory_of(children: list[psutil.Process]) -> Callable[[], list[Path]]:
+    """Return what lists the shared memory of the tritonserver among `children`, by its prefix; others may have some."""
+    (server,) = [child for child in children if child.name() == "tritonserver"]
+    (prefix,) = [flag.rpartition("=")[2] for flag in server.cmdline() if "shm-region-prefix-name=" in flag]
+    return lambda: [path for path in Path("/dev/shm").iterdir() if path.name.startswith(prefix)]

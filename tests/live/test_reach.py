@@ -1,0 +1,162 @@
+"""What `analyze` reaches beyond one model as it is: variants, rates, searches, parts, models without a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.analysis import analyze, rows
+from tests.live.models import write_caller, write_ensemble, write_model, write_without_config
+
+pytestmark = pytest.mark.usefixtures("local_server")
+HOLD_64_MIB = "self.held = np.ones(64 << 17)"  # float64
+
+
+def test_variants_are_every_combination_and_take_effect(repository: Path) -> None:
+    """Two instances of a model that sleeps serve twice as much; dynamic batching joins requests of one instance."""
+    # A request takes 10 ms however large it is: 100 requests/s an instance, 8 requests joined take no longer.
+    write_model(repository, "m", execute="pass", finalize="pass")
+    file = repository / "m" / "1" / "model.py"
+    file.write_text(
+        file.read_text().replace("        responses = []", "        time.sleep(0.010)\n        responses = []")
+    )
+    before = sorted(path.stat().st_mtime_ns for path in repository.rglob("*"))
+    analyze(repository, "--concurrency", "8", "--instances", "1,2", "--dynamic-batching", "off,on:100us", "--export")
+    rates = {row["variant"]: float(row["throughput_infer_per_s"]) for row in rows(repository)}
+    one, one_joined = rates["instances=1;dynamic_batching=off"], rates["instances=1;dynamic_batching=on:100us"]
+    two = rates["instances=2;dynamic_batching=off"]
+    assert len(rates) == 4
+    assert one < 100
+    assert 1.5 * one < two < 200
+    assert one_joined > 3 * one
+    assert [row["instances"] for row in rows(repository)] == ["1", "1", "2", "2"]
+    assert sorted(path.stat().st_mtime_ns for path in repository.rglob("*")) == before
+    assert (
+        analyze(repository, "--concurrency", "8", "--instances", "2", "--dynamic-batching", "off").stderr.count(
+            "(from the store)"
+        )
+        == 1
+    )
+
+
+def test_sweep_file_gives_models_values_of_their_own(repository: Path) -> None:
+    """The model's section wins over the file's top; a smaller max_batch_size leaves batches out."""
+    write_model(repository, "a")
+    write_model(repository, "b")
+    sweep = repository.parent / "sweep.yaml"
+    sweep.write_text("batch: [1, 2]\nexport: true\nmodels:\n  b: {concurrency: 3, max-batch-size: [1, 2]}\n")
+    done = analyze(repository, "--config", str(sweep))
+    points = [(row["model"], row["variant"], row["batch"], row["concurrency"]) for row in rows(repository)]
+    assert points == [
+        ("a", "default", "1", "1"),
+        ("a", "default", "2", "1"),
+        ("b", "max_batch_size=1", "1", "3"),
+        ("b", "max_batch_size=2", "1", "3"),
+        ("b", "max_batch_size=2", "2", "3"),
+    ]
+    assert "b (max_batch_size=1) has max_batch_size 1: left out batch 2" in done.stderr
+
+
+def test_request_rates_are_sent_in_an_open_loop(repository: Path) -> None:
+    """Requests arrive at the rate asked for, whichever the gaps; the gaps are part of what was measured."""
+    write_model(repository, "m")
+    done = analyze(repository, "--request-rate", "100", "--arrivals", "constant", "--export")
+    (row,) = rows(repository)
+    assert (row["concurrency"], row["request_rate_per_s"], row["arrivals"]) == ("0", "100", "constant")
+    assert float(row["throughput_infer_per_s"]) == pytest.approx(100, rel=0.1)
+    assert "Request rate" in done.stdout
+    assert "constant arrivals" in done.stdout
+    assert "(from the store)" not in analyze(repository, "--request-rate", "100").stderr
+    assert "(from the store)" in analyze(repository, "--request-rate", "100", "--arrivals", "constant").stderr
+
+
+def test_climb_finds_the_knee_and_takes_the_same_course_again(repository: Path) -> None:
+    """Four instances that sleep 20 ms: 4 in flight is the knee, give or take one; the second run measures nothing."""
+    write_model(repository, "m", execute="time.sleep(0.02)")
+    climb = ("--search", "climb", "--instances", "4", "--max-concurrency", "64", "--export")
+    done = analyze(repository, *climb)
+    (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Knee of m (instances=4) at batch 1: ")]
+    concurrency = int(answer.partition("concurrency ")[2].partition(",")[0])
+    assert 3 <= concurrency <= 6
+    assert len(rows(repository)) <= 9
+    again = analyze(repository, *climb)
+    assert again.stderr.count("(from the store)") == len(rows(repository))
+    assert answer in again.stdout
+
+
+def test_peak_is_the_rate_that_keeps_the_latency(repository: Path) -> None:
+    """One instance that takes 3 ms serves under 333 requests/s; constant arrivals queue little up to near that."""
+    write_model(repository, "m", execute="time.sleep(0.003)")
+    done = analyze(repository, "--find-peak", "--latency-p99-ms", "60", "--arrivals", "constant", "--export")
+    (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Peak of m at batch 1: ")]
+    peak = float(answer.partition("batch 1: ")[2].partition(" ")[0])
+    assert 100 <= peak <= 333
+    kept = [row for row in rows(repository) if row["request_rate_per_s"] == f"{peak:g}"]
+    assert float(kept[0]["latency_p99_ms"]) <= 60
+
+
+def test_ensemble_loads_its_parts_and_is_charged_for_them(repository: Path) -> None:
+    """Its steps, one of them a caller of a third model, cost the ensemble their memory, and are gone after it."""
+    write_model(repository, "held", initialize=HOLD_64_MIB)
+    write_caller(repository, "caller", "held")
+    write_model(repository, "light")
+    write_ensemble(repository, "whole", ["light", "caller"])
+    analyze(repository, "--model-names", "whole,caller,light", "--batch", "1,8", "--export")
+    table = rows(repository)
+    assert {row["status"] for row in table} <= {"ok", "unsettled"}
+    own = {row["model"]: float(row["model_memory_mib"]) for row in table if row["batch"] == "1"}
+    # light's process is the measure of one: the caller has two and 64 MiB, the whole three and 64 MiB
+    assert own["caller"] == pytest.approx(2 * own["light"] + 64, abs=12)
+    assert own["whole"] == pytest.approx(3 * own["light"] + 64, abs=15)
+    assert float(table[-1]["server_memory_mib"]) < float(table[0]["server_memory_mib"]) + 16
+
+
+def test_ensemble_has_no_instances_to_vary(repository: Path) -> None:
+    """A variant that a model cannot have is a row with the cause; the others are measured."""
+    write_model(repository, "part")
+    write_ensemble(repository, "whole", ["part"])
+    analyze(repository, "--instances", "2", "--export", code=1)
+    outcome = {row["model"]: (row["status"], row["cause"]) for row in rows(repository)}
+    assert outcome["part"][0] in ("ok", "unsettled")
+    assert outcome["whole"][0] == "load_failed"
+    assert "no instances of its own" in outcome["whole"][1]
+
+
+def test_part_that_cannot_load_is_the_ensembles_cause(repository: Path) -> None:
+    """The parts that did load are unloaded again: the next model is measured alone."""
+    write_model(repository, "a_held", initialize=HOLD_64_MIB)
+    write_model(repository, "b_broken", initialize="raise ValueError('no weights here')")
+    write_caller(repository, "c_caller", "b_broken")
+    write_ensemble(repository, "d_whole", ["a_held", "c_caller"])
+    write_model(repository, "e_good")
+    analyze(repository, "--model-names", "d_whole,e_good", "--export", code=1)
+    whole, good = rows(repository)
+    assert whole["status"] == "load_failed"
+    assert "no weights here" in whole["cause"]
+    assert good["status"] in ("ok", "unsettled")
+    assert float(good["model_memory_mib"]) < 50
+
+
+def test_model_without_batching_is_tried_at_batch_one(repository: Path) -> None:
+    """max_batch_size 0: its tensors have no batch dimension, and larger batches are left out with a word."""
+    write_model(repository, "plain", max_batch_size=0, execute="assert x.shape == (2,), x.shape")
+    done = analyze(repository, "--batch", "1,4", "--export")
+    assert [(row["batch"], row["status"]) for row in rows(repository)] == [("1", "ok")]
+    assert "plain has no batching: left out batch 4" in done.stderr
+
+
+def test_model_without_a_configuration_is_completed_by_triton(repository: Path) -> None:
+    """Its largest batch is known once it is loaded; its variants work, and the second run measures nothing."""
+    write_without_config(repository, "auto", max_batch_size=4)
+    done = analyze(repository, "--batch", "1,4,8", "--export")
+    assert [row["batch"] for row in rows(repository)] == ["1", "4"]
+    assert "auto has max_batch_size 4: left out batch 8" in done.stderr
+    both = ("--batch", "2,4", "--instances", "2", "--max-batch-size", "2,4", "--export")
+    analyze(repository, *both)
+    assert [(row["variant"], row["batch"], row["instances"]) for row in rows(repository)] == [
+        ("instances=2;max_batch_size=2", "2", "2"),
+        ("instances=2;max_batch_size=4", "2", "2"),
+        ("instances=2;max_batch_size=4", "4", "2"),
+    ]
+    assert analyze(repository, *both).stderr.count("(from the store)") == 3
