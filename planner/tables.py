@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analyzer.format import counted, mib, number, percent, whole
+from analyzer.format import counted, mib, number, percent, printable, whole
 from analyzer.show import Column, plain_text, worth_showing
 from planner.placement import Placement
 
@@ -28,7 +28,7 @@ def placement_text(placement: Placement) -> str:
     if len(rows) > MOST_ROWS:
         hidden = sum(row["count"] for row in rows[MOST_ROWS:])
         parts.append(f"and {counted(hidden, 'GPU')} of {len(rows) - MOST_ROWS} other kinds; -o placement.json has all")
-    parts += [f"not placed: {u['reason']}" for u in placement["unplaced"]]
+    parts += [printable(f"not placed: {u['reason']}") for u in placement["unplaced"]]
     return "\n".join(parts)
 
 
@@ -66,7 +66,7 @@ def baseline_text(baseline: Baseline, unit: str) -> str:
     if worst is None:
         return text
     models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
-    return (
+    return printable(
         f"{text}, of which {baseline.n_overfull} would run out of memory;"
         f" the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
     )
@@ -89,7 +89,7 @@ def _move(move: Mapping[str, Any]) -> str:
     where = move["gpu"] + (f" {piece['profile']}@{piece['start']}" if piece else "")
     what = f" {move['model']} ({move['memory_mib']:.0f} MiB)" if "model" in move else ""
     note = f" ({move['reason']})" if "reason" in move else ""
-    return f"{move['step']:4d}  {move['action']:6}  {where}{what}{note}"
+    return printable(f"{move['step']:4d}  {move['action']:6}  {where}{what}{note}")
 
 
 def alike(gpus: Sequence[Row]) -> list[dict[str, Any]]:

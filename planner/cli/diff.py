@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from analyzer.format import counted
+from analyzer.format import counted, printable
 from planner.difference import Difference, Move, difference
 from planner.placement_file import read_placement
 
@@ -33,7 +33,7 @@ def command(before: str, after: str, as_json: bool) -> None:
 def _text(found: Difference) -> str:
     lines = [f"{name}: {_value(old)} -> {_value(new)}" for name, old, new in found.figures]
     lines += [_move(move) for move in found.moves]
-    return "\n".join(lines) or "no difference"
+    return "\n".join(map(printable, lines)) or "no difference"
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
-from analyzer.format import counted
+from analyzer.format import counted, printable
 from planner.cli.params import Size
 from planner.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
@@ -56,7 +56,7 @@ def command(
     if as_json:
         click.echo(json.dumps(explanation, indent=1))
         return
-    click.echo("\n".join(_sentences(document, explanation, found)))
+    click.echo("\n".join(map(printable, _sentences(document, explanation, found))))
     if not profiles:
         click.echo("give the PROFILES as well to learn which change would save a GPU", err=True)
 

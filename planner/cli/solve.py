@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
+from analyzer.format import printable
 from planner.cli.inputs import planning_options, read_inputs
 from planner.cli.search import answer, answer_from, search_limits, search_options
 from planner.placement import build_placement
@@ -60,7 +61,7 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
         moves=found.moves,
     )
     for note in found.formulation.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(printable(f"note: {note}"), err=True)
     if output == "-":
         click.echo(to_json(placement), nl=False)
     else:

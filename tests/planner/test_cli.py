@@ -130,3 +130,14 @@ def test_diff_tells_what_a_threshold_changes(csv: Path, tmp_path: Path) -> None:
     assert "objective gpus: 1 -> 2" in result.stdout
     assert "chest: 1 replica of 1000 MiB from gpu-0 to new gpu-" in result.stdout
     assert plan("diff", tmp_path / "a.json", tmp_path / "a.json").stdout == "no difference\n"
+
+
+def test_names_cannot_move_the_cursor_or_fake_a_line(tmp_path: Path) -> None:
+    """A model's name with an escape sequence or a line break stays one harmless word of its line."""
+    path = tmp_path / "metrics-model.csv"
+    rows = [measurement("a\x1b[2Jb"), measurement("c\nd", max_memory_mib=30_000)]
+    write_measurements_csv(path, rows)
+    for options in (["--gpu-memory", "64GiB"], ["--gpu-memory", "16GiB"]):
+        shown = plan("solve", path, *options).output
+        assert "\x1b" not in shown
+        assert not any(line.startswith("d") for line in shown.splitlines())
