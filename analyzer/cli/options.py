@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Processes, Real, Shape
+from analyzer.cli.params import Address, DynamicBatching, FileName, Names, Numbers, Processes, Real, Shape, Word
 from analyzer.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -118,19 +118,19 @@ _GROUPS = {
     "Where Triton runs": (
         _option("--launch-mode", type=click.Choice(LAUNCH_MODES), default="auto",
                 help="A container, this host, a server that runs already, or what is there."),
-        _option("--triton-version", default="24.10-py3", metavar="TAG",
+        _option("--triton-version", type=Word("TAG"), default="24.10-py3",
                 help="NVIDIA's release of the Triton container."),
-        _option("--triton-image", metavar="IMAGE", help="Another image than NVIDIA's."),
+        _option("--triton-image", type=Word("IMAGE"), help="Another image than NVIDIA's."),
         _option("--gpus", type=Names(), default=(), help="GPUs by index or UUID.  [default: the first one]"),
         _option("--http-port", type=click.IntRange(1, 65535), metavar="PORT",
                 help="Port of a Triton that is started.  [default: free]"),
-        _option("--url", metavar="HOST:PORT", help="HTTP address of a server that runs already."),
-        _option("--metrics-url", metavar="URL", help="Its metrics page.  [default: port 8002 of the same host]"),
+        _option("--url", type=Word("HOST:PORT"), help="HTTP address of a server that runs already."),
+        _option("--metrics-url", type=Word("URL"), help="Its metrics page.  [default: port 8002 of the same host]"),
     ),
     "Where results go": (
         _option("-o", "--output", type=_FOLDER, default="results", metavar="DIR",
                 help="Folder of the store; measurements in it are not made again."),
-        _option("--store", metavar="URL", help="Store elsewhere, such as postgresql://user@host/database."),
+        _option("--store", type=Word("URL"), help="Store elsewhere, such as postgresql://user@host/database."),
         _option("--fresh", is_flag=True, help="Measure also what the store has."),
         _option("--export", is_flag=True, help="Write the CSV files and the plots."),
         _option("--export-path", type=_FOLDER, metavar="DIR",

@@ -133,6 +133,19 @@ class DynamicBatching(click.ParamType[Any]):
         return True, delay_s
 
 
+class Word(click.ParamType[Any]):
+    """Text without spaces, and some of it: the name of an image, a tag or a URL."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the option's text; see `click.ParamType.convert`."""
+        if not value or not value.isprintable() or " " in value:
+            self.fail(f"{value!r} is no {self.name.lower()}", param, ctx)
+        return str(value)
+
+
 class FileName(click.ParamType[Any]):
     """The name of a file in a folder of ours: it leads nowhere else."""
 

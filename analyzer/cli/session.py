@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from analyzer.cli.interrupts import Interrupted
 from analyzer.cli.job import build_job, sample_models
 from analyzer.cli.merge import Options, merge
-from analyzer.devices.choose import choose_devices
+from analyzer.devices.choose import Devices, choose_devices
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.load import LoadGenerator
 from analyzer.measure import Patience
@@ -19,6 +20,7 @@ from analyzer.measurement import Measurement, ServerOnly
 from analyzer.progress import Progress
 from analyzer.rig import Rig
 from analyzer.run import Job, Sweep
+from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
 from analyzer.servers.docker import DockerServer
 from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
@@ -36,7 +38,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     """
     options = merge(ctx, values)
     job = build_job(options)
-    launch = _launch(options)
+    place = _place(options)
     if options["export"]:
         _check_export_folder(_export_folder(options))
     results: list[Measurement] = []
@@ -45,7 +47,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
         stopped: BaseException | None = None
         idle: ServerOnly | None = None
         try:
-            idle = _measure(options, launch, job, store, results, answers)
+            idle = _measure(options, place, job, store, results, answers)
         except (Interrupted, TritonpackError) as error:
             if not results:
                 raise
@@ -64,8 +66,18 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     return _summarize(results)
 
 
-def _launch(options: Options) -> Launch:
-    return Launch(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a sweep runs, and why there."""
+
+    server: Server
+    why: str
+    devices: Devices
+
+
+def _place(options: Options) -> _Place:
+    """Choose server and devices; nothing is started yet."""
+    launch = Launch(
         mode=LaunchMode(options["launch_mode"]),
         triton_version=options["triton_version"],
         image=options["triton_image"],
@@ -73,6 +85,14 @@ def _launch(options: Options) -> Launch:
         metrics_url=options["metrics_url"],
         http_port=options["http_port"],
     )
+    devices = choose_devices(options["gpus"], remote=options["url"] is not None)
+    server, why = choose_server(launch)
+    if options["shared_memory"] == "system" and isinstance(server, DockerServer):
+        raise UsageError(
+            f"--shared-memory system needs a Triton that shares this host's /dev/shm, and the container ({why}) has "
+            "one of its own: add --launch-mode local"
+        )
+    return _Place(server=server, why=why, devices=devices)
 
 
 def _export_folder(options: Options) -> Path:
@@ -85,9 +105,9 @@ def _check_export_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the export folder {folder} cannot be made: {error.strerror}; give another one") from None
+        raise TritonpackError(f"the export folder {folder} cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"the export folder {folder} cannot be written to; give another one with --export-path")
+        raise TritonpackError(f"the export folder {folder} cannot be written to; give another one with --export-path")
 
 
 class _Audience:
@@ -110,23 +130,16 @@ class _Audience:
 
 
 def _measure(
-    options: Options, launch: Launch, job: Job, store: Store, results: list[Measurement], answers: list[Answer]
+    options: Options, place: _Place, job: Job, store: Store, results: list[Measurement], answers: list[Answer]
 ) -> ServerOnly:
     """Start the server and run the sweep; `results` and `answers` grow as it goes."""
-    server, why = choose_server(launch)
-    if options["shared_memory"] == "system" and isinstance(server, DockerServer):
-        raise UsageError(
-            f"--shared-memory system needs a Triton that shares this host's /dev/shm, and the container ({why}) has "
-            "one of its own: add --launch-mode local"
-        )
-    devices = choose_devices(options["gpus"], remote=options["url"] is not None)
-    click.echo(f"Triton: {server.describe()} ({why})", err=True)
-    click.echo(f"Device: {devices.describe()}", err=True)
+    click.echo(f"Triton: {place.server.describe()} ({place.why})", err=True)
+    click.echo(f"Device: {place.devices.describe()}", err=True)
     rig = Rig(
-        server,
+        place.server,
         options["model_folder"] or sample_models(),
-        gpus=devices.uuids,
-        open_sampler=devices.open_sampler,
+        gpus=place.devices.uuids,
+        open_sampler=place.devices.open_sampler,
         load_timeout_s=options["load_timeout"],
     )
     with rig, LoadGenerator(options["client_processes"]) as generator, Progress(job.points) as progress:
