@@ -18,6 +18,7 @@ from analyzer.errors import ServerError
 from analyzer.loop import Load, Report, serve_loads
 
 _CLOSE_TIMEOUT_S = 2.0
+_ENDED = "a load generator process ended; was it out of memory?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,11 @@ class LoadGenerator:
         shares = _split(load, len(self._workers))
         active = [worker.pipe for worker, share in zip(self._workers, shares, strict=True) if share is not None]
         try:
-            for pipe, share in zip(active, filter(None, shares), strict=True):
-                pipe.send(share)
+            try:
+                for pipe, share in zip(active, filter(None, shares), strict=True):
+                    pipe.send(share)
+            except BrokenPipeError:
+                raise ServerError(_ENDED) from None
             yield Stream(active)
         finally:
             for pipe in active:
@@ -109,7 +113,7 @@ class Stream:
             try:
                 report = pipe.recv()
             except EOFError:
-                raise ServerError("a load generator process ended; was it out of memory?") from None
+                raise ServerError(_ENDED) from None
             if report is not None:
                 reports.append(report)
         return reports

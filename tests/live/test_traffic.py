@@ -1,0 +1,273 @@
+"""Requests of every kind on a real Triton: HTTP and gRPC, sequences, decoupled models, shared memory, faults."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzer.errors import ModelError
+from analyzer.load import LoadGenerator
+from analyzer.loop import Load, Report
+from analyzer.measurement import Trial
+from analyzer.payload import InputData, read_input_data
+from analyzer.repository import Model, completed, read_repository
+from analyzer.servers import RunningServer
+from analyzer.servers.local import LocalServer
+from analyzer.shared_memory import PREFIX
+from analyzer.traffic import Traffic
+from analyzer.triton import Triton
+from tests.live.models import write_model
+
+TRANSPORTS = ("http", "grpc", "http+shm", "grpc+shm")
+SEQUENCE = """sequence_batching { oldest { max_candidate_sequences: 16 } control_input [
+  { name: "START" control [{ kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] }] },
+  { name: "END" control [{ kind: CONTROL_SEQUENCE_END fp32_false_true: [ 0, 1 ] }] },
+  { name: "ID" control [{ kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 }] } ] }
+"""
+COUNT_STEPS = """
+            start, end, key = (
+                pb_utils.get_input_tensor_by_name(request, n).as_numpy().ravel()[0] for n in ("START", "END", "ID")
+            )
+            steps = self.__dict__.setdefault("steps", {})
+            steps[key] = 1 if start else steps[key] + 1
+            if end and steps.pop(key) != LENGTH: raise ValueError("a sequence of another length")
+"""
+STREAMING = """import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            x = pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+            sender = request.get_response_sender()
+            for i in range(3):
+                bad = x.min() < 0 and i == 1
+                error = pb_utils.TritonError("negative") if bad else None
+                sender.send(pb_utils.InferenceResponse([] if bad else [pb_utils.Tensor("Y", x)], error=error))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a load."""
+
+    completed: int
+    errors: int
+    first_error: str
+    lost: bool
+
+
+class Bench:
+    """A server, its repository, and a load generator."""
+
+    def __init__(self, running: RunningServer, repository: Path, generator: LoadGenerator) -> None:
+        self.running = running
+        self.repository = repository
+        self._generator = generator
+
+    def load_model(self, name: str) -> Model:
+        """Load a model; return it as Triton completed it."""
+        (model,) = [model for model in read_repository(self.repository) if model.name == name]
+        with Triton(self.running.endpoint.http) as triton:
+            triton.load(name)
+            return completed(model, triton.config(name))
+
+    def send(self, model: Model, traffic: Traffic, *, concurrency: int = 2, batch: int = 1) -> Sent:
+        """Send a trial's load for a moment, at least until something came of it."""
+        trial = Trial(model=model.name, transport=traffic.transport(model), concurrency=concurrency, batch=batch)
+        with traffic.to(self.running.endpoint, model, trial) as load:
+            return self.send_load(load)
+
+    def send_load(self, load: Load, seconds: float = 0.3) -> Sent:
+        """Send a load for a moment, at least until something came of it."""
+        reports: list[Report] = []
+        with self._generator.sending(load) as stream:
+            began = time.monotonic()
+            while time.monotonic() - began < seconds or (
+                not any(len(r.end_s) or r.errors for r in reports) and time.monotonic() - began < 20
+            ):
+                reports += stream.receive(0.1)
+        return Sent(
+            sum(len(report.end_s) for report in reports),
+            sum(report.errors for report in reports),
+            next((report.first_error for report in reports if report.first_error), ""),
+            any(report.lost for report in reports),
+        )
+
+
+@contextmanager
+def bench_on(server: LocalServer, repository: Path) -> Iterator[Bench]:
+    """Serve a repository with a load generator beside it."""
+    with server.serve(repository) as running, LoadGenerator() as generator:
+        yield Bench(running, repository, generator)
+
+
+def our_memory() -> set[str]:
+    """List the shared memory of this process' own making."""
+    return {file.name for file in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
+
+
+def test_every_transport_delivers_what_was_sent_at_every_size(local_server: LocalServer, tmp_path: Path) -> None:
+    """16 B, 100 KiB and 8 MiB: the model finds its input's sum, and large answers come back whole."""
+    size = "x.shape[-1]"
+    check = f"assert abs(float(x.astype('float64').sum()) - {size} * 0.5) < 1e-6 * {size}, 'other values'"
+    write_model(tmp_path, "echo", execute=check)
+    config = tmp_path / "echo" / "config.pbtxt"
+    config.write_text(config.read_text().replace("dims: [ 2 ]", "dims: [ -1 ]"))
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("echo")
+        for count in (4, 25 * 1024, 2 * 1024 * 1024):  # FP32 values
+            folder = tmp_path / f"data-{count}"
+            folder.mkdir()
+            (folder / "X").write_bytes(np.full(count, 0.5, "<f4").tobytes())
+            data = read_input_data(folder)
+            for transport in TRANSPORTS:
+                protocol, _, memory = transport.partition("+")
+                traffic = Traffic(protocol=protocol, shared_memory=bool(memory), data=data)
+                sent = bench.send(model, traffic)
+                assert (sent.errors, sent.first_error) == (0, ""), (count, transport)
+                assert sent.completed >= 1, (count, transport)
+    assert our_memory() == set()
+
+
+def test_outputs_really_go_to_shared_memory(local_server: LocalServer, tmp_path: Path) -> None:
+    """Each connection has a region of its own, where the server writes what the model returns."""
+    write_model(tmp_path, "next", execute="x = x + 1")
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("next")
+        traffic = Traffic(shared_memory=True, protocol="grpc")
+        trial = Trial(model="next", transport="grpc+shm", concurrency=2)
+        with traffic.to(bench.running.endpoint, model, trial) as load:
+            assert bench.send_load(load).errors == 0
+            (name,) = our_memory()
+            values = np.fromfile(f"/dev/shm/{name}", "<f4", count=48).reshape(3, 16)  # a line of 64 bytes a tensor
+        assert (values[1, :2] == values[0, :2] + 1).all()
+        assert (values[2, :2] == values[0, :2] + 1).all()
+    assert our_memory() == set()
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_errors_come_with_tritons_words(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
+    """A model that fails, one that is not there, and more than a model takes: errors, never successes."""
+    write_model(tmp_path, "picky", execute="if len(x) > 1: raise ValueError('too many: 100% %')")
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("picky")
+        traffic = Traffic(protocol=protocol)
+        assert bench.send(model, traffic).errors == 0
+        for batch, said in ((2, "too many: 100% %"), (9, "batch-size must be <= 8")):
+            sent = bench.send(model, traffic, batch=batch)
+            assert sent.completed == 0
+            assert sent.errors > 1
+            assert said in sent.first_error
+        sent = bench.send(replace(model, name="absent"), traffic)
+        assert (sent.completed, sent.errors > 1, "unknown model" in sent.first_error) == (0, True, True)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_killed_server_is_lost(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
+    """The loop ends, and says that nothing answers there."""
+    write_model(tmp_path, "fatal", execute="os.kill(os.getppid(), signal.SIGKILL)")
+    with bench_on(local_server, tmp_path) as bench:
+        sent = bench.send(bench.load_model("fatal"), Traffic(protocol=protocol), concurrency=1)
+        assert sent.lost
+        assert sent.completed == 0
+        assert "closed the connection" in sent.first_error
+        sent = bench.send_load(
+            Load(
+                host="127.0.0.1",
+                port=int(bench.running.endpoint.http.rpartition(":")[2]),
+                scripts=[[b"x"]],
+                concurrency=1,
+            )
+        )
+        assert sent.lost
+        assert "cannot be reached" in sent.first_error
+
+
+def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
+    """GRPC to the HTTP port, as a wrong address gives it: told at once, not a hang."""
+    write_model(tmp_path, "m")
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("m")
+        endpoint = bench.running.endpoint
+        trial = Trial(model="m", transport="grpc", concurrency=1)
+        with Traffic(protocol="grpc", grpc_address=endpoint.http).to(endpoint, model, trial) as load:
+            sent = bench.send_load(load)
+    assert sent.completed == 0
+    assert sent.errors > 0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_sequences_start_and_end_on_every_connection(local_server: LocalServer, tmp_path: Path, transport: str) -> None:
+    """Each connection sends whole sequences of its own: the model counts 20 steps from each start to each end."""
+    write_model(tmp_path, "counter", execute=COUNT_STEPS.replace("LENGTH", "20").strip())
+    _configure(tmp_path / "counter", SEQUENCE)
+    protocol, _, memory = transport.partition("+")
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("counter")
+        sent = bench.send(model, Traffic(protocol=protocol, shared_memory=bool(memory)), concurrency=4)
+        assert sent.errors == 0, sent.first_error
+        assert sent.completed > 4 * 20
+        wrong = bench.send(model, Traffic(protocol=protocol, sequence_length=3), concurrency=4)
+        assert "another length" in wrong.first_error  # so the model does count
+
+
+def test_a_files_streams_are_sequences(local_server: LocalServer, tmp_path: Path) -> None:
+    """Streams of 3 steps on one connection follow each other, and each is a sequence."""
+    write_model(tmp_path, "counter", execute=COUNT_STEPS.replace("LENGTH", "3").strip())
+    _configure(tmp_path / "counter", SEQUENCE)
+    file = tmp_path / "data.json"
+    file.write_text(
+        '{"data": [[{"X": [1, 2]}, {"X": [3, 4]}, {"X": [5, 6]}], [{"X": [7, 8]}, {"X": [9, 0]}, {"X": [1, 1]}]]}'
+    )
+    data: InputData = read_input_data(file)
+    with bench_on(local_server, tmp_path) as bench:
+        sent = bench.send(bench.load_model("counter"), Traffic(data=data), concurrency=1)
+    assert (sent.errors, sent.first_error) == (0, "")
+    assert sent.completed > 6
+
+
+def test_a_decoupled_model_is_complete_with_its_last_response(local_server: LocalServer, tmp_path: Path) -> None:
+    """Over gRPC by itself; an error in the middle of the responses is an error; over HTTP the way out is told."""
+    write_model(tmp_path, "stream").write_text(STREAMING)
+    _configure(tmp_path / "stream", "model_transaction_policy { decoupled: true }")
+    file = tmp_path / "data.json"
+    file.write_text('{"data": [{"X": [-1, -1]}]}')
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("stream")
+        assert Traffic().transport(model) == "grpc"
+        assert bench.send(model, Traffic()).errors == 0
+        assert bench.send(model, Traffic(shared_memory=True)).errors == 0
+        sent = bench.send(model, Traffic(data=read_input_data(file)))
+        assert sent.completed == 0
+        assert "negative" in sent.first_error
+        with pytest.raises(ModelError, match="--protocol grpc"):
+            bench.send(model, Traffic(protocol="http"))
+
+
+def test_shared_memory_that_cannot_be_had_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
+    """More than /dev/shm holds is told before anything is sent, and nothing of it stays."""
+    write_model(tmp_path, "m")
+    free = os.statvfs("/dev/shm")
+    with bench_on(local_server, tmp_path) as bench:
+        model = bench.load_model("m")
+        trial = Trial(model="m", transport="http+shm", concurrency=free.f_blocks * free.f_frsize // 64 + 1)
+        with (
+            pytest.raises(ModelError, match="enlarge /dev/shm"),
+            Traffic(shared_memory=True).to(bench.running.endpoint, model, trial),
+        ):
+            pass
+    assert our_memory() == set()
+
+
+def _configure(model: Path, text: str) -> None:
+    config = model / "config.pbtxt"
+    config.write_text(config.read_text() + text)
