@@ -51,6 +51,13 @@ class LoadGenerator:
             theirs.close()
             self._workers.append(_Worker(process, ours))
 
+    def _replace_dead(self) -> None:
+        """Start a new process for each that has ended, such as one that was killed for want of memory."""
+        alive = [worker for worker in self._workers if worker.process.is_alive()]
+        dead = len(self._workers) - len(alive)
+        self._workers = alive
+        self._start(dead)
+
     def grow(self, connections: int) -> bool:
         """Double the processes, up to half of this host's processors and one a connection; say whether it could."""
         more = min(2 * len(self._workers), self._most, connections) - len(self._workers)
@@ -71,15 +78,19 @@ class LoadGenerator:
 
     @contextmanager
     def sending(self, load: Load) -> Iterator[Stream]:
-        """Send `load` inside the ``with`` block; on exit wait for what is in flight."""
+        """Send `load` inside the ``with`` block; on exit wait for what is in flight.
+
+        Raises
+        ------
+        ServerError
+            If a load generator process ends.
+        """
+        self._replace_dead()
         shares = _split(load, len(self._workers))
         active = [worker.pipe for worker, share in zip(self._workers, shares, strict=True) if share is not None]
         try:
-            try:
-                for pipe, share in zip(active, filter(None, shares), strict=True):
-                    pipe.send(share)
-            except BrokenPipeError:
-                raise ServerError(_ENDED) from None
+            for pipe, share in zip(active, filter(None, shares), strict=True):
+                _send(pipe, share)
             yield Stream(active)
         finally:
             for pipe in active:
@@ -87,8 +98,15 @@ class LoadGenerator:
                     pipe.send("stop")
                     while pipe.recv() is not None:
                         pass
-                except (EOFError, BrokenPipeError):
+                except (EOFError, ConnectionError):
                     continue
+
+
+def _send(pipe: Connection, share: Load | None) -> None:
+    try:
+        pipe.send(share)
+    except ConnectionError:
+        raise ServerError(_ENDED) from None
 
 
 class Stream:
@@ -112,7 +130,7 @@ class Stream:
                 continue
             try:
                 report = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 raise ServerError(_ENDED) from None
             if report is not None:
                 reports.append(report)

@@ -1,9 +1,13 @@
 """The load generator's processes: how they share a load, and how their number grows."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Sequence
 
+import pytest
+
+from analyzer.errors import ServerError
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from tests.analyzer.test_loop import OK, FakeServer, serving
@@ -62,3 +66,17 @@ def test_processes_grow_to_half_of_the_processors_unless_their_number_is_given()
         assert generator.grow(64) is (half > 1)
     with LoadGenerator(2) as generator:
         assert generator.grow(64) is False
+
+
+def test_a_process_that_was_killed_is_told_and_replaced() -> None:
+    """The trial in which it ended fails; the next one has a new process."""
+    before = {child.pid for child in multiprocessing.active_children()}
+    with serving(answer) as server, LoadGenerator(1) as generator:
+        load = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=1)
+        (worker,) = [child for child in multiprocessing.active_children() if child.pid not in before]
+        with pytest.raises(ServerError, match="process ended"), generator.sending(load) as stream:
+            worker.kill()
+            worker.join()
+            while True:
+                stream.receive(0.1)
+        assert any(report.end_s for report in sent(generator, load, 0.5))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from analyzer.servers.local import LocalServer
 from analyzer.shared_memory import PREFIX
 from analyzer.traffic import Traffic
 from analyzer.triton import Triton
+from tests.conftest import wait_for
 from tests.live.models import write_model
 
 TRANSPORTS = ("http", "grpc", "http+shm", "grpc+shm")
@@ -271,3 +275,28 @@ def test_shared_memory_that_cannot_be_had_is_an_error(local_server: LocalServer,
 def _configure(model: Path, text: str) -> None:
     config = model / "config.pbtxt"
     config.write_text(config.read_text() + text)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_shared_memory_is_gone_after_a_signal(
+    local_server: LocalServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Also SIGKILL leaves none; after SIGINT nobody complains of a leak."""
+    repository = tmp_path / "models"
+    write_model(repository, "m")
+    command = [str(Path(sys.executable).with_name("analyze")), "--model-folder", str(repository), "-o", str(tmp_path)]
+    command += ["--launch-mode", "local", "--shared-memory", "system", "--concurrency", "1,2,4,8", "--precision", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+
+        def regions() -> list[Path]:
+            return list(Path("/dev/shm").glob(f"{PREFIX}{process.pid}_*"))
+
+        wait_for(lambda: bool(regions()), "a region", timeout_s=30)
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    wait_for(lambda: not regions(), "the region is gone")
+    assert "Traceback" not in said
+    if number == signal.SIGINT:
+        assert "leaked" not in said
+        assert process.returncode == 130
