@@ -171,13 +171,13 @@ def _watch(
         window = timings.summarize(trial.concurrency or 1)
         if timed_out or (window is not None and _settled(window, patience)):
             break
-    if window is None:
-        text = f"{len(timings.end_s)} requests completed in {patience.max_trial_s:g} s; raise --max-trial-seconds"
-        return timings, None, (Status.TIMED_OUT, text)
     if timings.errors:
         count = timings.errors + len(timings.end_s)
         text = f"{timings.errors} of {count} requests failed: {error_text(timings.first_error)}"
         return timings, window, (failure_status(timings.first_error), text)
+    if window is None:
+        text = f"{len(timings.end_s)} requests completed in {patience.max_trial_s:g} s; raise --max-trial-seconds"
+        return timings, None, (Status.TIMED_OUT, text)
     return timings, window, None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from analyzer import __version__
+from analyzer.cli.interrupts import signals_as_interrupts
 from analyzer.cli.options import GroupedCommand, sweep_options
 from analyzer.errors import EXIT_FAILURE
 
@@ -45,14 +46,9 @@ def main(ctx: click.Context, /, **values: Any) -> None:
 
     Exit status: 0 when every trial has figures, 1 when one has not, 2 for a wrong command line or file.
     """
-    from analyzer.cli.interrupts import Interrupted, signals_as_interrupts
+    with signals_as_interrupts():
+        from analyzer.cli.session import analyze
 
-    try:
-        with signals_as_interrupts():
-            from analyzer.cli.session import analyze
-
-            failed = analyze(ctx, values)
-    except Interrupted as interrupted:
-        raise SystemExit(interrupted.exit_code) from None
+        failed = analyze(ctx, values)
     if failed:
         raise SystemExit(EXIT_FAILURE)

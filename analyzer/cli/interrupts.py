@@ -11,17 +11,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EXIT_ON_SIGNAL = 128  # shells' convention: 128 + the signal's number
 
 
-class Interrupted(BaseException):
-    """A signal asked us to stop; no Exception, so that nobody on its way takes it for a failure of their own."""
+class Interrupted(SystemExit):
+    """A signal asked us to stop.
+
+    No Exception, so that nobody on its way takes it for a failure of their own; gevent, below tritonclient, passes
+    SystemExit on from its callbacks without a word, and would print a traceback of anything else.
+    """
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-    @property
-    def exit_code(self) -> int:
-        """What a shell expects of a command that a signal ended."""
-        return _EXIT_ON_SIGNAL + self.number
+        super().__init__(_EXIT_ON_SIGNAL + number)
 
 
 @contextlib.contextmanager
