@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class InputData:
 
     source: str
     streams: tuple[tuple[Mapping[str, Entry], ...], ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the values and shapes: the same data elsewhere have the same."""
+        content = [[[(n, e.values, e.shape) for n, e in step.items()] for step in stream] for stream in self.streams]
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def read_input_data(path: Path) -> InputData:

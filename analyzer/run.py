@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -19,7 +17,7 @@ from analyzer.rig import Rig
 from analyzer.store import Store
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
-from analyzer.traffic import SEQUENCE_LENGTH, Traffic
+from analyzer.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +123,7 @@ class Sweep:
             if max(course.axes.batches) > 1:
                 model = self._completed(tenancy, variant, course)
             first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
-            first = replace(first, transport=self._job.traffic.transport(model), inputs=self._inputs_label(model))
+            first = replace(first, transport=self._job.traffic.transport(model), inputs=self._job.traffic.inputs(model))
             self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
         except BaseException:
             tenancy.abandon()
@@ -202,13 +200,3 @@ class Sweep:
         except ServerError as error:
             why = self._rig.running.death() or error.message
             return Measurement(trial=trial, provenance=tenancy.provenance, status=Status.SERVER_CRASHED, cause=why)
-
-    def _inputs_label(self, model: Model) -> str:
-        traffic = self._job.traffic
-        parts = [f"{name}:{','.join(map(str, dims))}" for name, dims in sorted(traffic.shapes.items())]
-        if traffic.data is not None:
-            digest = hashlib.sha256(json.dumps(repr(traffic.data.streams)).encode()).hexdigest()[:12]
-            parts.append(f"{traffic.data.source}@{digest}")
-        elif model.sequence and traffic.sequence_length != SEQUENCE_LENGTH:
-            parts.append(f"sequence_length={traffic.sequence_length}")
-        return ";".join(parts)

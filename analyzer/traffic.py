@@ -22,7 +22,10 @@ from analyzer.tensors import build_steps
 if TYPE_CHECKING:
     from analyzer.tensors import Tensors
 
-OPEN_LOOP_CONNECTIONS = 256
+_OPEN_LOOP_CONNECTIONS = 256
+_OPEN_LOOP_SEQUENCES = (
+    4  # perf_analyzer's default; on more of them, steps would come too seldom: Triton forgets idle ones
+)
 SEQUENCE_LENGTH = 20  # steps; perf_analyzer's default as well
 _GRPC_PORT = 8001  # Triton's default
 _STARTS = 16  # places in the data at which connections start
@@ -63,6 +66,15 @@ class Traffic:
         protocol = self.protocol or ("grpc" if model.decoupled else "http")
         return f"{protocol}+shm" if self.shared_memory else protocol
 
+    def inputs(self, model: Model) -> str:
+        """Name what requests to a model carry, as `Trial.inputs` does."""
+        parts = [f"{name}:{','.join(map(str, dims))}" for name, dims in sorted(self.shapes.items())]
+        if self.data is not None:
+            parts.append(f"{self.data.source}@{self.data.digest[:12]}")
+        elif model.sequence and self.sequence_length != SEQUENCE_LENGTH:
+            parts.append(f"sequence_length={self.sequence_length}")
+        return ";".join(parts)
+
     @contextmanager
     def to(self, endpoint: Endpoint, model: Model, trial: Trial) -> Iterator[Load]:
         """Prepare a trial's load; what it needs beside itself is there inside the ``with`` block.
@@ -75,7 +87,7 @@ class Traffic:
         protocol, _, memory = trial.transport.partition("+")
         if model.decoupled and protocol == "http":
             raise ModelError(f"{model.name} is decoupled, and Triton serves such models over gRPC: --protocol grpc")
-        connections = trial.concurrency or OPEN_LOOP_CONNECTIONS
+        connections = trial.concurrency or (_OPEN_LOOP_SEQUENCES if model.sequence else _OPEN_LOOP_CONNECTIONS)
         streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed)
         if model.sequence and self.data is None:
             streams = [streams[0] * self.sequence_length]

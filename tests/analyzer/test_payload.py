@@ -50,6 +50,15 @@ def test_a_folder_holds_a_raw_file_an_input(tmp_path: Path) -> None:
     assert {name: entry.values for name, entry in step.items()} == {"A": b"\1\2"}
 
 
+def test_the_same_data_elsewhere_have_the_same_digest(tmp_path: Path) -> None:
+    """A file that moved is no other input; one number that changed is."""
+    digests = []
+    for name, number in (("here", 1), ("there", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        digests.append(read_input_data(written(tmp_path / name, {"data": [{"A": [number]}]})).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
