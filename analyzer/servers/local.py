@@ -273,7 +273,8 @@ def _find_libpython(library: str) -> Path:
         if folder and (Path(folder) / library).is_file():
             return Path(folder) / library
     multiarch = sysconfig.get_config_var("MULTIARCH")
-    for folder in (f"/usr/lib/{multiarch}", f"/lib/{multiarch}", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
+    usual = (f"/usr/lib/{multiarch}", f"/lib/{multiarch}", "/usr/lib64", "/usr/lib", "/usr/local/lib")
+    for folder in (*_split(os.environ.get("LD_LIBRARY_PATH")), *usual):
         if (Path(folder) / library).is_file():
             return Path(folder) / library
     name = library.removeprefix("lib").partition(".so")[0]
