@@ -110,6 +110,18 @@ class GrpcExchange:
         self._open = True
         self._error = ""
         self._stream_window = self._first_window
+        size = len(request)
+        if size <= self._max_frame and size <= self._window and size <= self._first_window:
+            self._window -= size
+            self._stream_window -= size
+            return b"".join(
+                (
+                    _HEADER.pack(0, len(self._headers), _HEADERS, _END_HEADERS, self._stream),
+                    self._headers,
+                    _HEADER.pack(size >> 16, size & 0xFFFF, _DATA, _END_STREAM, self._stream),
+                    request,
+                )
+            )
         self._unsent = memoryview(request)
         return _frame(_HEADERS, _END_HEADERS, self._stream, self._headers) + self._take_unsent()
 

@@ -1,0 +1,147 @@
+"""Requests as they go out: what each connection sends, and where to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tritonclient.grpc import service_pb2
+
+from analyzer.errors import ModelError
+from analyzer.loop import Load
+from analyzer.measurement import Trial
+from analyzer.payload import Entry, InputData
+from analyzer.repository import Input, Model
+from analyzer.servers import Endpoint
+from analyzer.traffic import Traffic
+
+ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc=None, metrics_url=None, process_id=None, server="")
+
+
+def model_of(**settings: Any) -> Model:
+    """Make a model with one input, two numbers."""
+    inputs = (Input(name="X", datatype="INT32", dims=(2,)),)
+    return Model(name="a b", path=Path("m"), inputs=inputs, max_batch_size=8, **settings)
+
+
+def data_of(*streams: int) -> InputData:
+    """Make streams of so many steps, numbered through: 0, 1, 2, …"""
+    numbers = iter(range(sum(streams)))
+    made = tuple(
+        tuple({"X": Entry(values=[next(numbers)] * 2, shape=None, where="f.json: data[0].X")} for _ in range(count))
+        for count in streams
+    )
+    return InputData(source="f.json", streams=made)
+
+
+def load_of(traffic: Traffic, model: Model, **point: Any) -> Load:
+    """Prepare a trial's load."""
+    trial = Trial(model=model.name, transport=traffic.transport(model), **point)
+    with traffic.to(ENDPOINT, model, trial) as load:
+        return load
+
+
+def http_parts(request: bytes) -> tuple[str, dict[str, Any], bytes]:
+    """Take a request apart as a server does: first line, JSON, binary tensors."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    fields = dict(line.split(": ") for line in lines)
+    assert int(fields["Content-Length"]) == len(body)
+    assert fields["Host"] == ENDPOINT.http
+    length = int(fields["Inference-Header-Content-Length"])
+    return first, json.loads(body[:length]), body[length:]
+
+
+def grpc_parts(request: bytes) -> Any:
+    """Parse a gRPC message: a flag, the length, a ModelInferRequest."""
+    assert request[:1] == b"\0"
+    assert int.from_bytes(request[1:5], "big") == len(request) - 5
+    return service_pb2.ModelInferRequest.FromString(request[5:])
+
+
+def number_of(request: bytes) -> int:
+    """Read the step's number out of a request's tensor, whose last four bytes are its last value."""
+    return int.from_bytes(request[-4:], "little")
+
+
+def test_http_request_holds_the_batch_as_binary() -> None:
+    """Batch 3 of two INT32: shape 3 x 2 and 24 bytes; the model's name is quoted."""
+    ((request,),) = load_of(Traffic(protocol="http"), model_of(), batch=3).scripts
+    first, document, binary = http_parts(request)
+    assert first == "POST /v2/models/a%20b/infer HTTP/1.1"
+    assert document["inputs"] == [
+        {"name": "X", "shape": [3, 2], "datatype": "INT32", "parameters": {"binary_data_size": 24}}
+    ]
+    assert document["parameters"] == {"binary_data_output": True}
+    assert len(binary) == 24
+
+
+def test_grpc_message_holds_the_same_as_http() -> None:
+    """Name, shape, type and the very bytes."""
+    ((over_http,),) = load_of(Traffic(protocol="http"), model_of(), batch=3).scripts
+    ((over_grpc,),) = load_of(Traffic(protocol="grpc"), model_of(), batch=3).scripts
+    message = grpc_parts(over_grpc)
+    (tensor,) = message.inputs
+    assert (message.model_name, tensor.name, tensor.datatype, list(tensor.shape)) == ("a b", "X", "INT32", [3, 2])
+    assert list(message.raw_input_contents) == [http_parts(over_http)[2]]
+
+
+def test_grpc_goes_where_it_is_told_else_to_tritons_port() -> None:
+    """--grpc-url, else what the server says, else port 8001 of the same host."""
+    load = load_of(Traffic(protocol="grpc"), model_of())
+    assert (load.host, load.port) == ("10.0.0.1", 8001)
+    load = load_of(Traffic(protocol="grpc", grpc_address="[::1]:9"), model_of())
+    assert (load.host, load.port) == ("::1", 9)
+
+
+def test_connections_start_at_different_steps_of_the_data() -> None:
+    """Six steps on three connections start at 0, 2 and 4, and each sends them all."""
+    load = load_of(Traffic(data=data_of(4, 2)), model_of(), concurrency=3)
+    assert [[number_of(request) for request in script] for script in load.scripts] == [
+        [0, 1, 2, 3, 4, 5],
+        [2, 3, 4, 5, 0, 1],
+        [4, 5, 0, 1, 2, 3],
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_each_connection_has_a_sequence_of_its_own(protocol: str) -> None:
+    """Random steps: four a sequence, the first one starts it and the last one ends it."""
+    traffic = Traffic(protocol=protocol, sequence_length=4)
+    load = load_of(traffic, model_of(sequence=True), concurrency=3)
+    turns = [[turn_of(request, protocol) for request in script] for script in load.scripts]
+    assert [[(start, end) for _, start, end in script] for script in turns] == [
+        [(True, False), (False, False), (False, False), (False, True)]
+    ] * 3
+    assert len({key for script in turns for key, _, _ in script}) == 3
+
+
+def turn_of(request: bytes, protocol: str) -> tuple[int, bool, bool]:
+    """Read a request's place in its sequence."""
+    if protocol == "http":
+        values = http_parts(request)[1]["parameters"]
+        return values["sequence_id"], values["sequence_start"], values["sequence_end"]
+    parameters = grpc_parts(request).parameters
+    flags = (parameters[name].bool_param for name in ("sequence_start", "sequence_end"))
+    return (parameters["sequence_id"].int64_param, *flags)
+
+
+def test_streams_of_a_file_are_shared_out_over_connections() -> None:
+    """Three sequences of 2, 1 and 3 steps on two connections: the first one sends the third one too."""
+    load = load_of(Traffic(data=data_of(2, 1, 3)), model_of(sequence=True), concurrency=2)
+    assert [[number_of(request) for request in script] for script in load.scripts] == [[0, 1, 3, 4, 5], [2]]
+    starts = [[turn_of(request, "http")[1] for request in script] for script in load.scripts]
+    assert starts == [[True, False, True, False, False], [True]]
+    assert turn_of(load.scripts[1][0], "http")[1:] == (True, True)
+
+
+def test_decoupled_models_go_over_grpc_by_themselves() -> None:
+    """And HTTP, asked for, is refused with the way out."""
+    decoupled = model_of(decoupled=True)
+    assert Traffic().transport(decoupled) == "grpc"
+    assert Traffic(shared_memory=True).transport(decoupled) == "grpc+shm"
+    assert Traffic().transport(model_of()) == "http"
+    with pytest.raises(ModelError, match="--protocol grpc"):
+        load_of(Traffic(protocol="http"), decoupled)
