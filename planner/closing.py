@@ -10,13 +10,24 @@ the tables prune what a linear bound cannot.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-_CELLS = 12_000  # table cells of one item
-_TABLES = 500  # items with tables of their own
+_FINE = 12_000  # cells of the table of two small resources
+_COARSE = 40_000  # cells of the table that has a large resource on a grid
+_TABLES = 700  # items with tables of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _View:
+    """A relaxation in two dimensions: what items take in a table, and what they are charged for the rest."""
+
+    cells: Any  # (n, 2)
+    shape: Any  # (2,)
+    multipliers: Any  # (n_resources,)
 
 
 def closed_contents(
@@ -24,58 +35,66 @@ def closed_contents(
     floor: int, node_limit: int, keep: int,
 ) -> Any:  # fmt: skip
     """As `planner.knapsack.best_contents`, which see, only slower and harder to beat."""
-    grid, sizes = _grid(load, capacity)
-    rest = [r for r in range(load.shape[1]) if r not in grid]
-    cells = np.zeros((len(profit), 2), dtype=np.int64)
-    for d, r in enumerate(grid):
-        cells[:, d] = load[:, r] * sizes[d] // max(1, int(capacity[r]))
-    shape = np.array([*sizes, *[0] * (2 - len(sizes))], dtype=np.int64)
-    multipliers = np.zeros(load.shape[1], dtype=np.int64)
-    if rest:
-        multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest)
-    charged = profit - load @ multipliers
-    paid = int(capacity @ multipliers)
-    table = _table(charged, bound, cells, shape)
-    fits = (cells[:, 0] <= shape[0]) & (cells[:, 1] <= shape[1])
-    forced = charged + table[np.maximum(shape[0] - cells[:, 0], 0), np.maximum(shape[1] - cells[:, 1], 0)] + paid
-    alive = np.flatnonzero(fits & (forced > floor))
-    if len(alive) == 0:
-        return floor, True, np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
-    root = max(floor, int(table[shape[0], shape[1]]) + paid)
+    views = _views(load, capacity, bound, profit)
+    root = np.iinfo(np.int64).max
+    forced = np.full(len(profit), root)
+    for view in views:
+        charged = profit - load @ view.multipliers
+        table = _table(charged, bound, view.cells, view.shape)
+        paid = int(capacity @ view.multipliers)
+        room = np.maximum(view.shape - view.cells, 0)
+        root = min(root, int(table[view.shape[0], view.shape[1]]) + paid)
+        forced = np.minimum(forced, charged + table[room[:, 0], room[:, 1]] + paid)
+    alive = np.flatnonzero(forced > floor)
+    nothing = np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
+    if root <= floor or len(alive) == 0:
+        return floor, True, *nothing
     if len(alive) > _TABLES:
-        return root, False, np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
+        return root, False, *nothing
     order = alive[np.argsort(-forced[alive], kind="stable")]
+    one, two = views[0], views[-1]
     best, exhausted, values, found = _search(
         np.ascontiguousarray(load[order]), capacity, bound[order], task[order], most, apart, profit[order],
-        charged[order], multipliers, np.ascontiguousarray(cells[order]), shape, floor, node_limit, keep,
+        one.multipliers, np.ascontiguousarray(one.cells[order]), one.shape,
+        np.ascontiguousarray(two.cells[order]), two.shape, two.multipliers,
+        floor, node_limit, keep,
     )  # fmt: skip
     counts = np.zeros((len(found), len(profit)), dtype=np.int64)
     counts[:, order] = found
     return best if exhausted else root, exhausted, values, counts
 
 
-def _grid(load: Any, capacity: Any) -> tuple[list[int], list[int]]:
-    """Resources kept in tables and their grid sizes: those that are exact in few cells first."""
+def _views(load: Any, capacity: Any, bound: Any, profit: Any) -> list[_View]:
+    """One view of the two smallest resources, the rest charged; one of the smallest and the largest, on a grid."""
     exact = []
     for r in range(load.shape[1]):
         unit = int(np.gcd.reduce(load[:, r])) or 1
-        exact.append((int(capacity[r]) // unit, r))
+        exact.append((max(1, int(capacity[r]) // unit), r))
     exact.sort()
-    grid: list[int] = []
-    sizes: list[int] = []
-    room = _CELLS
-    for size, r in exact[:2]:
-        if size + 1 <= room:
-            grid.append(r)
-            sizes.append(size)
-            room //= size + 1
-    if not grid:
-        return [exact[0][1]], [_CELLS - 1]
-    return grid, sizes
+    small, large = exact[0], exact[-1]
+    if len(exact) == 1:
+        return [_view(load, capacity, bound, profit, [(small[1], min(small[0], _COARSE))])]
+    second = exact[1]
+    first = min(small[0], 200)
+    fine = [(small[1], first), (second[1], min(second[0], _FINE // (first + 1)))]
+    coarse = [(small[1], first), (large[1], min(large[0], _COARSE // (first + 1)))]
+    return [_view(load, capacity, bound, profit, grid) for grid in (fine, coarse)]
+
+
+def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]]) -> _View:
+    cells = np.zeros((len(profit), 2), dtype=np.int64)
+    for d, (r, size) in enumerate(grid):
+        cells[:, d] = load[:, r] * size // max(1, int(capacity[r]))
+    shape = np.array([*(size for _, size in grid), *[0] * (2 - len(grid))], dtype=np.int64)
+    multipliers = np.zeros(load.shape[1], dtype=np.int64)
+    rest = [r for r in range(load.shape[1]) if r not in {r for r, _ in grid}]
+    if rest and len(profit) * shape.prod() < 2 * _TABLES * _FINE:
+        multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest)
+    return _View(cells=cells, shape=shape, multipliers=multipliers)
 
 
 def _multipliers(load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, shape: Any, rest: list[int]) -> Any:
-    """Prices of the resources without a table: golden section on one after the other, each bound a table."""
+    """Prices of the resources without a table: ternary search on one after the other, each bound a table."""
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     for r in rest:
         low, high = 0, int((profit / np.maximum(load[:, r], 1)).max()) + 1
@@ -127,15 +146,28 @@ def _table(profit: Any, bound: Any, cells: Any, shape: Any) -> Any:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _search(
-    load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any, charged: Any,
-    multipliers: Any, cells: Any, shape: Any, floor: int, node_limit: int, keep: int,
-) -> Any:  # fmt: skip
-    n, resources = load.shape
+def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, shape: Any) -> Any:
+    """What the items from i on are worth at most for each room left, shape (n + 1, ., .)."""
+    n = len(profit)
     k, m = shape[0], shape[1]
     tables = np.zeros((n + 1, k + 1, m + 1), dtype=np.int64)
     for i in range(n - 1, -1, -1):
-        _add(tables[i + 1], tables[i], charged[i], bound[i], cells[i, 0], cells[i, 1], k, m)
+        charged = profit[i]
+        for r in range(load.shape[1]):
+            charged -= multipliers[r] * load[i, r]
+        _add(tables[i + 1], tables[i], charged, bound[i], cells[i, 0], cells[i, 1], k, m)
+    return tables
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _search(
+    load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
+    multipliers: Any, cells: Any, shape: Any, cells2: Any, shape2: Any, multipliers2: Any,
+    floor: int, node_limit: int, keep: int,
+) -> Any:  # fmt: skip
+    n, resources = load.shape
+    tables = _tables(profit, load, bound, multipliers, cells, shape)
+    tables2 = _tables(profit, load, bound, multipliers2, cells2, shape2)
     kept_value = np.full(keep, floor)
     kept = np.zeros((keep, n), dtype=np.int64)
     n_kept = 0
@@ -145,7 +177,8 @@ def _search(
     count = np.zeros(n, dtype=np.int64)
     spare = most.copy()
     room = capacity.copy()
-    u, v = k, m
+    u, v = shape[0], shape[1]
+    u2, v2 = shape2[0], shape2[1]
     value = 0
     i = 0
     nodes = 0
@@ -154,9 +187,11 @@ def _search(
         while i < n:
             nodes += 1
             at_most = value + tables[i, u, v]
+            at_most2 = value + tables2[i, u2, v2]
             for r in range(resources):
                 at_most += multipliers[r] * room[r]
-            if at_most <= threshold:
+                at_most2 += multipliers2[r] * room[r]
+            if at_most <= threshold or at_most2 <= threshold:
                 break
             take = min(bound[i], spare[task[i]])
             for r in range(resources):
@@ -173,6 +208,8 @@ def _search(
                 spare[task[i]] -= take
                 u -= take * cells[i, 0]
                 v -= take * cells[i, 1]
+                u2 -= take * cells2[i, 0]
+                v2 -= take * cells2[i, 1]
                 for r in range(resources):
                     room[r] -= take * load[i, r]
             i += 1
@@ -200,6 +237,8 @@ def _search(
         spare[task[i]] += 1
         u += cells[i, 0]
         v += cells[i, 1]
+        u2 += cells2[i, 0]
+        v2 += cells2[i, 1]
         for r in range(resources):
             room[r] += load[i, r]
         i += 1

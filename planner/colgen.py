@@ -18,9 +18,12 @@ from planner.master import Floats, Master, Relaxed
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 # Nodes of the pricing search: each entry is tried once the one before found nothing; from _TABLES_FROM on under tables.
-_NODES = (20_000, 600_000, 60_000_000, 2_000_000_000)
+_NODES = (20_000, 1_000_000, 2_000_000, 60_000_000, 2_000_000_000)
 _TABLES_FROM = 2
 _KEEP = 40
+
+
+QUICK, THOROUGH = 0, 1  # efforts short of a proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +43,7 @@ def generate(
     replicas: Ints,
     *,
     out_of_time: Callable[[], bool],
-    close: bool = True,
+    effort: int = len(_NODES) - 1,
     known: int = 0,
     cost: int | None = None,
 ) -> Generated | None:
@@ -49,7 +52,7 @@ def generate(
     Parameters
     ----------
     left, replicas : (n_tasks,) demand and replicas still to be served; no content needs more copies than that
-    close : also prove that none improves, by searches as long as that takes
+    effort : how long to search where nothing is found; without it, until it is proven that there is nothing
     known : a proven bound; an LP whose value does not exceed it need not be closed
     cost : of a plan at hand; a bound that reaches it is enough
 
@@ -60,14 +63,14 @@ def generate(
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
     bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
-    effort = 0
+    trying = 0
     bound: Fraction | None = None
     while True:
         relaxed = master.relax()
         if relaxed is None:
             return None
         priced = {
-            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), effort)
+            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), trying)
             for place, items in model.items.items()
         }
         at_most = {place: p.at_most for place, p in priced.items() if p.at_most is not None}
@@ -79,13 +82,13 @@ def generate(
         if out_of_time():
             return Generated(relaxed=relaxed, bound=bound, converged=False)
         if new:
-            effort = max(0, effort - 1)
+            trying = max(0, trying - 1)
             continue
-        hopeless = effort > 0 and relaxed.value <= known - 1e-6
-        if all(p.exhausted for p in priced.values()) or not close or hopeless:
+        hopeless = trying > 0 and relaxed.value <= known - 1e-6
+        if all(p.exhausted for p in priced.values()) or hopeless:
             return Generated(relaxed=relaxed, bound=bound, converged=True)
-        effort += 1
-        if effort == len(_NODES):
+        trying += 1
+        if trying > effort:
             return Generated(relaxed=relaxed, bound=bound, converged=False)
 
 

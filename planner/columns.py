@@ -33,6 +33,7 @@ class Items:
     cost: Ints
     most: Ints  # (n_tasks,) most replicas of a task in one place, all its options together
     apart: NDArray[np.bool_]  # (n_tasks, n_tasks) tasks that may not meet; (0, 0) where all may
+    share: NDArray[np.float64]  # of the place, in the resource that each takes most of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,7 @@ def _items(problem: Problem, place: int) -> Items:
         cost=np.array([o.cost for _, _, o in found], dtype=np.int64),
         most=most,
         apart=_apart(problem),
+        share=(load / np.maximum(capacity, 1)).max(axis=1, initial=1e-9),
     )
 
 

@@ -12,12 +12,15 @@ from random import Random
 
 import numpy as np
 
-from planner.colgen import generate
+from planner.colgen import QUICK, generate
 from planner.columns import Column, Ints, Model
 from planner.greedy import RULES, pack
 from planner.master import Floats, Master
 
 Chosen = Counter[Column]
+
+_NEARLY = 0.4  # quick plans finish a dive well only when most is fixed
+_LIKELY = 0.7  # fractions above it are rounded up together
 
 
 @dataclass(slots=True)
@@ -42,6 +45,14 @@ class Residual:
         self.used[gpu] = self.used.get(gpu, 0) + times
         self.cost += self.model.cost(column) * times
         self.chosen[column] += times
+
+    def is_wanted(self, column: Column) -> bool:
+        """Whether all that a content serves is still to be served, and a GPU is left for it."""
+        supply, _ = self.model.served(column)
+        gpu = self.model.direct[column.place]
+        limit = self.model.problem.gpus[gpu].limit
+        spare = limit is None or self.used.get(gpu, 0) < limit
+        return spare and all(self.left[t] >= n for t, n in supply.items())
 
     @property
     def done(self) -> bool:
@@ -105,20 +116,23 @@ def dive(
     random : None takes the LP's word, else the roundings are drawn
     """
     model = state.model
+    first: float | None = None
     while not state.done:
         if out_of_time() or (best.cost is not None and best.cost <= target):
             return
         left, replicas = np.maximum(state.left, 0), np.maximum(state.replicas, 0)
         needs = model.needs(left, replicas)
         master.demand(needs, {}, state.used)
-        found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, close=False)
+        found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, effort=QUICK)
         if found is None or found.relaxed.unserved > 1e-6:
             return
         if best.cost is not None and state.cost + found.relaxed.value > best.cost - best.step + 1e-6:
             return
         if not _round(state, master.columns, found.relaxed.columns, random):
             return
-        finish_greedily(state, best)
+        first = first or found.relaxed.value
+        if found.relaxed.value < _NEARLY * first:
+            finish_greedily(state, best)
     best.offer(state.cost, state.chosen)
 
 
@@ -126,8 +140,7 @@ def _round(state: Residual, columns: list[Column], values: Floats, random: Rando
     """Take the whole parts; without any, the likeliest fraction. False if nothing can be taken."""
     taken = False
     for k in np.flatnonzero(values >= 1 - 1e-7):
-        times = int(values[k] + 1e-7)
-        state.take(columns[k], times)
+        state.take(columns[k], int(values[k] + 1e-7))
         taken = True
     if taken:
         return True
@@ -138,4 +151,7 @@ def _round(state: Residual, columns: list[Column], values: Floats, random: Rando
     if random is not None:
         pick = random.choices(fractions, [values[k] ** 3 for k in fractions])[0]
     state.take(columns[pick], 1)
+    for k in fractions:
+        if values[k] > _LIKELY and k != pick and state.is_wanted(columns[k]):
+            state.take(columns[k], 1)
     return True

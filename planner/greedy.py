@@ -94,11 +94,6 @@ def _fill_layout(
     return contents
 
 
-def _share(items: Items) -> Any:
-    capacity = np.maximum(items.capacity, 1)
-    return (items.load / capacity).max(axis=1, initial=1e-9) if len(items.task) else np.zeros(0)
-
-
 def _unit_costs(model: Model) -> Any:
     """(n_tasks,) what a unit of demand costs at least, as if GPUs could be bought in parts."""
     unit = np.full(len(model.problem.tasks), np.inf)
@@ -107,12 +102,12 @@ def _unit_costs(model: Model) -> Any:
             for place in set(layout.places):
                 items = model.items[place]
                 price = (gpu.cost + 1e-9) / len(layout.places)
-                np.minimum.at(unit, items.task, price * _share(items) / items.supply)
+                np.minimum.at(unit, items.task, price * items.share / items.supply)
     return np.where(np.isfinite(unit), unit, 0.0)
 
 
 def _worth(items: Items, left: Ints, unit: Any) -> Any:
     """How much of the demand's cost an item serves for the share of the place that it takes, against the best item."""
-    gain = unit[items.task] * np.minimum(items.supply, np.maximum(left[items.task], 0)) / _share(items)
+    gain = unit[items.task] * np.minimum(items.supply, np.maximum(left[items.task], 0)) / items.share
     top = gain.max(initial=0.0)
     return (gain / top) ** 2 if top > 0 else np.ones(len(items.task))

@@ -11,8 +11,8 @@ from random import Random
 
 import numpy as np
 
-from planner.colgen import generate
-from planner.columns import Column, Ints, Model
+from planner.colgen import QUICK, generate
+from planner.columns import Column, Ints, Model, Row
 from planner.dive import Best, Chosen, Residual, dive, start
 from planner.master import Floats, Master
 
@@ -108,16 +108,19 @@ def _repack(
         base.take(column, times)
     left, replicas = np.maximum(base.left, 0), np.maximum(base.replicas, 0)
     before = sum(model.cost(c) * n for c, n in freed.items())
-    needs = model.needs(left, replicas)
-    master = Master(model, needs, [*freed, *_useful(model, pool, left)])
+    part = Model(
+        problem=model.problem, items=model.items, rows=_wanted_rows(model, left, replicas), direct=model.direct
+    )
+    needs = part.needs(left, replicas)
+    master = Master(part, needs, [*freed, *_useful(model, pool, left)])
     master.demand(needs, {}, base.used)
-    found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, close=False)
+    found = generate(part, master, needs, left, replicas, out_of_time=out_of_time, effort=QUICK)
     if found is None or found.relaxed.value > before - best.step + 1e-6:
         return False
     local = Best(cost=best.cost, step=best.step)
     for attempt in range(3):
         state = Residual(
-            model=model, left=base.left.copy(), replicas=base.replicas.copy(), used=dict(base.used),
+            model=part, left=base.left.copy(), replicas=base.replicas.copy(), used=dict(base.used),
             cost=base.cost, chosen=Counter(base.chosen),
         )  # fmt: skip
         dive(state, master, local, target=target, out_of_time=out_of_time, random=random if attempt else None)
@@ -125,6 +128,11 @@ def _repack(
             best.offer(local.cost, local.chosen)
             return True
     return False
+
+
+def _wanted_rows(model: Model, left: Ints, replicas: Ints) -> list[Row]:
+    """Rows that the freed contents leave to be served."""
+    return [row for row, need in zip(model.rows, model.needs(left, replicas), strict=True) if need > 0]
 
 
 def _useful(model: Model, pool: list[Column], left: Ints, most: int = 1500) -> list[Column]:

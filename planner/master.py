@@ -38,9 +38,10 @@ class Master:
         self.model = model
         self.columns: list[Column] = []
         self._known: set[Column] = set()
+        self._with_task: dict[int, list[int]] = {}  # task -> columns that serve it
         self._solver = pywraplp.Solver.CreateSolver("SCIP" if whole else "GLOP")
         if not whole:
-            self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false")
+            self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false use_scaling: false")
         self._whole = whole
         self._objective = self._solver.Objective()
         self._objective.SetMinimization()
@@ -100,27 +101,30 @@ class Master:
             if column in self._known:
                 continue
             self._known.add(column)
+            tasks = self.model.items[column.place].task
+            for t in {int(tasks[i]) for i, _ in column.content}:
+                self._with_task.setdefault(t, []).append(len(self.columns))
             self.columns.append(column)
             self._variables.append(self._column(column))
         return len(self.columns) - before
 
-    def add_rows(self, rows: Iterable[Row], demand: Ints, replicas: Ints) -> None:
+    def add_rows(self, rows: list[Row], demand: Ints, replicas: Ints) -> None:
         """Append rows to the model and to the programme."""
+        if not rows:
+            return
         infinity = self._solver.infinity()
-        for row in rows:
-            j = len(self.model.rows)
-            self.model.rows.append(row)
+        first = len(self.model.rows)
+        self.model.rows.extend(rows)
+        self._coefficients = {place: self.model.coefficients(place) for place in self.model.items}
+        for j, row in enumerate(rows, start=first):
             need = row.need(int(demand[row.task]), int(replicas[row.task]))
-            for place, items in self.model.items.items():
-                own = np.where(items.task == row.task, row.coefficient(items.supply), 0)
-                self._coefficients[place] = np.vstack([self._coefficients[place], own])
             self._sizes.append(self._size(j))
             self._rows.append(self._solver.Constraint(need / self._sizes[j], infinity))
             self._artificial.append(self._slack(j, self._penalty))
-            for column, variable in zip(self.columns, self._variables, strict=True):
-                served = sum(int(self._coefficients[column.place][j, i]) * n for i, n in column.content)
-                if served:
-                    self._rows[j].SetCoefficient(variable, served / self._sizes[j])
+            for k in self._with_task.get(row.task, ()):
+                matrix = self._coefficients[self.columns[k].place]
+                served = sum(int(matrix[j, i]) * n for i, n in self.columns[k].content)
+                self._rows[j].SetCoefficient(self._variables[k], served / self._sizes[j])
 
     def _column(self, column: Column) -> Any:
         variable = self._variable()
@@ -166,9 +170,9 @@ class Master:
 
     def _solved_from_scratch(self) -> bool:
         """Once more with presolve: GLOP now and then gives up ("abnormal") from a warm basis."""
-        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: true")
+        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: true use_scaling: true")
         status = self._solver.Solve()
-        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false")
+        self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false use_scaling: false")
         return bool(status == self._solver.OPTIMAL)
 
     def whole(

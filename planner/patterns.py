@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from planner.master import Master
 
 _ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
+_FIRST = 12  # of them before the bound is closed
 _BATCH = 40
 _CUTS = 20  # rounds of rounding rows
 _SCIP_COLUMNS = 4_000
-_SCIP_NODES = 5_000
+_SCIP_NODES = 100  # for each neighbourhood that the other way would look at
 
 
 def search_patterns(state: Search, model: Model) -> None:
@@ -34,81 +35,109 @@ def search_patterns(state: Search, model: Model) -> None:
         for i in range(len(items.task))
     ]
     master = Master(model, model.needs(model.demand, model.replicas), [*singles, *_chosen(model, state.gpus)])
-    found = _relax(state, model, master)
-    if found is None or state.done or state.out_of_time():
+    master, found = _relax(state, model, master)
+    if found is None:
         return
-    if len(model.direct) < len(model.items):
-        _restricted(state, model, master, found)
-    else:
-        _improve(state, model, master, found)
+    guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound to come, if all goes well
+    whole = _restricted if len(model.direct) < len(model.items) else _improve
+    whole(state, model, master, found, target=max(state.bound, guess), rounds=_FIRST)
+    if not state.done and not state.out_of_time():
+        found = _close(state, model, master) or found
+    if not state.done and not state.out_of_time():
+        whole(state, model, master, found, target=state.bound, rounds=_ROUNDS)
 
 
-def _relax(state: Search, model: Model, master: Master) -> Generated | None:
-    """Column generation and rounding rows in turn."""
-    from planner.colgen import generate
+def _relax(state: Search, model: Model, master: Master) -> tuple[Master, Generated | None]:
+    """Quick column generation and rounding rows in turn; the proof is worth its time only once the rows are in."""
+    from planner.colgen import THOROUGH, generate
     from planner.rounding import violated_rows
 
     last: Generated | None = None
-    close = False
     for _ in range(_CUTS):
         needs = model.needs(model.demand, model.replicas)
         found = generate(
-            model, master, needs, model.demand, model.replicas,
-            out_of_time=state.out_of_time, close=close, known=state.bound, cost=state.cost,
+            model, master, needs, model.demand, model.replicas, out_of_time=state.out_of_time, effort=THOROUGH
         )  # fmt: skip
         if found is None:
-            return last
+            break
         last = found
-        if found.bound is not None:
-            state.prove(ceil(found.bound), "column generation")
-        if state.done or state.out_of_time():
-            return last
         rows = violated_rows(model, master.columns, found.relaxed.columns)
-        if not rows and close:
-            return last
-        close = close or not rows  # the proof is worth its time only once the rows are in
+        if not rows or state.out_of_time():
+            break
+        master = _lean(model, master, found)
         master.add_rows(rows, model.demand, model.replicas)
-    return last
+    return master, last
 
 
-def _restricted(state: Search, model: Model, master: Master, found: Generated) -> None:
+def _lean(model: Model, master: Master, found: Generated) -> Master:
+    """The programme without the columns that the LP has no use for."""
+    from planner.master import Master
+    from planner.whole import promising
+
+    relaxed = found.relaxed
+    most = 1_000 + 3 * len(model.rows)
+    if len(relaxed.row_duals) < len(model.rows) or len(master.columns) < 2 * most:
+        return master
+    lean = promising(model, master.columns, relaxed.row_duals, relaxed.prices, most)
+    return Master(model, model.needs(model.demand, model.replicas), lean)
+
+
+def _close(state: Search, model: Model, master: Master) -> Generated | None:
+    """The LP's bound, proven."""
+    from planner.colgen import generate
+
+    state.say("closing the bound")
+    needs = model.needs(model.demand, model.replicas)
+    master.demand(needs, {}, {})
+    found = generate(
+        model, master, needs, model.demand, model.replicas,
+        out_of_time=state.out_of_time, known=state.bound, cost=state.cost,
+    )  # fmt: skip
+    if found is not None and found.bound is not None:
+        state.prove(ceil(found.bound), "column generation")
+    return found
+
+
+def _restricted(state: Search, model: Model, master: Master, found: Generated, *, target: int, rounds: int) -> None:
     """The columns so far as an integer programme, slices and layouts together."""
     from planner.whole import promising, solve_restricted
 
-    state.say("restricted master")
     relaxed = found.relaxed
-    if len(relaxed.row_duals) < len(model.rows):
+    if len(relaxed.row_duals) < len(model.rows) or (state.cost is not None and state.cost <= target):
         return
+    state.say("restricted master")
     columns = promising(model, master.columns, relaxed.row_duals, relaxed.prices, _SCIP_COLUMNS)
     packing = solve_restricted(
         model,
         columns,
-        time_limit_s=state.left_s,
-        node_limit=_SCIP_NODES,
+        time_limit_s=state.left_s / 2,
+        node_limit=_SCIP_NODES * rounds,
         below=None if state.cost is None else state.cost - state.step,
     )
     if packing is not None:
         state.offer(placed_gpus(model, packing))
 
 
-def _improve(state: Search, model: Model, master: Master, found: Generated) -> None:
+def _improve(state: Search, model: Model, master: Master, found: Generated, *, target: int, rounds: int) -> None:
     """Dives and neighbourhoods over places that are GPUs of their own."""
     from planner.dive import Best, dive, start
     from planner.lns import improve
 
     best = Best(cost=state.cost, chosen=_chosen(model, state.gpus), step=state.step)
+    relaxed = found.relaxed
+    master = _lean(model, master, found)
     random = Random(state.seed)  # noqa: S311 (a search, not a secret)
-    for rounds in range(0, _ROUNDS, _BATCH):
-        if state.done or state.out_of_time():
+    for done in range(0, rounds, _BATCH):
+        if (state.cost is not None and state.cost <= target) or state.out_of_time():
             return
         state.say("dive")
-        drawn = random if rounds else None
-        dive(start(model), master, best, target=state.bound, out_of_time=state.out_of_time, random=drawn)
+        drawn = random if done or rounds == _ROUNDS else None
+        dive(start(model), master, best, target=target, out_of_time=state.out_of_time, random=drawn)
         _take(state, model, best.chosen)
         state.say("neighbourhoods")
         improve(
-            model, best, found.relaxed.row_duals, master.columns,
-            target=state.bound, rounds=_BATCH, random=random, out_of_time=state.out_of_time,
+            model, best, relaxed.row_duals, master.columns,
+            target=target, rounds=min(rounds, _BATCH), random=random, out_of_time=state.out_of_time,
         )  # fmt: skip
         _take(state, model, best.chosen)
 

@@ -13,7 +13,7 @@ from planner.columns import Column, Model, Row
 from planner.master import Floats
 
 _STEPS = 60  # multiples looked at for each supply
-_PER_TASK = 3  # rows added for a task in one round
+_PER_TASK = 1  # rows added for a task in one round; more make the LP slow before they make it better
 _LEAST = 1e-3  # violation, as a fraction of the need, from which a row is worth having
 
 
