@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _OPEN_LOOP_SEQUENCES = (
 )
 SEQUENCE_LENGTH = 20  # steps; perf_analyzer's default as well
 _GRPC_PORT = 8001  # Triton's default
+_CONNECT_TIMEOUT_S = 2.0
 _STARTS = 16  # places in the data at which connections start
 
 
@@ -102,14 +104,14 @@ class Traffic:
     ) -> Load:
         over_grpc = trial.transport.startswith("grpc")
         address = self._grpc_address(endpoint) if over_grpc else endpoint.http
-        host, _, port = address.rpartition(":")
+        host, port = _split(address)
         built: dict[int, bytes] = {}  # scripts share requests, and a request's bytes go to the load's process once
         for request in (request for script in scripts for request in script):
             if id(request) not in built:
                 built[id(request)] = grpc_message(request) if over_grpc else http_request(address, request)
         return Load(
-            host=host.strip("[]"),
-            port=int(port),
+            host=host,
+            port=port,
             scripts=[[built[id(request)] for request in script] for script in scripts],
             concurrency=connections,
             rate_per_s=trial.request_rate_per_s,
@@ -119,7 +121,22 @@ class Traffic:
         )
 
     def _grpc_address(self, endpoint: Endpoint) -> str:
-        return self.grpc_address or endpoint.grpc or f"{endpoint.http.rpartition(':')[0]}:{_GRPC_PORT}"
+        """Return where gRPC answers; where the server does not tell, make sure that it does."""
+        if endpoint.grpc is not None:
+            return endpoint.grpc
+        address = self.grpc_address or f"{endpoint.http.rpartition(':')[0]}:{_GRPC_PORT}"
+        try:
+            socket.create_connection(_split(address), timeout=_CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise ModelError(
+                f"no gRPC at {address} ({error.strerror or error}): name it with --grpc-url, or use --protocol http"
+            ) from None
+        return address
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: int) -> list[list[Request]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from analyzer.repository import Input, Model
 from analyzer.servers import Endpoint
 from analyzer.traffic import Traffic
 
-ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc=None, metrics_url=None, process_id=None, server="")
+ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc="10.0.0.1:7001", metrics_url=None, process_id=None, server="")
 
 
 def model_of(**settings: Any) -> Model:
@@ -88,12 +90,26 @@ def test_grpc_message_holds_the_same_as_http() -> None:
     assert list(message.raw_input_contents) == [http_parts(over_http)[2]]
 
 
-def test_grpc_goes_where_it_is_told_else_to_tritons_port() -> None:
-    """--grpc-url, else what the server says, else port 8001 of the same host."""
+def test_grpc_goes_where_the_server_says() -> None:
+    """Both addresses come from a server of our own."""
     load = load_of(Traffic(protocol="grpc"), model_of())
-    assert (load.host, load.port) == ("10.0.0.1", 8001)
-    load = load_of(Traffic(protocol="grpc", grpc_address="[::1]:9"), model_of())
-    assert (load.host, load.port) == ("::1", 9)
+    assert (load.host, load.port) == ("10.0.0.1", 7001)
+
+
+def test_grpc_address_of_another_server_is_tried_first() -> None:
+    """--grpc-url, else port 8001 of the same host: one that does not answer is told with the way out."""
+    trial, model = Trial(model="a b", transport="grpc"), model_of()
+    elsewhere = replace(ENDPOINT, http="127.0.0.1:1", grpc=None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        named = Traffic(protocol="grpc", grpc_address=f"127.0.0.1:{port}")
+        with named.to(elsewhere, model, trial) as load:
+            assert (load.host, load.port) == ("127.0.0.1", port)
+    with (
+        pytest.raises(ModelError, match=f"no gRPC at 127.0.0.1:{port} .*--grpc-url"),
+        named.to(elsewhere, model, trial),
+    ):
+        pass
 
 
 def test_connections_start_at_different_steps_of_the_data() -> None:

@@ -201,7 +201,7 @@ def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp
     write_model(tmp_path, "m")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("m")
-        endpoint = bench.running.endpoint
+        endpoint = replace(bench.running.endpoint, grpc=None)
         trial = Trial(model="m", transport="grpc", concurrency=1)
         with Traffic(protocol="grpc", grpc_address=endpoint.http).to(endpoint, model, trial) as load:
             sent = bench.send_load(load)
