@@ -14,7 +14,7 @@ from planner.options import Choice
 from planner.placement import Placement
 from planner.plan import PlacedGpu
 from planner.problem import Option
-from planner.replan import Held, Key
+from planner.repair import Held, Key
 from planner.sizes import to_mib
 from planner.steps import Item, Seat, order_steps
 

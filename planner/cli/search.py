@@ -126,8 +126,9 @@ def answer_from(current: Placement, inputs: Inputs, options: Mapping[str, Any]) 
         workers=options["workers"],
     )
     if found is None:
-        raise NoPlanError(
-            f"no plan was found within {options['max_moves']} moves; give more with --max-moves, or leave it out"
-        )
+        within = "in the time; give more with --time-limit"
+        if options["max_moves"] is not None:
+            within = f"within {options['max_moves']} moves; give more with --max-moves, or leave it out"
+        raise NoPlanError(f"no plan was found {within}")
     steps = steps_between(current, found.plan.gpus, found.ids, formulation)
     return Answer(formulation=formulation, plan=found.plan, ids=found.ids, moves=steps)

@@ -62,6 +62,9 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
     )
     for note in found.formulation.notes:
         click.echo(printable(f"note: {note}"), err=True)
+    if output and output != "-":  # before the table, whose reader may close the pipe early
+        write_placement(placement, Path(output))
+        click.echo(f"placement written to {output}", err=True)
     if output == "-":
         click.echo(to_json(placement), nl=False)
     else:
@@ -70,7 +73,4 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
             click.echo(moves_text(found.moves))
         for baseline in baselines(found.formulation, seed=options["seed"]) if found.plan.gpus else ():
             click.echo(baseline_text(baseline, inputs.rules.objective.unit))
-        if output:
-            write_placement(placement, Path(output))
-            click.echo(f"placement written to {output}", err=True)
     click.get_current_context().exit(found.exit_code)

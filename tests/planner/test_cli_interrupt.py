@@ -38,3 +38,16 @@ def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
     assert "stopping; the best plan so far follows" in err
     assert "Traceback" not in err
     assert time.monotonic() - start < LIMIT_S / 3
+
+
+def test_reader_that_goes_away_does_not_cost_the_file(tmp_path: Path) -> None:
+    """`plan solve -o placement.json | head -1` closes the pipe after a line; the file was lost that way."""
+    data = Path(__file__).parent.parent / "data" / "case-study.csv"
+    file = tmp_path / "placement.json"
+    command = [sys.executable, "-c", "from planner.cli import main; main()", "solve", str(data)]
+    options = ["--gpu-memory", "16GiB", "-o", str(file)]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(timeout=60)
+    assert file.stat().st_size > 0

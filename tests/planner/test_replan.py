@@ -17,7 +17,8 @@ from planner.demand import Requirement
 from planner.fleet import FleetType
 from planner.formulate import Rules, formulate
 from planner.options import Mode
-from planner.replan import Held, replan
+from planner.repair import Held
+from planner.replan import replan
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

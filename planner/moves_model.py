@@ -1,0 +1,233 @@
+"""The fewest moves as one CP-SAT model over the GPUs there are and a few new ones."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from planner.company import keep_company, serve, spread_over_nodes
+from planner.plan import PlacedGpu, Replicas
+from planner.problem import Problem
+from planner.repair import Held, Repaired, Seats
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """GPUs that keep their ids.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        One for each GPU.
+    moves, moved_mib : int
+        Replicas that are loaded where they were not, and what they take.
+    """
+
+    gpus: tuple[PlacedGpu, ...]
+    ids: tuple[str, ...]
+    moves: int
+    moved_mib: int
+
+
+@dataclass(slots=True)
+class _Slot:
+    id: str
+    gpu: int
+    node: int
+    used: Any
+    layouts: dict[int, Any]
+    counts: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)  # layout, position, task, option
+    moves: list[tuple[Any, int]] = field(default_factory=list)  # loaded replicas and the size of each
+    loads: list[tuple[Any, int, tuple[int, int, int, int]]] = field(default_factory=list)  # beyond how many, of what
+
+
+def search_moves(
+    problem: Problem,
+    seats: Seats,
+    nearest: Repaired | None,
+    sizes: Mapping[tuple[int, int], int],
+    *,
+    max_moves: int | None,
+    lower_bound: int,
+    time_limit_s: float,
+    seed: int,
+    workers: int,
+) -> tuple[Outcome, int] | None:
+    """Serve every task at the least cost within the moves, and at that cost with the fewest bytes moved.
+
+    Parameters
+    ----------
+    nearest : list or None
+        A plan to start from.
+    sizes : mapping
+        MiB that a replica takes, by task and option.
+    lower_bound : int
+        On the cost, known beforehand.
+
+    Returns
+    -------
+    tuple or None
+        The outcome and a proven lower bound on the cost; None where none was found.
+    """
+    from ortools.sat.python import cp_model
+
+    deadline = time.monotonic() + time_limit_s
+    model = cp_model.CpModel()
+    slots = _slots(model, problem, seats, sizes)
+    if nearest is not None:
+        _hint_repair(model, slots, nearest)
+    serve(model, problem, slots)
+    for slot in slots:
+        keep_company(model, problem, slot)
+    spread_over_nodes(model, problem, slots)
+    cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
+        problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
+    )
+    moves = [load for slot in slots for load in slot.moves]
+    if max_moves is not None:
+        model.add(sum(n for n, _ in moves) <= max_moves)
+    model.add(cost >= lower_bound)
+    model.minimize(cost)
+    solver = _solver(max(0.1, (deadline - time.monotonic()) / 2), seed, workers)
+    if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return None
+    bound = max(lower_bound, round(solver.best_objective_bound))
+    best = _read(solver, problem, slots)
+    model.add(cost <= round(solver.objective_value))
+    model.minimize(sum(n * size for n, size in moves))
+    _hint(model, solver, slots)
+    solver = _solver(max(0.1, deadline - time.monotonic()), seed, workers)
+    if solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        best = _read(solver, problem, slots)
+    return best, bound
+
+
+def _slots(
+    model: cp_model.CpModel, problem: Problem, seats: Seats, sizes: Mapping[tuple[int, int], int]
+) -> list[_Slot]:
+    slots = []
+    nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type: those without a node fill nodes in turn
+    last: dict[int, _Slot] = {}
+    for i, h in enumerate((*seats.held, *seats.fresh)):
+        node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
+        nodes[h.gpu] += 1
+        slot = _slot(model, problem, h, node, sizes)
+        if i >= len(seats.held):  # new ones are all alike: take them in their order
+            if h.gpu in last:
+                model.add(last[h.gpu].used >= slot.used)
+            last[h.gpu] = slot
+        slots.append(slot)
+    for g, gpu in enumerate(problem.gpus):
+        if gpu.limit is not None:
+            model.add(sum(s.used for s in slots if s.gpu == g) <= gpu.limit)
+    return slots
+
+
+def _hint_repair(model: cp_model.CpModel, slots: Sequence[_Slot], repaired: Repaired) -> None:
+    """Start the search from the nearest plan."""
+    for slot, found in zip(slots, repaired, strict=True):
+        layout, counts = found if found is not None else (None, {})
+        model.add_hint(slot.used, found is not None)
+        for i, chosen in slot.layouts.items():
+            model.add_hint(chosen, i == layout)
+        for (i, j, t, k), n in slot.counts.items():
+            model.add_hint(n, counts.get((j, t, k), 0) if i == layout else 0)
+        for loaded, old, (i, j, t, k) in slot.loads:
+            model.add_hint(loaded, max(0, counts.get((j, t, k), 0) - old) if i == layout else 0)
+
+
+def _slot(model: cp_model.CpModel, problem: Problem, h: Held, node: int, sizes: Mapping[tuple[int, int], int]) -> _Slot:
+    gpu = problem.gpus[h.gpu]
+    used = model.new_bool_var(f"used_{h.id}")
+    layouts = {i: model.new_bool_var(f"layout_{h.id}_{i}") for i in range(len(gpu.layouts))}
+    model.add(sum(layouts.values()) == used)
+    slot = _Slot(id=h.id, gpu=h.gpu, node=node, used=used, layouts=layouts)
+    for i, layout in enumerate(gpu.layouts):
+        for j, place in enumerate(layout.places):
+            _fill(model, problem, slot, (i, j, place), h, sizes)
+    return slot
+
+
+def _fill(
+    model: cp_model.CpModel,
+    problem: Problem,
+    slot: _Slot,
+    where: tuple[int, int, int],
+    h: Held,
+    sizes: Mapping[tuple[int, int], int],
+) -> None:
+    """Counts of every option on one position of one layout, within its capacity."""
+    i, j, place = where
+    capacity, kept = problem.places[place].capacity, i == h.layout
+    terms: list[tuple[Any, tuple[int, ...]]] = []
+    for t, task in enumerate(problem.tasks):
+        for k, option in enumerate(task.options):
+            if option.place != place:
+                continue
+            most = min((c // x for c, x in zip(capacity, option.load, strict=True) if x), default=_needed(problem, t))
+            most = min(most, _needed(problem, t))
+            if most <= 0:
+                continue
+            n = model.new_int_var(0, most, f"n_{slot.id}_{i}_{j}_{t}_{k}")
+            slot.counts[i, j, t, k] = n
+            terms.append((n, option.load))
+            old = h.counts.get((j, t, k), 0) if kept else 0
+            loaded = n
+            if old:
+                loaded = model.new_int_var(0, most, f"m_{slot.id}_{i}_{j}_{t}_{k}")
+                model.add(loaded >= n - old)
+                slot.loads.append((loaded, old, (i, j, t, k)))
+            slot.moves.append((loaded, sizes[t, k]))
+            model.add(n <= most * slot.layouts[i])
+    for r, c in enumerate(capacity):
+        model.add(sum(n * load[r] for n, load in terms) <= c * slot.layouts[i])
+
+
+def _needed(problem: Problem, t: int) -> int:
+    task = problem.tasks[t]
+    least = min((o.supply for o in task.options), default=1)
+    needed = max(-(-task.demand // least), task.min_replicas)
+    return needed if task.max_per_gpu is None else min(needed, task.max_per_gpu)
+
+
+def _solver(time_limit_s: float, seed: int, workers: int) -> cp_model.CpSolver:
+    from ortools.sat.python import cp_model
+
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = time_limit_s
+    solver.parameters.random_seed = seed
+    solver.parameters.num_workers = workers
+    return solver
+
+
+def _hint(model: cp_model.CpModel, solver: cp_model.CpSolver, slots: Sequence[_Slot]) -> None:
+    model.clear_hints()
+    for slot in slots:
+        for variable in (slot.used, *slot.layouts.values(), *slot.counts.values()):
+            model.add_hint(variable, solver.value(variable))
+
+
+def _read(solver: cp_model.CpSolver, problem: Problem, slots: Sequence[_Slot]) -> Outcome:
+    gpus, ids, moves, moved = [], [], 0, 0
+    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
+    for slot in slots:
+        if not solver.value(slot.used):
+            continue
+        layout = next(i for i, chosen in slot.layouts.items() if solver.value(chosen))
+        contents: list[list[Replicas]] = [[] for _ in problem.gpus[slot.gpu].layouts[layout].places]
+        for (i, j, t, k), n in slot.counts.items():
+            if i == layout and solver.value(n):
+                contents[j].append(Replicas(task=t, option=k, count=solver.value(n)))
+        if any(contents):
+            nodes = (slot.node,) if nodes_matter else ()
+            gpus.append(PlacedGpu(gpu=slot.gpu, layout=layout, contents=tuple(map(tuple, contents)), nodes=nodes))
+            ids.append(slot.id)
+            moves += sum(solver.value(n) for n, _ in slot.moves)
+            moved += sum(solver.value(n) * size for n, size in slot.moves)
+    return Outcome(gpus=tuple(gpus), ids=tuple(ids), moves=moves, moved_mib=moved)

@@ -1,0 +1,78 @@
+"""The nearest plan to a placement in force."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.repair import Held, Seats, repair
+
+
+def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Problem:
+    """Copies of models with these loads, on GPUs of this capacity."""
+    return Problem(
+        resources=("memory",),
+        places=(Place(name="T4", capacity=(capacity,)),),
+        gpus=(GpuType(name="T4", layouts=(Layout(name="whole", places=(0,)),)),),
+        tasks=tuple(
+            Task(name=f"m{t}", options=(Option(place=0, load=(load,)),), demand=demand)
+            for t, (load, demand) in enumerate(zip(loads, demands, strict=True))
+        ),
+    )
+
+
+def seats(*contents: dict[int, int], fresh: int = 0) -> Seats:
+    """GPUs with so many copies of each model, and empty new ones."""
+    held = [
+        Held(id=f"gpu-{i}", gpu=0, layout=0, node=None, counts={(0, t, 0): n for t, n in content.items()})
+        for i, content in enumerate(contents)
+    ]
+    new = [Held(id=f"new-{i}", gpu=0, layout=None, node=None, counts={}) for i in range(fresh)]
+    return Seats(held=tuple(held), fresh=tuple(new))
+
+
+def test_what_is_right_stays_and_what_is_missing_goes_to_the_fullest_gpu_with_room() -> None:
+    """Two of 4 on gpu-0 leave 2, one of 6 on gpu-1 leaves 4: the missing 4 goes there, not to the new GPU."""
+    found = repair(problem([4, 6], [3, 1]), seats({0: 2}, {1: 1}, fresh=1))
+    assert found == [(0, {(0, 0, 0): 2}), (0, {(0, 1, 0): 1, (0, 0, 0): 1}), None]
+
+
+def test_surplus_leaves_the_emptiest_gpu() -> None:
+    """One copy of two is enough: that on the emptier GPU goes, and the GPU with it."""
+    assert repair(problem([4, 5], [1, 1]), seats({0: 1, 1: 1}, {0: 1})) == [(0, {(0, 0, 0): 1, (0, 1, 0): 1}), None]
+
+
+def test_what_no_longer_fits_moves() -> None:
+    """At a capacity of 8 the copies of 5 and 4 cannot stay together: the larger goes to a new GPU."""
+    found = repair(problem([5, 4], [1, 1], capacity=8), seats({0: 1, 1: 1}, fresh=1))
+    assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
+
+
+def test_too_few_gpus_are_no_plan() -> None:
+    """Two copies of 6 need two GPUs."""
+    assert repair(problem([6], [2]), seats({0: 1})) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 4)), min_size=1, max_size=5),
+    st.lists(st.dictionaries(st.integers(0, 4), st.integers(1, 3), max_size=3), max_size=5),
+)
+def test_repaired_plan_is_right(models: list[tuple[int, int]], now: list[dict[int, int]]) -> None:
+    """Whatever is there, even beyond the capacity: every demand is served within it."""
+    asked = problem([load for load, _ in models], [demand for _, demand in models])
+    known = [{t: n for t, n in content.items() if t < len(models)} for content in now]
+    found = repair(asked, seats(*known, fresh=20))
+    assert found is not None
+    gpus = tuple(
+        PlacedGpu(
+            gpu=0,
+            layout=entry[0],
+            contents=(tuple(Replicas(task=t, option=k, count=n) for (_, t, k), n in sorted(entry[1].items())),),
+        )
+        for entry in found
+        if entry is not None
+    )
+    plan = Plan(status=Status.FEASIBLE, gpus=gpus, objective=len(gpus))
+    assert not violations(plan, asked)
