@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,13 +11,15 @@ from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
 from analyzer.measure import Patience, is_out_of_memory, measure_trial
-from analyzer.measurement import Measurement, ServerOnly, Status, Trial, Variant
+from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 from analyzer.repository import Model
 from analyzer.rig import Rig
 from analyzer.store import Store
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
 from analyzer.traffic import Traffic
+
+Turn = tuple[Model, Variant]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,16 @@ class Job:
     traffic: Traffic = field(default_factory=Traffic)
 
     @property
+    def turns(self) -> list[Turn]:
+        """Every variant of every model, each of which is loaded alone."""
+        return [(model, variant) for model in self.models for variant in self.variants[model.name]]
+
+    @property
     def points(self) -> int:
         """Trials that the sweep has at most; see `Course.points`."""
         return sum(
             self.courses[model.name].points(largest_batch(model, variant))
-            for model in self.models
-            for variant in self.variants[model.name]
+            for model, variant in self.turns
             if not model.error
         )
 
@@ -61,6 +67,9 @@ def largest_batch(model: Model, variant: Variant) -> int | None:
 
 class Audience(Protocol):
     """Whoever follows a sweep."""
+
+    def watched(self, idle: ServerOnly) -> None:
+        """Take the server's figures before any model."""
 
     def measured(self, measurement: Measurement, *, found: bool) -> None:
         """Take a measurement as it is made, or `found` in the store."""
@@ -77,6 +86,8 @@ class Sweep:
 
     Parameters
     ----------
+    alike : sequence of str
+        UUIDs of other devices: what the store has of them need not be measured on this one.
     audience : Audience
     """
 
@@ -89,6 +100,7 @@ class Sweep:
         *,
         patience: Patience,
         fresh: bool,
+        alike: Sequence[str] = (),
         audience: Audience,
     ) -> None:
         self._job = job
@@ -97,11 +109,12 @@ class Sweep:
         self._generator = generator
         self._patience = replace(patience, min_window_s=max(patience.min_window_s, rig.min_window_s))
         self._fresh = fresh
+        self._alike = alike
         self._audience = audience
         self._settings = f"precision={patience.throughput_ci:g},{patience.latency_p99_ci:g};s={patience.max_trial_s:g}"
 
-    def run(self) -> ServerOnly:
-        """Measure everything that is not in the store yet; return the idle server's figures.
+    def run(self, turns: Iterable[Turn]) -> None:
+        """Measure what is not in the store yet, one variant after the other.
 
         Raises
         ------
@@ -111,10 +124,9 @@ class Sweep:
         """
         self._idle = self._rig.watch_idle(tool_version=__version__)
         self._store.append_server_only(self._idle)
-        for model in self._job.models:
-            for variant in self._job.variants[model.name]:
-                self._run_variant(model, variant)
-        return self._idle
+        self._audience.watched(self._idle)
+        for model, variant in turns:
+            self._run_variant(model, variant)
 
     def _run_variant(self, model: Model, variant: Variant) -> None:
         course = self._job.courses[model.name]
@@ -156,13 +168,20 @@ class Sweep:
         if (window_s := course.min_window_s(trial)) > 0:
             patience = replace(patience, min_window_s=min(max(window_s, patience.min_window_s), patience.max_trial_s))
             settings += f";window={patience.min_window_s:g}"
-        if not self._fresh:
-            found = self._store.find(trial, tenancy.provenance, settings=settings)
-            if found is not None and found.status.measured:
-                return found, True
+        found = None if self._fresh else self._find(trial, tenancy.provenance, settings)
+        if found is not None:
+            return found, True
         measurement = self._measure(trial, tenancy, patience)
         self._store.append(measurement, settings=settings)
         return measurement, False
+
+    def _find(self, trial: Trial, provenance: Provenance, settings: str) -> Measurement | None:
+        """Return the figures that the store has of a trial on this device or one like it."""
+        for uuid in (provenance.device_uuid, *self._alike):
+            found = self._store.find(trial, replace(provenance, device_uuid=uuid), settings=settings)
+            if found is not None and found.status.measured:
+                return found
+        return None
 
     def _measure(self, trial: Trial, tenancy: Tenancy, patience: Patience) -> Measurement:
         """Measure a trial; a crash of the server is tried once more on a new one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from analyzer.format import counted, mib, milliseconds, number, percent, printable, whole
@@ -33,7 +33,8 @@ class Subject:
     transport, inputs, arrivals : str
         How requests travelled, what they carried where it was not random values, and the gaps between them.
     provenance : Provenance
-        Figures made with another device, server or model file are another subject.
+        Figures made with another device, server or model file are another subject; like devices are one, so
+        their UUID is left out.
     """
 
     model: str
@@ -99,7 +100,7 @@ def subject(measurement: Measurement) -> Subject:
         transport=trial.transport,
         inputs=trial.inputs,
         arrivals=trial.arrivals,
-        provenance=measurement.provenance,
+        provenance=replace(measurement.provenance, device_uuid=""),
     )
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +122,7 @@ class Store:
         ----------
         superseded : bool
             Whether also those of a model's earlier files, server or tool version are wanted, after which the
-            model was measured again on the same device.
+            model was measured again on a device of the same name.
 
         Raises
         ------
@@ -130,8 +130,8 @@ class Store:
             If the store cannot be read.
         """
         found = tuple(to_measurement(row) for row in self._rows("measurements"))
-        last = {_subject(measurement): measurement.provenance for measurement in found}
-        return tuple(one for one in found if superseded or last[_subject(one)] == one.provenance)
+        last = {_subject(one): _origin(one.provenance) for one in found}
+        return tuple(one for one in found if superseded or last[_subject(one)] == _origin(one.provenance))
 
     def server_only(self) -> tuple[ServerOnly, ...]:
         """Read the idle server's figures: the last of each device.
@@ -291,9 +291,13 @@ def _columns(record: type) -> Iterator[Column[Any]]:
         yield sa.Column(column.name, kinds[column.kind], nullable=column.optional, server_default=given)
 
 
-def _subject(measurement: Measurement) -> tuple[str, str, str]:
-    provenance = measurement.provenance
-    return measurement.trial.model, provenance.device_name, provenance.device_uuid
+def _subject(measurement: Measurement) -> tuple[str, str]:
+    return measurement.trial.model, measurement.provenance.device_name
+
+
+def _origin(provenance: Provenance) -> Provenance:
+    """Like devices of one host share a sweep: what one of them measured does not supersede the others' figures."""
+    return replace(provenance, device_uuid="")
 
 
 def _key(*records: Trial | Provenance) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from analyzer import __version__
-from analyzer.cli.interrupts import signals_as_interrupts
 from analyzer.cli.options import GroupedCommand, sweep_options
 from analyzer.errors import EXIT_FAILURE
+from analyzer.interrupts import signals_as_interrupts
 
 
 @click.command(

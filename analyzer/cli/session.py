@@ -9,21 +9,22 @@ from typing import Any
 
 import click
 
-from analyzer.cli.interrupts import Interrupted
 from analyzer.cli.job import build_job, sample_models
 from analyzer.cli.merge import Options, merge
-from analyzer.devices.choose import Devices, choose_devices
+from analyzer.crew import run_on
+from analyzer.devices.choose import Devices
+from analyzer.devices.several import choose_several, like_uuids
 from analyzer.errors import TritonpackError, UsageError
-from analyzer.load import LoadGenerator
+from analyzer.interrupts import Interrupted
 from analyzer.measure import Patience
 from analyzer.measurement import Measurement, ServerOnly
 from analyzer.progress import Progress
-from analyzer.rig import Rig
-from analyzer.run import Job, Sweep
+from analyzer.run import Job
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
 from analyzer.servers.docker import DockerServer
 from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
+from analyzer.station import Station
 from analyzer.store import STORE_FILE, Store
 from analyzer.sweep import Answer
 
@@ -43,16 +44,18 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
         _check_export_folder(_export_folder(options))
     results: list[Measurement] = []
     answers: list[Answer] = []
-    with Store.open(options["store"] or options["output"] / STORE_FILE) as store:
+    idles: list[ServerOnly] = []
+    with Store.open(_store_place(options)) as store:
         stopped: BaseException | None = None
-        idle: ServerOnly | None = None
         try:
-            idle = _measure(options, place, job, store, results, answers)
+            with Progress(job.points) as progress:
+                run_on(_stations(options, place, job), job, _Audience(progress, results, answers, idles))
         except (Interrupted, TritonpackError) as error:
             if not results:
                 raise
             stopped = error
-        _show(results, answers, idle)
+        _sort(results, job)
+        _show(results, answers, idles)
         if options["export"]:
             try:
                 _export(options, store, results)
@@ -72,7 +75,7 @@ class _Place:
 
     server: Server
     why: str
-    devices: Devices
+    devices: tuple[Devices, ...]
 
 
 def _place(options: Options) -> _Place:
@@ -85,7 +88,11 @@ def _place(options: Options) -> _Place:
         metrics_url=options["metrics_url"],
         http_port=options["http_port"],
     )
-    devices = choose_devices(options["gpus"], remote=options["url"] is not None)
+    devices = choose_several(options["gpus"], remote=options["url"] is not None)
+    if len(devices) > 1 and options["http_port"]:
+        raise UsageError(
+            f"--http-port is one port, and {len(devices)} GPUs have a server each: drop it, or name one GPU with --gpus"
+        )
     server, why = choose_server(launch)
     if options["shared_memory"] == "system" and isinstance(server, DockerServer):
         raise UsageError(
@@ -93,6 +100,11 @@ def _place(options: Options) -> _Place:
             "one of its own: add --launch-mode local"
         )
     return _Place(server=server, why=why, devices=devices)
+
+
+def _store_place(options: Options) -> str | Path:
+    place: str | Path = options["store"] or options["output"] / STORE_FILE
+    return place
 
 
 def _export_folder(options: Options) -> Path:
@@ -113,10 +125,16 @@ def _check_export_folder(folder: Path) -> None:
 class _Audience:
     """Keeps what a sweep tells, and shows how far it has come."""
 
-    def __init__(self, progress: Progress, results: list[Measurement], answers: list[Answer]) -> None:
+    def __init__(
+        self, progress: Progress, results: list[Measurement], answers: list[Answer], idles: list[ServerOnly]
+    ) -> None:
         self._progress = progress
         self._results = results
         self._answers = answers
+        self._idles = idles
+
+    def watched(self, idle: ServerOnly) -> None:
+        self._idles.append(idle)
 
     def measured(self, measurement: Measurement, *, found: bool) -> None:
         self._results.append(measurement)
@@ -129,23 +147,32 @@ class _Audience:
         self._progress.say(text)
 
 
-def _measure(
-    options: Options, place: _Place, job: Job, store: Store, results: list[Measurement], answers: list[Answer]
-) -> ServerOnly:
-    """Start the server and run the sweep; `results` and `answers` grow as it goes."""
+def _stations(options: Options, place: _Place, job: Job) -> list[Station]:
+    """Say where the sweep runs: on as many of the devices as there are models and variants to load."""
     click.echo(f"Triton: {place.server.describe()} ({place.why})", err=True)
-    click.echo(f"Device: {place.devices.describe()}", err=True)
-    rig = Rig(
-        place.server,
-        options["model_folder"] or sample_models(),
-        gpus=place.devices.uuids,
-        open_sampler=place.devices.open_sampler,
-        load_timeout_s=options["load_timeout"],
-    )
-    with rig, LoadGenerator(options["client_processes"]) as generator, Progress(job.points) as progress:
-        audience = _Audience(progress, results, answers)
-        patience, fresh = _patience(options), options["fresh"]
-        return Sweep(job, rig, store, generator, patience=patience, fresh=fresh, audience=audience).run()
+    devices = place.devices[: max(1, len(job.turns))]
+    for each in devices:
+        click.echo(f"Device: {each.describe()}", err=True)
+    return [
+        Station(
+            server=place.server,
+            devices=each,
+            alike=like_uuids(each),
+            repository=options["model_folder"] or sample_models(),
+            store=_store_place(options),
+            patience=_patience(options),
+            fresh=options["fresh"],
+            load_timeout_s=options["load_timeout"],
+            client_processes=options["client_processes"],
+        )
+        for each in devices
+    ]
+
+
+def _sort(results: list[Measurement], job: Job) -> None:
+    """Put the trials in the order of the job, whichever device they were made on; those of one turn stay as tried."""
+    order = {(model.name, variant): i for i, (model, variant) in enumerate(job.turns)}
+    results.sort(key=lambda m: order[m.trial.model, m.trial.variant])
 
 
 def _patience(options: Options) -> Patience:
@@ -157,9 +184,9 @@ def _patience(options: Options) -> Patience:
     )
 
 
-def _show(results: list[Measurement], answers: list[Answer], idle: ServerOnly | None) -> None:
-    if idle is not None:
-        click.echo("Triton without models\n" + server_only_table([idle]) + "\n")
+def _show(results: list[Measurement], answers: list[Answer], idles: list[ServerOnly]) -> None:
+    if idles:
+        click.echo("Triton without models\n" + server_only_table(idles) + "\n")
     click.echo(measurement_table(results))
     if answers:
         click.echo("\n" + "\n".join(answer_line(answer) for answer in answers))

@@ -37,3 +37,18 @@ def signals_as_interrupts() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back, also in processes started meanwhile: these take them with `take_signals`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        take_signals()
+
+
+def take_signals() -> None:
+    """Let SIGINT and SIGTERM in, with those that were held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

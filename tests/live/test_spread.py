@@ -1,0 +1,111 @@
+"""A sweep over several GPUs: real servers, and the fake driver's figures."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from analyzer.store import Store
+from planner.profile import build_profiles
+from tests.conftest import wait_for
+from tests.fakes import nvml
+from tests.live.analysis import analyze, command, results_of, rows
+from tests.live.models import write_model
+
+pytestmark = pytest.mark.usefixtures("local_server")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Make the state of a driver with two like GPUs, of which 300 MiB are in use, and one of another kind."""
+    folder = tmp_path / "nvml"
+    folder.mkdir()
+    nvml.write_state(folder / "driver.state", version="550.54")
+    for index, name in enumerate(("Tesla T4", "Tesla T4", "NVIDIA A10")):
+        (folder / f"gpu{index}.d").mkdir()
+        nvml.write_state(
+            folder / f"gpu{index}.state",
+            name=name,
+            uuid=f"GPU-{index}",
+            memory_total_mib=16384,
+            memory_used_mib=300,
+            utilization_pct=0,
+            memory_utilization_pct=0,
+        )
+    return folder
+
+
+def write_gpu_model(repository: Path, state: Path, name: str, memory_mib: int) -> None:
+    """Write a model that takes memory on the GPU that its server sees, and says on which."""
+    held = f"f'{state}/gpu' + os.environ['CUDA_VISIBLE_DEVICES'][-1] + '.d/{name}.add'"
+    write_model(
+        repository,
+        name,
+        initialize=f"self.held = {held}; open(self.held, 'w').write('{memory_mib}')",
+        finalize="os.remove(self.held)",
+    )
+
+
+def test_sweep_over_two_gpus_gives_what_one_gives(repository: Path, state: Path, nvml_library: Path) -> None:
+    """Each model is measured on one of the like GPUs; figures of either count for both, and make one profile."""
+    for i in range(1, 4):
+        write_gpu_model(repository, state, f"m{i}", 100 * i)
+    environment = nvml.environment(nvml_library, state)
+    done = analyze(repository, "--batch", "1,2", "--export", environment=environment)
+    assert done.stderr.count("Device: Tesla T4") == 2
+    table = rows(repository)
+    assert [(row["model"], row["batch"]) for row in table] == [(f"m{i}", b) for i in range(1, 4) for b in "12"]
+    assert [float(row["model_memory_mib"]) for row in table] == [100, 100, 200, 200, 300, 300]
+    assert {row["server_memory_mib"] for row in table} == {"300"}
+    assert done.stdout.count(" on Tesla T4") == 3
+    with Store.open(results_of(repository) / "measurements.sqlite") as store:
+        measurements, idle = store.measurements(), store.server_only()
+    assert {one.provenance.device_uuid for one in measurements} == {"GPU-0", "GPU-1"}
+    profiles = build_profiles(measurements, idle)
+    assert [(p.model, p.device, len(p.points)) for p in profiles] == [(f"m{i}", "Tesla T4", 2) for i in range(1, 4)]
+    again = analyze(repository, "--batch", "1,2", "--gpus", "1", environment=environment)
+    assert again.stderr.count("(from the store)") == 6
+    other = analyze(repository, "--model-names", "m1", "--gpus", "2", environment=environment)
+    assert "(from the store)" not in other.stderr
+
+
+def test_unlike_gpus_are_not_one_sweep(repository: Path, state: Path, nvml_library: Path) -> None:
+    """A T4 and an A10 are named with the way out, and so is one port for two servers; nothing is started."""
+    write_model(repository, "m")
+    environment = nvml.environment(nvml_library, state)
+    done = analyze(repository, "--gpus", "0,2", code=2, environment=environment)
+    assert "GPU 0 is a Tesla T4 and GPU 2 a NVIDIA A10" in done.stderr
+    done = analyze(repository, "--http-port", "8123", code=2, environment=environment)
+    assert "--http-port" in done.stderr
+
+
+def test_interrupt_of_two_sweeps_leaves_nothing_behind(repository: Path, state: Path, nvml_library: Path) -> None:
+    """Ctrl-C reaches the whole group of processes: finished trials are shown and kept, no process stays."""
+    for i in range(1, 4):
+        write_gpu_model(repository, state, f"m{i}", 100)
+    with subprocess.Popen(
+        command(repository, "--concurrency", "1,2,3,4,5,6"),
+        env=nvml.environment(nvml_library, state),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stderr is not None
+        seen = 0
+        while seen < 2:
+            seen += "infer/s" in process.stderr.readline()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len([child for child in family if child.name() == "tritonserver"]) == 2
+        for each in [process.pid, *(child.pid for child in family if child.ppid() == process.pid)]:
+            psutil.Process(each).send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "Throughput" in out
+    wait_for(lambda: not any(child.is_running() for child in family), "every process is gone")
