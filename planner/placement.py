@@ -228,11 +228,19 @@ def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
     if unplaced.cause is Cause.NO_OPTION:
         return _no_option(unplaced.task, formulation)
     if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
-        return f"{name} fits a GPU alone, but not beside the others on the GPUs at hand"
+        return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for"
     resource = Resource(formulation.problem.resources[unplaced.resource])
     site = formulation.sites[unplaced.place]
     need, limit = _shortage(unplaced.task, unplaced.place, resource, site, formulation)
     return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {site.name}"
+
+
+def _fleet(formulation: Formulation) -> str:
+    """The GPUs at hand, in words."""
+    counts = (
+        f"{g.limit} {g.name}" if g.limit is not None else f"any number of {g.name}" for g in formulation.problem.gpus
+    )
+    return " and ".join(counts)
 
 
 def _shortage(task: int, place: int, resource: Resource, site: Site, formulation: Formulation) -> tuple[str, str]:

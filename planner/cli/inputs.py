@@ -147,6 +147,8 @@ def _wanted(
         return one_copy_each(p.model for p in profiles), profiles
     if names:
         requirements = tuple(r for r in requirements if r.model in names)
+        if not requirements:
+            raise UsageError(f"the demand has none of --model-names {','.join(names)}; leave one of the two out")
     check_models(requirements, by_model(profiles))
     serving = {model for r in requirements for model in (r.model, *r.variants)}
     return requirements, tuple(p for p in profiles if p.model in serving)

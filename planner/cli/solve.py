@@ -47,6 +47,8 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
     """
     from planner.compare import baselines
 
+    if output and output != "-" and not Path(output).parent.is_dir():
+        raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
     inputs = read_inputs(profiles, options)
     if current is None and options["max_moves"] is not None:
         raise UsageError("--max-moves says how far to go from a placement; give that with --current placement.json")

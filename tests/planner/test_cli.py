@@ -58,6 +58,7 @@ def test_model_too_big_is_named_with_its_figure_and_exit_code_3(csv: Path) -> No
         (["--model-names", "chst"], "did you mean 'chest'"),
         (["--device", "Tesla T5"], "did you mean 'Tesla T4'"),
         (["--gpu-memory", "300MiB"], "server (309 MiB)"),
+        (["-o", "/no/such/folder/placement.json"], "there is no folder /no/such/folder"),
     ],
 )
 def test_bad_option_is_one_line_with_the_way_out(csv: Path, arguments: list[str], message: str) -> None:
@@ -141,3 +142,19 @@ def test_names_cannot_move_the_cursor_or_fake_a_line(tmp_path: Path) -> None:
         shown = plan("solve", path, *options).output
         assert "\x1b" not in shown
         assert not any(line.startswith("d") for line in shown.splitlines())
+
+
+def test_demand_and_model_names_that_have_nothing_in_common_are_refused(csv: Path, tmp_path: Path) -> None:
+    """A traceback came of it."""
+    (tmp_path / "demand.csv").write_text("model\nchest\n")
+    result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--model-names", "liver")
+    assert result.exit_code == 2
+    assert "the demand has none of --model-names liver" in result.stderr
+
+
+def test_fleet_that_is_too_small_is_told_in_numbers(csv: Path, tmp_path: Path) -> None:
+    """Three copies of 50 % need two GPUs; there is one."""
+    (tmp_path / "demand.csv").write_text("model,replicas\nchest,3\n")
+    result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--gpu", "T4:1")
+    assert result.exit_code == 3
+    assert "chest fits a GPU, but 1 T4 cannot hold all that is asked for" in result.stdout
