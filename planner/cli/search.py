@@ -16,8 +16,12 @@ from planner.formulate import Formulation, formulate
 from planner.objective import from_units
 from planner.placement import Placement
 from planner.plan import Plan, Status
+from planner.problem import Problem
+from planner.tie_break import fewest_gpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_TIE_BREAK_S = 2.0  # for the fewest GPUs among plans that are proven to cost the least
 
 _OPTIONS = (
     click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, metavar="S",
@@ -94,6 +98,12 @@ def answer(inputs: Inputs, options: Mapping[str, Any], *, quiet: bool = False) -
             progress=progress,
             stop=progress.stop,
         )
+        if not progress.stopped:
+
+            def again(problem: Problem) -> Plan:
+                return solve(problem, time_limit_s=_TIE_BREAK_S, seed=options["seed"], workers=options["workers"])
+
+            plan = fewest_gpus(plan, formulation.problem, again)
     return Answer(formulation=formulation, plan=even_out(plan, formulation.problem))
 
 

@@ -1,0 +1,38 @@
+"""Of the plans that cost the same, one with the fewest GPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.solve import solve
+from planner.tie_break import fewest_gpus
+
+SMALL = (Replicas(task=0, option=0),)
+
+
+def problem(large_cost: int) -> Problem:
+    """Two copies: one on each small GPU at 1, both on a large one."""
+    return Problem(
+        resources=("memory",),
+        places=(Place(name="small", capacity=(5,)), Place(name="large", capacity=(10,))),
+        gpus=(
+            GpuType(name="small", layouts=(Layout(name="whole", places=(0,)),), cost=1),
+            GpuType(name="large", layouts=(Layout(name="whole", places=(1,)),), cost=large_cost),
+        ),
+        tasks=(Task(name="a", options=(Option(place=0, load=(5,)), Option(place=1, load=(5,))), demand=2),),
+    )
+
+
+@pytest.mark.parametrize(("large_cost", "gpus"), [(2, 1), (3, 2)])
+def test_one_large_gpu_replaces_two_small_ones_only_at_the_same_cost(large_cost: int, gpus: int) -> None:
+    """At 2 the large one costs what the two small ones do; at 3 it costs more."""
+    plan = Plan(
+        status=Status.OPTIMAL,
+        gpus=(PlacedGpu(gpu=0, layout=0, contents=(SMALL,), count=2),),
+        objective=2,
+        lower_bound=2,
+    )
+    found = fewest_gpus(plan, problem(large_cost), lambda fine: solve(fine, time_limit_s=10))
+    assert (found.n_gpus, found.objective, found.lower_bound) == (gpus, 2, 2)
