@@ -12,12 +12,14 @@ _KEPT_ERROR_BYTES = 2000
 class Http1Exchange:
     """Requests and responses of one keep-alive connection, one in flight at a time."""
 
-    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing", "closing", "reply")
+    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing", "_usual", "_usual_size", "closing", "reply")
 
     def __init__(self) -> None:
         self.reply = b""  # HTTP/1.1 answers nothing of itself
         self.closing = False  # the server takes no further request on this connection
         self._known_heads: dict[bytes, tuple[bool, int, bool]] = {}  # a model's responses share their head
+        self._usual = b""  # head of the last response that came whole and in one piece,
+        self._usual_size = -1  # and its size: most are like it, and that is told at once
         self._head = b""
         self._missing = 0
         self._failed = False
@@ -33,6 +35,8 @@ class Http1Exchange:
 
     def feed(self, data: bytes) -> str | None:
         """Take received bytes; return None while the response is incomplete, else "" or what went wrong."""
+        if len(data) == self._usual_size and data.startswith(self._usual) and not self._missing and not self._head:
+            return ""
         if self._missing == 0:
             if self._head:
                 data, self._head = self._head + data, b""
@@ -48,6 +52,8 @@ class Http1Exchange:
             self._failed = not successful
             data = data[end + 4 :] if self._failed else data
             received = len(data) if self._failed else len(data) - end - 4
+            if successful and received == self._missing and not self.closing:
+                self._usual, self._usual_size = head + _END_OF_HEAD, len(data)
         else:
             received = len(data)
         self._missing -= received

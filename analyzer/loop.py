@@ -118,7 +118,6 @@ class Loop:
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[float] = deque()  # due times that found no free connection
         self.stopped = False
-        self._in_flight = 0
         self._first_error = ""
         self._clear()
         self._reported_s = time.perf_counter()
@@ -176,7 +175,7 @@ class Loop:
 
     def _drain(self) -> None:
         deadline = time.perf_counter() + self._load.drain_s
-        while self._in_flight and time.perf_counter() < deadline:
+        while len(self._connections) > len(self._idle) and time.perf_counter() < deadline:
             self._turn(self._epoll.poll(0.01), resend=False)
 
     def _turn(self, events: list[tuple[int, int]], *, resend: bool) -> None:
@@ -208,7 +207,6 @@ class Loop:
     def _send(self, connection: _Connection, since: float) -> None:
         connection.busy = True
         connection.since = since
-        self._in_flight += 1
         self._write(connection, connection.exchange.frame(next(connection.steps)))
 
     def _write(self, connection: _Connection, data: bytes) -> None:
@@ -249,7 +247,6 @@ class Loop:
             self._close(connection)
             return
         connection.busy = False
-        self._in_flight -= 1
         if outcome:
             self._fail(outcome)
         else:
