@@ -13,11 +13,13 @@ from planner.demand import Requirement, Spread
 from planner.fleet import FleetType
 from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
 from planner.mig import WHOLE, Geometry, boards, geometries
-from planner.objective import Objective, cost_divisor, gpu_cost, in_units, replica_cost
+from planner.objective import cost_divisor, gpu_cost, in_units, replica_cost
 from planner.options import Choice, Mode, choices
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.profile import Profile, by_model
+from planner.rules import Rules
 from planner.sites import Site, slices, whole_gpu
+from planner.spare import with_spare
 
 
 class Resource(StrEnum):
@@ -26,34 +28,6 @@ class Resource(StrEnum):
     MEMORY = "memory"
     UTILIZATION = "utilization"
     MEMORY_UTILIZATION = "memory utilization"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What is asked of the plan besides the demand.
-
-    Parameters
-    ----------
-    keep_throughput : float
-        Without rates: share of its best throughput that each model keeps.
-    proportional : bool
-        Charge utilization in proportion to the load a replica serves (it is assumed to grow linearly from 0).
-    spare : int
-        GPUs, or nodes, that may be lost at once while every demand is still met.
-    spare_of : Spread
-        Whether GPUs or whole nodes are lost.
-    batch, concurrency : int or None
-        The only ones at which figures are taken, where they were given.
-    """
-
-    mode: Mode
-    objective: Objective = Objective.GPUS
-    keep_throughput: float = 1.0
-    proportional: bool = False
-    spare: int = 0
-    spare_of: Spread = Spread.GPU
-    batch: int | None = None
-    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,23 +270,6 @@ def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -
         alone=requirement.alone,
     )
     return with_spare(task, rules.spare, rules.spare_of) if rules.spare else task
-
-
-def with_spare(task: Task, spare: int, of: Spread) -> Task:
-    """Ask for enough that the demand is still met when the `spare` GPUs (or nodes) that serve most are lost.
-
-    With at most one replica on a GPU (or node), a loss takes at most the largest supply of any option, and no
-    more than the whole demand is ever charged for one replica.
-    """
-    largest = max((min(o.supply, task.demand) for o in task.options), default=0)
-    return replace(
-        task,
-        options=tuple(replace(o, supply=min(o.supply, max(1, task.demand))) for o in task.options),
-        demand=task.demand + spare * largest,
-        min_replicas=task.min_replicas + spare if task.min_replicas else 0,
-        max_per_gpu=1,
-        max_per_node=1 if of is Spread.NODE else task.max_per_node,
-    )
 
 
 def _groups(names: Sequence[tuple[str, ...]]) -> tuple[tuple[int, ...], ...]:

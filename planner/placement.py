@@ -11,14 +11,15 @@ from importlib.metadata import version
 from typing import Any
 
 from planner.fleet import FleetType
-from planner.formulate import Formulation, Resource
+from planner.formulate import Formulation
 from planner.objective import from_units
 from planner.options import Choice, Mode
-from planner.plan import Cause, PlacedGpu, Plan, Replicas, Unplaced
+from planner.plan import PlacedGpu, Plan, Replicas, Unplaced
 from planner.problem import Layout
 from planner.profile import Profile
+from planner.reasons import why_unplaced
 from planner.sites import Site
-from planner.sizes import format_size, to_mib
+from planner.sizes import to_mib
 
 SCHEMA_VERSION = "1.0"
 _DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal plans are equal bytes
@@ -219,59 +220,6 @@ def _unplaced(unplaced: Unplaced, formulation: Formulation) -> dict[str, Any]:
         "cause": unplaced.cause.value,
         "reason": why_unplaced(unplaced, formulation),
     }
-
-
-def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
-    """Say why a model could not be placed, with the figure that is in the way."""
-    requirement = formulation.requirements[unplaced.task]
-    name = requirement.model
-    if unplaced.cause is Cause.NO_OPTION:
-        return _no_option(unplaced.task, formulation)
-    if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
-        return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for"
-    resource = Resource(formulation.problem.resources[unplaced.resource])
-    site = formulation.sites[unplaced.place]
-    need, limit = _shortage(unplaced.task, unplaced.place, resource, site, formulation)
-    return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {site.name}"
-
-
-def _fleet(formulation: Formulation) -> str:
-    """The GPUs at hand, in words."""
-    counts = (
-        f"{g.limit} {g.name}" if g.limit is not None else f"any number of {g.name}" for g in formulation.problem.gpus
-    )
-    return " and ".join(counts)
-
-
-def _shortage(task: int, place: int, resource: Resource, site: Site, formulation: Formulation) -> tuple[str, str]:
-    """The least that any option takes of the resource on the place, and what there is: from the measured figures."""
-    points = [o.point for o in formulation.problem.tasks[task].options if o.place == place]
-    found = [c for c in points if isinstance(c, Choice)]
-    thresholds = site.fleet_type.thresholds
-    if resource is Resource.MEMORY:
-        least = min(c.memory_bytes for c in found)
-        return format_size(least), f"the {format_size(site.memory_for_models)} left beside the server"
-    if resource is Resource.UTILIZATION:
-        return _pct(min(c.utilization or 0.0 for c in found)), f"the threshold of {_pct(thresholds.utilization)}"
-    least_share = min(c.memory_utilization or 0.0 for c in found)
-    return _pct(least_share), f"the threshold of {_pct(thresholds.memory_utilization)}"
-
-
-def _no_option(task: int, formulation: Formulation) -> str:
-    requirement = formulation.requirements[task]
-    types = ", ".join(dict.fromkeys(s.fleet_type.type for s in formulation.sites))
-    if requirement.latency_p99_s is not None:
-        return (
-            f"{requirement.model} has no operating point on {types} with a p99 within"
-            f" {requirement.latency_p99_s * 1000:g} ms"
-        )
-    if requirement.rate_to_serve is not None:
-        return f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
-    return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
-
-
-def _pct(share: float) -> str:
-    return f"{share * 100:.4g} %"
 
 
 def _common_thresholds(types: Sequence[FleetType], mode: Mode) -> dict[str, float | None]:

@@ -9,10 +9,10 @@ from analyzer.errors import UsageError
 from analyzer.format import MIB
 from planner.demand import Requirement, Spread
 from planner.fleet import FleetType, Scaling, Thresholds
-from planner.formulate import Rules
 from planner.objective import Objective
 from planner.options import Mode
 from planner.placement import Placement
+from planner.rules import Rules
 
 
 def demand_of(placement: Placement) -> tuple[Requirement, ...]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from planner.demand import Requirement
 from planner.fleet import FleetType
-from planner.formulate import Formulation, Rules, formulate
+from planner.formulate import Formulation, formulate
 from planner.objective import from_units
 from planner.options import Mode
 from planner.plan import Plan, Status
 from planner.profile import Profile
+from planner.rules import Rules
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised
 KEEP_STEP = 0.9  # of its best throughput that a model would keep

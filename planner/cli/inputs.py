@@ -14,10 +14,11 @@ from planner.demand import Requirement, Spread, one_copy_each
 from planner.fleet import FleetType
 from planner.fleet_choice import adopt, cut_with_mig, named_types, type_of_profiles
 from planner.fleet_file import GivenThresholds, read_fleet
-from planner.formulate import Rules, check_models
+from planner.formulate import check_models
 from planner.objective import Objective
 from planner.options import Mode
 from planner.profile import Profile, at_configuration, by_model, of_models, of_one_device
+from planner.rules import Rules
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

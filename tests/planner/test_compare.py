@@ -5,8 +5,9 @@ from __future__ import annotations
 from planner.compare import baselines
 from planner.demand import Requirement
 from planner.fleet import FleetType
-from planner.formulate import Rules, formulate
+from planner.formulate import formulate
 from planner.options import Mode
+from planner.rules import Rules
 from tests.planner.records import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from planner.demand import Requirement, Spread
 from planner.even import even_out
 from planner.fleet import FleetType
-from planner.formulate import Rules, formulate
+from planner.formulate import formulate
 from planner.options import Mode
 from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from planner.demand import Requirement
 from planner.fleet import FleetType, Thresholds
-from planner.formulate import Formulation, Rules
+from planner.formulate import Formulation
 from planner.objective import from_units
 from planner.options import Mode
 from planner.plan import Plan
 from planner.relax import Question, conflict, relaxations
 from planner.resource_bounds import resource_bounds
+from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from planner.cli import main
 from planner.demand import Requirement
 from planner.fleet import FleetType
-from planner.formulate import Rules, formulate
+from planner.formulate import formulate
 from planner.options import Mode
 from planner.repair import Held
 from planner.replan import replan
+from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

@@ -1,0 +1,37 @@
+"""What is asked of a plan besides the demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.demand import Spread
+from planner.objective import Objective
+from planner.options import Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is asked of the plan besides the demand.
+
+    Parameters
+    ----------
+    keep_throughput : float
+        Without rates: share of its best throughput that each model keeps.
+    proportional : bool
+        Charge utilization in proportion to the load a replica serves (it is assumed to grow linearly from 0).
+    spare : int
+        GPUs, or nodes, that may be lost at once while every demand is still met.
+    spare_of : Spread
+        Whether GPUs or whole nodes are lost.
+    batch, concurrency : int or None
+        The only ones at which figures are taken, where they were given.
+    """
+
+    mode: Mode
+    objective: Objective = Objective.GPUS
+    keep_throughput: float = 1.0
+    proportional: bool = False
+    spare: int = 0
+    spare_of: Spread = Spread.GPU
+    batch: int | None = None
+    concurrency: int | None = None
