@@ -16,47 +16,15 @@ from analyzer.devices.record import Recorder
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from analyzer.measurement import Measurement, Provenance, Status, Trial
-from analyzer.stats import MIN_REQUESTS, Window, summarize
+from analyzer.stats import Window, summarize
+from analyzer.verdict import CLIENT_BOUND, Patience, error_text, failure_status, is_out_of_memory, judge, settled
 
 Number = TypeVar("Number", int, float)
 
 _RECEIVE_TIMEOUT_S = 0.2
 _GROWTH = 1.15  # the window is judged each time it has grown by this much: looking all the time would stop on luck
 _GIVE_UP_ERRORS = 10  # failures without a single success that end a trial
-_CLIENT_BOUND = 0.9  # share of a core at which an event loop is the limit
-_DRIFT = 0.1
 _DEATH_S = 1.0
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "outofmemory",
-    "bad_alloc",
-    "memoryerror",
-    "unable to allocate",
-    "alloc_failed",
-    "memoryallocation",
-    "cannot allocate memory",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How sure a figure must be, and how long to wait for it.
-
-    Parameters
-    ----------
-    throughput_ci, latency_p99_ci : float
-        A window ends when the half widths of both 95 % confidence intervals are within these fractions.
-    min_window_s, max_trial_s : float
-        The shortest window, and the longest trial with its warm-up.
-    request_timeout_s : float
-        A server that completes nothing for so long hangs.
-    """
-
-    throughput_ci: float = 0.05
-    latency_p99_ci: float = 0.10
-    min_window_s: float = 0.5
-    max_trial_s: float = 30.0
-    request_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +102,12 @@ def measure_trial(
         began_s = time.perf_counter()
         with generator.sending(load) as stream:
             timings, window, failure = _watch(trial, load, stream.receive, death, patience)
-        if failure is not None or timings.busiest_client <= _CLIENT_BOUND or not generator.grow(load.concurrency):
+        if failure is not None or timings.busiest_client <= CLIENT_BOUND or not generator.grow(load.concurrency):
             break
     status, cause = failure or (Status.OK, "")
     readings = recorder.between(window.start_s if window else began_s, window.end_s if window else time.perf_counter())
     if failure is None and window is not None:
-        status, cause = _judge(window, timings, readings, patience)
+        status, cause = judge(window, timings.busiest_client, readings, patience)
     return _measurement(trial, model, status, cause, window, timings, readings)
 
 
@@ -169,7 +137,7 @@ def _watch(
             continue
         look_s = began_s + (now - began_s) * _GROWTH
         window = timings.summarize(trial.concurrency or 1)
-        if timed_out or (window is not None and _settled(window, patience)):
+        if timed_out or (window is not None and settled(window, patience)):
             break
     if timings.errors:
         count = timings.errors + len(timings.end_s)
@@ -201,58 +169,6 @@ def _cause_of_death(death: Callable[[], str | None]) -> str | None:
     while (why := death()) is None and time.perf_counter() < deadline_s:
         time.sleep(0.01)
     return why
-
-
-def _settled(window: Window, patience: Patience) -> bool:
-    return (
-        window.duration_s >= patience.min_window_s
-        and window.throughput_ci <= patience.throughput_ci
-        and window.latency_p99_ci <= patience.latency_p99_ci
-    )
-
-
-def _judge(window: Window, timings: _Timings, readings: Sequence[Reading], patience: Patience) -> tuple[Status, str]:
-    """Say whether a window's figures can be relied on, and if not why and what to run next."""
-    if any(reading.throttled for reading in readings):
-        return Status.UNSETTLED, "the device was throttled by power or heat; cool it or lower its load and run again"
-    if timings.busiest_client > _CLIENT_BOUND:
-        return Status.UNSETTLED, (
-            f"client-bound: the load generator used {timings.busiest_client:.0%} of a core, so the server may be "
-            "faster; raise --client-processes or send from another host (--launch-mode remote)"
-        )
-    if _settled(window, patience):
-        return Status.OK, ""
-    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
-    if window.requests < MIN_REQUESTS:
-        needed_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
-        return Status.UNSETTLED, (
-            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {needed_s}"
-        )
-    if abs(window.drift) > _DRIFT:
-        return Status.UNSETTLED, (
-            f"throughput drifted by {window.drift:+.0%} within the window ({width}); is something else running? "
-            "otherwise raise --max-trial-seconds"
-        )
-    return Status.UNSETTLED, f"still wide after {patience.max_trial_s:g} s ({width}); raise --max-trial-seconds"
-
-
-def failure_status(text: str) -> Status:
-    """Tell running out of memory from any other failed request."""
-    return Status.OUT_OF_MEMORY if is_out_of_memory(text) else Status.INFERENCE_ERROR
-
-
-def is_out_of_memory(text: str) -> bool:
-    """Whether an error's text is one of those that CUDA, PyTorch, numpy and C++ give for it."""
-    lowered = text.lower()
-    return any(sign in lowered for sign in _OUT_OF_MEMORY)
-
-
-def error_text(body: str) -> str:
-    """Take the message out of Triton's ``{"error": …}``, in one line."""
-    text = body.strip()
-    if text.startswith('{"error":"'):
-        text = text.removeprefix('{"error":"').removesuffix('"}').replace('\\"', '"').replace("\\n", " ")
-    return " ".join(text.split())[:500]
 
 
 def _measurement(

@@ -10,7 +10,7 @@ from analyzer import __version__
 from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
-from analyzer.measure import Patience, is_out_of_memory, measure_trial
+from analyzer.measure import measure_trial
 from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 from analyzer.repository import Model
 from analyzer.rig import Rig
@@ -18,6 +18,7 @@ from analyzer.store import Store
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
 from analyzer.traffic import Traffic
+from analyzer.verdict import Patience, is_out_of_memory
 
 Turn = tuple[Model, Variant]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from analyzer.devices.choose import Devices
 from analyzer.load import LoadGenerator
-from analyzer.measure import Patience
 from analyzer.rig import Rig
 from analyzer.run import Audience, Job, Sweep, Turn
 from analyzer.servers import Server
 from analyzer.store import Store
+from analyzer.verdict import Patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

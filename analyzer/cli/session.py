@@ -16,7 +16,6 @@ from analyzer.devices.choose import Devices
 from analyzer.devices.several import choose_several, like_uuids
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.interrupts import Interrupted
-from analyzer.measure import Patience
 from analyzer.measurement import Measurement, ServerOnly
 from analyzer.progress import Progress
 from analyzer.run import Job
@@ -27,6 +26,7 @@ from analyzer.show import answer_line, measurement_table, outcome, server_only_t
 from analyzer.station import Station
 from analyzer.store import STORE_FILE, Store
 from analyzer.sweep import Answer
+from analyzer.verdict import Patience
 
 
 def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from analyzer.devices import Sampler
 from analyzer.devices.gpus import Gpu
+from analyzer.devices.own import is_shared, own_memory
 from analyzer.errors import DeviceError, UsageError
 from analyzer.servers import Endpoint
 
@@ -43,7 +44,8 @@ class Devices:
     def describe(self) -> str:
         """Say in a few words what is measured."""
         if self.gpu is not None:
-            return f"{self.gpu.name}, {self.gpu.uuid}"
+            shared = ", which others use too" if is_shared(self.gpu) else ""
+            return f"{self.gpu.name}, {self.gpu.uuid}{shared}"
         if self.remote:
             return f"what the server's metrics show, {self.remote_gpu or 'its only GPU or its host'}"
         return f"this host's processors and memory ({self.why})"
@@ -69,7 +71,8 @@ class Devices:
         from analyzer.devices.nvml import NvmlSampler
         from analyzer.devices.tree import ProcessTree
 
-        return NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
+        sampler = NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
+        return own_memory(sampler) if is_shared(self.gpu) else sampler
 
 
 def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None) -> Devices:

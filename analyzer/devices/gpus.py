@@ -21,6 +21,8 @@ class Gpu:
         Total less what the driver reserves.
     mig : bool
         Whether it is a slice.
+    used_bytes : int or None
+        In use by whoever when it was listed; None where the driver counts what it reserves in.
     """
 
     index: str
@@ -28,6 +30,7 @@ class Gpu:
     name: str
     memory_bytes: int | None
     mig: bool
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,7 @@ class Part:
             name=pynvml.nvmlDeviceGetName(self._handle),
             memory_bytes=None if memory is None else memory.total - getattr(memory, "reserved", 0),
             mig=self._handle is not self._whole,
+            used_bytes=memory.used if hasattr(memory, "reserved") else None,
         )
 
     def device(self) -> Device:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzer.devices import Device, Reading, Sampler
+from analyzer.devices.gpus import Gpu
 
-TENANT_BYTES = 64 << 20  # in use before the server starts, above which somebody else is on the card
+TENANT_BYTES = 64 << 20  # in use before the server starts, above which somebody else must be on the card
 
 
 class OwnMemory:
@@ -46,12 +47,16 @@ class OwnMemory:
         self._sampler.close()
 
 
-def own_or_whole(sampler: Sampler, held_bytes: int | None) -> Sampler:
-    """Return the sampler to use on a card of which `held_bytes` were in use before the server started.
+def is_shared(gpu: Gpu) -> bool:
+    """Whether somebody used the card already when it was listed, before the server started."""
+    return gpu.used_bytes is not None and gpu.used_bytes > TENANT_BYTES
 
-    The whole card's memory is the better figure where the server has it for itself: it counts what the driver
-    takes for the server and charges to nobody.
+
+def own_memory(sampler: Sampler) -> Sampler:
+    """Return the sampler to use on a shared card.
+
+    Where the driver lists no process (a container with process ids of its own), the whole card's memory is all there
+    is; on a card that is not shared it is the better figure, for it counts what the driver takes for the server and
+    charges to nobody.
     """
-    if held_bytes is None or held_bytes <= TENANT_BYTES or sampler.read().process_memory_bytes is None:
-        return sampler
-    return OwnMemory(sampler)
+    return sampler if sampler.read().process_memory_bytes is None else OwnMemory(sampler)

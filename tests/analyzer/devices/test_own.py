@@ -7,34 +7,48 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.devices.gpus import Gpu
+from analyzer.devices.own import is_shared
 from tests.fakes import nvml
 
 MIB = 2**20
 CODE = """
 import json
-from analyzer.devices.nvml import NvmlSampler
-from analyzer.devices.own import own_or_whole
-sampler = own_or_whole(NvmlSampler("GPU-0", processes=lambda: {{41, 42}}), {held_mib} * 2**20)
-print(json.dumps([sampler.read().memory_bytes, sampler.device.name, sampler.min_window_s > 0]))
+from analyzer.devices.nvml import NvmlSampler, list_gpus
+from analyzer.devices.own import is_shared, own_memory
+(gpu,) = list_gpus().present
+sampler = own_memory(NvmlSampler(gpu.uuid, processes=lambda: {41, 42}))
+print(json.dumps([is_shared(gpu), sampler.read().memory_bytes, sampler.device.name, sampler.min_window_s > 0]))
 sampler.close()
 """
 
 
 @pytest.mark.parametrize(
-    ("held_mib", "processes", "mib"),
+    ("processes", "mib"),
     [
-        (0, ("process 41 300", "process 42 200"), 5000),  # the server has the card for itself: all of it counts
-        (4000, ("process 41 300", "process 42 200", "process 7 4000"), 500),  # 300 + 200 are the server's own
-        (4000, (), 5000),  # the driver lists no process: the card is all there is
+        (("process 41 300", "process 42 200", "process 7 4000"), 500),  # 300 + 200 are the server's own
+        ((), 5000),  # the driver lists no process: the card is all there is
     ],
 )
 def test_memory_on_a_shared_card_is_the_servers_own(
-    nvml_library: Path, tmp_path: Path, held_mib: int, processes: tuple[str, ...], mib: int
+    nvml_library: Path, tmp_path: Path, processes: tuple[str, ...], mib: int
 ) -> None:
-    """Where somebody held memory before the server started, only its own processes' memory counts."""
+    """Where somebody else holds memory, only that of the server's own processes counts."""
     nvml.write_state(
-        tmp_path / "gpu0.state", *processes, name="Fake GPU", uuid="GPU-0", memory_total_mib=16384, memory_used_mib=5000
+        tmp_path / "gpu0.state",
+        *processes,
+        name="Fake GPU",
+        uuid="GPU-0",
+        memory_total_mib=16384,
+        memory_reserved_mib=0,
+        memory_used_mib=5000,
     )
-    done = nvml.run_python(CODE.format(held_mib=held_mib), library=nvml_library, state=tmp_path)
+    done = nvml.run_python(CODE, library=nvml_library, state=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [mib * MIB, "Fake GPU", True]
+    assert json.loads(done.stdout) == [True, mib * MIB, "Fake GPU", True]
+
+
+@pytest.mark.parametrize(("used", "shared"), [(None, False), (64 * MIB, False), (65 * MIB, True)])
+def test_a_card_is_shared_where_memory_is_in_use_before_the_server_starts(used: int | None, shared: bool) -> None:
+    """What an idle card shows is below 64 MiB; a driver that counts its own reserve in says nothing."""
+    assert is_shared(Gpu(index="0", uuid="GPU-0", name="T4", memory_bytes=1, mig=False, used_bytes=used)) is shared

@@ -1,0 +1,104 @@
+"""Whether a trial's figures can be relied on, what its failure was, and what to run next.                [pure]"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyzer.devices import Reading
+from analyzer.measurement import Status
+from analyzer.stats import MIN_REQUESTS, Window
+
+CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
+_DRIFT = 0.1
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "outofmemory",
+    "bad_alloc",
+    "memoryerror",
+    "unable to allocate",
+    "alloc_failed",
+    "memoryallocation",
+    "cannot allocate memory",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How sure a figure must be, and how long to wait for it.
+
+    Parameters
+    ----------
+    throughput_ci, latency_p99_ci : float
+        A window ends when the half widths of both 95 % confidence intervals are within these fractions.
+    min_window_s, max_trial_s : float
+        The shortest window, and the longest trial with its warm-up.
+    request_timeout_s : float
+        A server that completes nothing for so long hangs.
+    """
+
+    throughput_ci: float = 0.05
+    latency_p99_ci: float = 0.10
+    min_window_s: float = 0.5
+    max_trial_s: float = 30.0
+    request_timeout_s: float = 30.0
+
+
+def settled(window: Window, patience: Patience) -> bool:
+    """Whether a window is long and its figures sure enough."""
+    return (
+        window.duration_s >= patience.min_window_s
+        and window.throughput_ci <= patience.throughput_ci
+        and window.latency_p99_ci <= patience.latency_p99_ci
+    )
+
+
+def judge(window: Window, busiest_client: float, readings: Sequence[Reading], patience: Patience) -> tuple[Status, str]:
+    """Say whether a window's figures can be relied on, and if not why and what to run next.
+
+    Parameters
+    ----------
+    busiest_client : float
+        Share of a core that the busiest event loop of the load generator used.
+    """
+    if any(reading.throttled for reading in readings):
+        return Status.UNSETTLED, "the device was throttled by power or heat; cool it or lower its load and run again"
+    if busiest_client > CLIENT_BOUND:
+        return Status.UNSETTLED, (
+            f"client-bound: the load generator used {busiest_client:.0%} of a core, so the server may be "
+            "faster; raise --client-processes or send from another host (--launch-mode remote)"
+        )
+    if settled(window, patience):
+        return Status.OK, ""
+    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
+    if window.requests < MIN_REQUESTS:
+        needed_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
+        return Status.UNSETTLED, (
+            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {needed_s}"
+        )
+    if abs(window.drift) > _DRIFT:
+        return Status.UNSETTLED, (
+            f"throughput drifted by {window.drift:+.0%} within the window ({width}); is something else running? "
+            "otherwise raise --max-trial-seconds"
+        )
+    return Status.UNSETTLED, f"still wide after {patience.max_trial_s:g} s ({width}); raise --max-trial-seconds"
+
+
+def failure_status(text: str) -> Status:
+    """Tell running out of memory from any other failed request."""
+    return Status.OUT_OF_MEMORY if is_out_of_memory(text) else Status.INFERENCE_ERROR
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether an error's text is one of those that CUDA, PyTorch, numpy and C++ give for it."""
+    lowered = text.lower()
+    return any(sign in lowered for sign in _OUT_OF_MEMORY)
+
+
+def error_text(body: str) -> str:
+    """Take the message out of Triton's ``{"error": …}``, in one line."""
+    text = body.strip()
+    if text.startswith('{"error":"'):
+        text = text.removeprefix('{"error":"').removesuffix('"}').replace('\\"', '"').replace("\\n", " ")
+    return " ".join(text.split())[:500]
