@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from planner.plan import PlacedGpu, Plan, Replicas, violations
 from planner.problem import Problem
 
-MOST_GPUS = 300  # a plan with more stays as it is: nobody looks at its single GPUs, and pairs grow with the square
+MOST_GPUS = 50  # a larger plan keeps its like GPUs alike: that reads better than single ones that are a little emptier
 _MOST_MOVES = 2_000
 
 Kind = tuple[int, int]  # task and option
