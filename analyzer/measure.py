@@ -17,7 +17,16 @@ from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from analyzer.measurement import Measurement, Provenance, Status, Trial
 from analyzer.stats import Window, summarize
-from analyzer.verdict import CLIENT_BOUND, Patience, error_text, failure_status, is_out_of_memory, judge, settled
+from analyzer.verdict import (
+    CLIENT_BOUND,
+    Patience,
+    disagreement,
+    error_text,
+    failure_status,
+    is_out_of_memory,
+    judge,
+    settled,
+)
 
 Number = TypeVar("Number", int, float)
 
@@ -37,12 +46,15 @@ class LoadedModel:
         On the device before the load.
     load_peak_memory_bytes, steady_memory_bytes : int or None
         Highest while loading, and at rest after it, both with the server.
+    server_process_bytes : int or None
+        What a GPU's driver charged to the server's processes before the load.
     """
 
     provenance: Provenance
     server_memory_bytes: int | None
     load_peak_memory_bytes: int | None
     steady_memory_bytes: int | None
+    server_process_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,10 +117,14 @@ def measure_trial(
         if failure is not None or timings.busiest_client <= CLIENT_BOUND or not generator.grow(load.concurrency):
             break
     status, cause = failure or (Status.OK, "")
-    readings = recorder.between(window.start_s if window else began_s, window.end_s if window else time.perf_counter())
+    under_load = recorder.between(began_s, time.perf_counter())
+    readings = [r for r in under_load if window is None or window.start_s <= r.time_s <= window.end_s]
+    run_peak = highest(reading.memory_bytes for reading in under_load)  # of the warm-up too: it has to fit as well
     if failure is None and window is not None:
         status, cause = judge(window, timings.busiest_client, readings, patience)
-    return _measurement(trial, model, status, cause, window, timings, readings)
+        process_peak = highest(reading.process_memory_bytes for reading in under_load)
+        cause = cause or disagreement(run_peak, model.server_memory_bytes, process_peak, model.server_process_bytes)
+    return _measurement(trial, model, status, cause, window, timings, run_peak, readings)
 
 
 def _watch(
@@ -178,9 +194,9 @@ def _measurement(
     cause: str,
     window: Window | None,
     timings: _Timings,
+    run_peak: int | None,
     readings: Sequence[Reading],
 ) -> Measurement:
-    run_peak = highest(reading.memory_bytes for reading in readings)
     figures: dict[str, Any] = {}
     if window is not None:
         figures = {

@@ -132,7 +132,7 @@ class Measurement:
     Parameters
     ----------
     cause : str
-        Why `status` is not OK, in one line; empty when it is.
+        Why `status` is not OK, in one line; where it is, what is to be minded, mostly nothing.
     throughput_infer_per_s : float
         Completed requests x batch / window.
     latency_*_s : float

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from analyzer.devices import Sampler
+from analyzer.devices import Reading, Sampler
 from analyzer.devices.record import Recorder
 from analyzer.measure import highest
 from analyzer.measurement import Provenance, ServerOnly
@@ -105,6 +105,6 @@ class Rig:
             max_memory_utilization=highest(reading.memory_utilization for reading in readings),
         )
 
-    def memory_now(self) -> int | None:
-        """Read the device's memory as it stands."""
-        return self.recorder.read_now().memory_bytes
+    def read_now(self) -> Reading:
+        """Read the device as it stands."""
+        return self.recorder.read_now()

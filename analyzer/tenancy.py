@@ -16,7 +16,7 @@ from analyzer.parts import all_parts, parts_to_load
 from analyzer.repository import Model, completed, variant_config
 from analyzer.rig import Rig
 
-_LEFTOVER_BYTES = 16 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
+_LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
 _STEADY_S = 0.3  # how long a loaded model rests before its memory counts as steady
 
 
@@ -79,10 +79,10 @@ class Tenancy:
             raise ModelError(self.model.error)
         if self._variant != Variant() and self.model.config is None:
             self._learn()
-        before = self._rig.memory_now()
-        if before is not None and before - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
+        before = self._rig.read_now()
+        if (before.memory_bytes or 0) - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
             self._rig.restart()
-            before = self._rig.memory_now()
+            before = self._rig.read_now()
         start_s = time.perf_counter()
         self._load(self._variant)
         loaded_s = time.perf_counter()
@@ -91,7 +91,8 @@ class Tenancy:
         recorder = self._rig.recorder
         self._loaded = LoadedModel(
             provenance=self.provenance,
-            server_memory_bytes=before,
+            server_memory_bytes=before.memory_bytes,
+            server_process_bytes=before.process_memory_bytes,
             load_peak_memory_bytes=highest(r.memory_bytes for r in recorder.between(start_s, loaded_s)),
             steady_memory_bytes=highest(r.memory_bytes for r in recorder.between(loaded_s, now_s)),
         )

@@ -12,6 +12,8 @@ from analyzer.stats import MIN_REQUESTS, Window
 
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
 _DRIFT = 0.1
+_DISAGREEMENT = 0.05  # of what a model takes, between the device's memory and the driver's account of processes …
+_DISAGREEMENT_BYTES = 64 << 20  # … but no less: drivers round, and charge some of a context to nobody
 _OUT_OF_MEMORY = (
     "out of memory",
     "outofmemory",
@@ -83,6 +85,29 @@ def judge(window: Window, busiest_client: float, readings: Sequence[Reading], pa
             "otherwise raise --max-trial-seconds"
         )
     return Status.UNSETTLED, f"still wide after {patience.max_trial_s:g} s ({width}); raise --max-trial-seconds"
+
+
+def disagreement(
+    device_bytes: int | None, device_before: int | None, process_bytes: int | None, process_before: int | None
+) -> str:
+    """Compare what a model added to the device with what it added to the server's processes; "" where they agree.
+
+    Parameters
+    ----------
+    device_bytes, device_before : int or None
+        In use on the device under load, and before the model was loaded.
+    process_bytes, process_before : int or None
+        The same as the driver charges it to the server's processes.
+    """
+    if device_bytes is None or device_before is None or process_bytes is None or process_before is None:
+        return ""
+    device, process = device_bytes - device_before, process_bytes - process_before
+    if abs(device - process) <= max(_DISAGREEMENT_BYTES, _DISAGREEMENT * device):
+        return ""
+    return (
+        f"memory: the device holds {device / 2**20:,.0f} MiB more than before the load, and the driver charges "
+        f"{process / 2**20:,.0f} MiB of it to the server; is something else on this GPU?"
+    )
 
 
 def failure_status(text: str) -> Status:

@@ -1,0 +1,69 @@
+"""Whether figures can be relied on, and what a failure was."""
+
+import pytest
+
+from analyzer.devices import Reading
+from analyzer.measurement import Status
+from analyzer.stats import Window
+from analyzer.verdict import Patience, disagreement, error_text, failure_status, judge
+
+MIB = 2**20
+GOOD = {
+    "start_s": 0.0, "end_s": 2.0, "requests": 1000, "requests_per_s": 500.0, "throughput_ci": 0.01,
+    "latency_avg_s": 0.002, "latency_p50_s": 0.002, "latency_p90_s": 0.002, "latency_p95_s": 0.002,
+    "latency_p99_s": 0.003, "latency_p99_ci": 0.02, "drift": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "busiest_client", "throttled", "said"),
+    [
+        ({}, 0.3, None, ""),
+        ({}, 0.3, True, "throttled"),
+        ({}, 0.95, None, "client-bound"),
+        ({"requests": 60, "requests_per_s": 2.0, "latency_p99_ci": float("inf")}, 0.1, None, "too few requests (60)"),
+        ({"throughput_ci": 0.2, "drift": -0.3}, 0.1, None, "drifted by -30%"),
+        ({"throughput_ci": 0.2}, 0.1, None, "still wide"),
+        ({"latency_p99_ci": 0.3}, 0.1, None, "p99 ±30.0%"),
+    ],
+)
+def test_a_window_that_cannot_be_relied_on_says_why(
+    changes: dict[str, float], busiest_client: float, throttled: bool | None, said: str
+) -> None:
+    """A narrow window is ok; any other is unsettled, with the reason and the way out."""
+    window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
+    readings = [Reading(time_s=1.0, throttled=throttled)]
+    status, cause = judge(window, busiest_client, readings, Patience())
+    assert status is (Status.UNSETTLED if said else Status.OK)
+    assert said in cause
+
+
+def test_device_and_processes_may_differ_by_64_mib_or_a_twentieth() -> None:
+    """A context is charged to nobody on some drivers; more than that means somebody else's memory."""
+    # the model adds 1000 MiB to the device; the processes account for 936 (64 less), then 935
+    assert disagreement(1300 * MIB, 300 * MIB, 1236 * MIB, 300 * MIB) == ""
+    assert "1,000 MiB" in disagreement(1300 * MIB, 300 * MIB, 1235 * MIB, 300 * MIB)
+    # of 4000 MiB a twentieth is 200
+    assert disagreement(4300 * MIB, 300 * MIB, 4100 * MIB, 300 * MIB) == ""
+    assert disagreement(4300 * MIB, 300 * MIB, 4099 * MIB, 300 * MIB)
+    assert disagreement(4300 * MIB, 300 * MIB, None, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", Status.OUT_OF_MEMORY),
+        ("std::bad_alloc", Status.OUT_OF_MEMORY),
+        ("numpy.core._exceptions._ArrayMemoryError: Unable to allocate 8.00 PiB", Status.OUT_OF_MEMORY),
+        ("ValueError: too many", Status.INFERENCE_ERROR),
+    ],
+)
+def test_out_of_memory_is_told_from_other_failures(text: str, status: Status) -> None:
+    """By the words of CUDA, PyTorch, C++ and numpy."""
+    assert failure_status(text) is status
+
+
+def test_an_error_is_the_message_in_tritons_answer() -> None:
+    """Without the JSON around it, in one line."""
+    assert error_text('{"error":"a \\"quoted\\" thing\\nfailed"}') == 'a "quoted" thing failed'
+    assert error_text("<html>\n bad gateway</html>") == "<html> bad gateway</html>"
