@@ -57,7 +57,7 @@ def run_case(bench: Bench) -> list[Table]:
 
 
 def _clients(bench: Bench, endpoint: Endpoint, repository: Path) -> dict[str, Callable[[int], Rate]]:
-    seconds = bench.pick(6.0, quick=1.5)
+    seconds = bench.pick(4.5, quick=1.5)
 
     def perf_analyzer(concurrency: int, protocol: str) -> Rate:
         # three windows of a third of the time, whatever their spread: as long as ours sends
