@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"‘’]+/)+")  # results are published: they name no machine's folders
 
 
 class PeerError(Exception):
@@ -77,7 +80,8 @@ def run(
         raise PeerError(f"{name} took longer than {timeout_s:.0f} s")
     if process.returncode != 0:
         lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
-        raise PeerError(f"{name} failed with status {process.returncode}: {lines[-1].strip()[:200]}")
+        reason = _FOLDERS.sub("", lines[-1].strip())[:200]
+        raise PeerError(f"{name} failed with status {process.returncode}: {reason}")
     return Ended(wall_s=wall_s, cpu_s=usage, output=output)
 
 
