@@ -17,9 +17,18 @@ from planner.columns import Column, Ints, Items, Model
 from planner.master import Floats, Master, Relaxed
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
-# Nodes of the pricing search: each entry is tried once the one before found nothing; from _TABLES_FROM on under tables.
-_NODES = (20_000, 1_000_000, 2_000_000, 60_000_000, 2_000_000_000)
-_TABLES_FROM = 2
+# Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,
+# and by how much a content must exceed its price to be of interest (a proof within a hundredth is quick, and may do).
+_EFFORTS = (
+    (20_000, 0, 0.0),
+    (1_000_000, 0, 0.0),
+    (1_000_000, 2_000_000, 0.01),
+    (1_000_000, 60_000_000, 0.01),
+    (1_000_000, 60_000_000, 0.006),
+    (1_000_000, 60_000_000, 0.003),
+    (1_000_000, 60_000_000, 0.0),
+    (1_000_000, 150_000_000, 0.0),
+)
 _KEEP = 40
 
 
@@ -43,8 +52,9 @@ def generate(
     replicas: Ints,
     *,
     out_of_time: Callable[[], bool],
-    effort: int = len(_NODES) - 1,
+    effort: int = len(_EFFORTS) - 1,
     known: int = 0,
+    step: int = 1,
     cost: int | None = None,
 ) -> Generated | None:
     """Add columns until none improves the LP.
@@ -55,6 +65,7 @@ def generate(
     effort : how long to search where nothing is found; without it, until it is proven that there is nothing
     known : a proven bound; an LP whose value does not exceed it need not be closed
     cost : of a plan at hand; a bound that reaches it is enough
+    step : every cost is a multiple of it
 
     Returns
     -------
@@ -76,8 +87,10 @@ def generate(
         at_most = {place: p.at_most for place, p in priced.items() if p.at_most is not None}
         if len(at_most) == len(priced):
             bound = max(bound or Fraction(0), safe_bound(model, relaxed, needs, at_most))
-            if cost is not None and ceil(bound) >= cost:
-                return Generated(relaxed=relaxed, bound=bound, converged=False)
+            full = ceil((relaxed.value - 1e-6) / step) * step  # no bound from this LP can be better
+            goal = full if cost is None else min(full, cost)
+            if effort == len(_EFFORTS) - 1 and ceil(bound) > goal - step:
+                return Generated(relaxed=relaxed, bound=bound, converged=True)
         new = master.add(column for p in priced.values() for column in p.columns)
         if out_of_time():
             return Generated(relaxed=relaxed, bound=bound, converged=False)
@@ -108,24 +121,20 @@ def price(
     from planner.closing import closed_contents
     from planner.knapsack import best_contents
 
+    plain, tabled, tolerance = _EFFORTS[effort]
     floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1
     profit = _profits(items, coefficients, relaxed.row_duals, scale)
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
         return Priced(at_most=0, exhausted=True, columns=[])
-    search = best_contents if effort < _TABLES_FROM else closed_contents
-    at_most, exhausted, _, counts = search(
-        np.ascontiguousarray(items.load[chosen]),
-        items.capacity,
-        bounds[chosen],
-        items.task[chosen],
-        items.most,
-        items.apart,
-        profit[chosen],
-        floor,
-        _NODES[effort],
-        _KEEP,
-    )
+    sack = (
+        np.ascontiguousarray(items.load[chosen]), items.capacity, bounds[chosen], items.task[chosen], items.most,
+        items.apart, profit[chosen],
+    )  # fmt: skip
+    at_most, exhausted, _, counts = best_contents(*sack, floor, plain, _KEEP)
+    if tabled and not exhausted:
+        at_most, exhausted, _, counts = closed_contents(*sack, int(floor * (1 + tolerance)), tabled, _KEEP)
+        exhausted = exhausted and not tolerance
     columns = [Column(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
     return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from math import ceil
 from random import Random
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from planner.master import Master
 
 _ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
-_FIRST = 12  # of them before the bound is closed
 _BATCH = 40
 _CUTS = 20  # rounds of rounding rows
 _SCIP_COLUMNS = 4_000
@@ -40,7 +40,8 @@ def search_patterns(state: Search, model: Model) -> None:
         return
     guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound to come, if all goes well
     whole = _restricted if len(model.direct) < len(model.items) else _improve
-    whole(state, model, master, found, target=max(state.bound, guess), rounds=_FIRST)
+    # Where the bound is still to be proven, the neighbourhoods wait for it.
+    whole(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
     if not state.done and not state.out_of_time():
         found = _close(state, model, master) or found
     if not state.done and not state.out_of_time():
@@ -49,23 +50,27 @@ def search_patterns(state: Search, model: Model) -> None:
 
 def _relax(state: Search, model: Model, master: Master) -> tuple[Master, Generated | None]:
     """Quick column generation and rounding rows in turn; the proof is worth its time only once the rows are in."""
-    from planner.colgen import THOROUGH, generate
+    from planner.colgen import QUICK, THOROUGH, generate
     from planner.rounding import violated_rows
 
     last: Generated | None = None
+    effort = QUICK
     for _ in range(_CUTS):
         needs = model.needs(model.demand, model.replicas)
         found = generate(
-            model, master, needs, model.demand, model.replicas, out_of_time=state.out_of_time, effort=THOROUGH
+            model, master, needs, model.demand, model.replicas, out_of_time=state.out_of_time, effort=effort
         )  # fmt: skip
         if found is None:
             break
         last = found
         rows = violated_rows(model, master.columns, found.relaxed.columns)
-        if not rows or state.out_of_time():
+        if state.out_of_time() or (not rows and effort == THOROUGH):
             break
-        master = _lean(model, master, found)
-        master.add_rows(rows, model.demand, model.replicas)
+        if rows:
+            master = _lean(model, master, found)
+            master.add_rows(rows, model.demand, model.replicas)
+        else:
+            effort = THOROUGH
     return master, last
 
 
@@ -87,11 +92,13 @@ def _close(state: Search, model: Model, master: Master) -> Generated | None:
     from planner.colgen import generate
 
     state.say("closing the bound")
+    deadline = time.monotonic() + state.left_s / 2  # the other half is for better plans
     needs = model.needs(model.demand, model.replicas)
     master.demand(needs, {}, {})
     found = generate(
         model, master, needs, model.demand, model.replicas,
-        out_of_time=state.out_of_time, known=state.bound, cost=state.cost,
+        out_of_time=lambda: state.out_of_time() or time.monotonic() > deadline,
+        known=state.bound, cost=state.cost, step=state.step,
     )  # fmt: skip
     if found is not None and found.bound is not None:
         state.prove(ceil(found.bound), "column generation")
