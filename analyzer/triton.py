@@ -12,7 +12,7 @@ from urllib.parse import quote
 from analyzer.errors import ModelError, ServerError
 
 _POLL_S = 0.01
-_UNLOAD_TIMEOUT_S = 60.0
+_UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed under concurrent requests
 
 
 class Triton:
