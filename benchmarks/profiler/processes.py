@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"‘’]+/)+")  # results are published: they name no machine's folders
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)+")  # results are published: they name no machine's folders
 
 
 class PeerError(Exception):
