@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from analyzer.check import Finding
 from analyzer.format import counted, mib, milliseconds, number, percent, printable, whole
 from analyzer.measurement import Measurement, Provenance, ServerOnly, Trial, Variant
 from analyzer.sweep import Answer
@@ -242,6 +243,19 @@ def measurement_table(measurements: Sequence[Measurement]) -> str:
 def server_only_table(records: Sequence[ServerOnly]) -> str:
     """Write what the idle server takes as aligned plain text, one row a device and server."""
     return plain_text(worth_showing(SERVER_ONLY_COLUMNS, records), records)
+
+
+FINDING_COLUMNS: list[Column[Finding]] = [
+    Column(title="Of", unit="", text=lambda f: f.subject, numeric=False),
+    Column(title="What", unit="", text=lambda f: f.what, numeric=False),
+    Column(title="Can", unit="", text=lambda f: "yes" if f.can else "no", numeric=False),
+    Column(title="How or why", unit="", text=lambda f: f.detail, numeric=False),
+]
+
+
+def finding_table(findings: Sequence[Finding]) -> str:
+    """Write what a host can and cannot measure as aligned plain text."""
+    return plain_text(FINDING_COLUMNS, findings)
 
 
 def plain_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> str:

@@ -47,6 +47,12 @@ def main(ctx: click.Context, /, **values: Any) -> None:
     Exit status: 0 when every trial has figures, 1 when one has not, 2 for a wrong command line or file.
     """
     with signals_as_interrupts():
+        if values["check"]:
+            from analyzer.check import check_host
+            from analyzer.show import finding_table
+
+            click.echo(finding_table(check_host()))
+            return
         from analyzer.cli.session import analyze
 
         failed = analyze(ctx, values)

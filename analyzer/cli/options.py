@@ -126,6 +126,7 @@ _GROUPS = {
         _option("--http-port", type=click.IntRange(1, 65535), metavar="PORT",
                 help="Port of a Triton that is started.  [default: free]"),
         _option("--url", type=Word("HOST:PORT"), help="HTTP address of a server that runs already."),
+        _option("--check", is_flag=True, help="Say what can be measured on this host, what not and why; then end."),
         _option("--metrics-url", type=Word("URL"), help="Its metrics page.  [default: port 8002 of the same host]"),
     ),
     "Where results go": (

@@ -132,3 +132,13 @@ def test_help_shows_every_option_in_a_group_with_an_example_file() -> None:
     assert "dynamic-batching: [off" in text
     assert "Exit status" in text
     assert all(max(param.opts, key=len) in text for param in main.params)
+
+
+def test_check_says_what_this_host_can_measure() -> None:
+    """A line for each thing, with how or why not; nothing is measured."""
+    done = CliRunner().invoke(main, ["--check"])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert [title for title in ("Of", "What", "Can") if title in lines[0].split()] == ["Of", "What", "Can"]
+    assert any(line.startswith("host ") and "processor utilization" in line and " yes " in line for line in lines)
+    assert any(line.startswith("Triton ") for line in lines)
