@@ -1,0 +1,1 @@
+"""The planner beside its peers on instances with known answers."""

@@ -1,0 +1,21 @@
+"""One case in a process of its own: `python -m benchmarks.packing.one NAME [SECONDS]` prints one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from benchmarks.packing.instances import cases, problem_of
+from planner.solve import solve
+
+
+def main(name: str, time_limit_s: float) -> None:
+    """Solve and print."""
+    case = next(case for case in cases() if case.name == name)
+    problem, _ = problem_of(case)
+    plan = solve(problem, time_limit_s=time_limit_s)
+    print(json.dumps({"value": plan.objective, "lower_bound": plan.lower_bound, "bound_source": plan.bound_source}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 60.0)
