@@ -36,7 +36,7 @@ def search_patterns(state: Search, model: Model) -> None:
     ]
     master = Master(model, model.needs(model.demand, model.replicas), [*singles, *_chosen(model, state.gpus)])
     master, found = _relax(state, model, master)
-    if found is None:
+    if found is None or state.done:
         return
     guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound to come, if all goes well
     whole = _restricted if len(model.direct) < len(model.items) else _improve
@@ -63,8 +63,12 @@ def _relax(state: Search, model: Model, master: Master) -> tuple[Master, Generat
         if found is None:
             break
         last = found
+        if found.bound is not None:
+            state.prove(ceil(found.bound), "column generation")
+        if state.done or state.out_of_time():
+            break
         rows = violated_rows(model, master.columns, found.relaxed.columns)
-        if state.out_of_time() or (not rows and effort == THOROUGH):
+        if not rows and effort == THOROUGH:
             break
         if rows:
             master = _lean(model, master, found)
