@@ -125,9 +125,12 @@ _GROUPS = {
                 help="GPUs by index or UUID; the sweep is spread over them.  [default: the first, and all like it]"),
         _option("--http-port", type=click.IntRange(1, 65535), metavar="PORT",
                 help="Port of a Triton that is started.  [default: free]"),
+        _option("--grpc-port", type=click.IntRange(1, 65535), metavar="PORT", help="The same for gRPC."),
+        _option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", help="The same for its metrics."),
         _option("--url", type=Word("HOST:PORT"), help="HTTP address of a server that runs already."),
-        _option("--check", is_flag=True, help="Say what can be measured on this host, what not and why; then end."),
         _option("--metrics-url", type=Word("URL"), help="Its metrics page.  [default: port 8002 of the same host]"),
+        _option("--dcgm-url", type=Word("URL"), help="The DCGM exporter's page beside it, for SM and DRAM figures."),
+        _option("--check", is_flag=True, help="Say what can be measured on this host, what not and why; then end."),
     ),
     "Where results go": (
         _option("-o", "--output", type=_FOLDER, default="results", metavar="DIR",

@@ -87,12 +87,18 @@ def _place(options: Options) -> _Place:
         url=options["url"],
         metrics_url=options["metrics_url"],
         http_port=options["http_port"],
+        grpc_port=options["grpc_port"],
+        metrics_port=options["metrics_port"],
     )
-    devices = choose_several(options["gpus"], remote=options["url"] is not None)
-    if len(devices) > 1 and options["http_port"]:
-        raise UsageError(
-            f"--http-port is one port, and {len(devices)} GPUs have a server each: drop it, or name one GPU with --gpus"
-        )
+    if options["dcgm_url"] and not options["url"]:
+        raise UsageError("--dcgm-url belongs to a running server: name it with --url host:8000")
+    devices = choose_several(options["gpus"], remote=options["url"] is not None, dcgm_url=options["dcgm_url"])
+    for port in ("http_port", "grpc_port", "metrics_port"):
+        if len(devices) > 1 and options[port]:
+            raise UsageError(
+                f"--{port.replace('_', '-')} is one port, and {len(devices)} GPUs have a server each: drop it, or name "
+                "one GPU with --gpus"
+            )
     server, why = choose_server(launch)
     if options["shared_memory"] == "system" and isinstance(server, DockerServer):
         raise UsageError(

@@ -9,7 +9,9 @@ from analyzer.devices.gpus import Gpu, Gpus, select_gpus
 from analyzer.errors import UsageError
 
 
-def choose_several(wanted: Sequence[str] = (), *, remote: bool = False) -> tuple[Devices, ...]:
+def choose_several(
+    wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None
+) -> tuple[Devices, ...]:
     """Take the GPUs asked for, else the first of this host and all that are like it, else the host.
 
     Parameters
@@ -18,6 +20,8 @@ def choose_several(wanted: Sequence[str] = (), *, remote: bool = False) -> tuple
         Indices, UUIDs or their beginnings.
     remote : bool
         Whether the server runs elsewhere; it is then measured on one device.
+    dcgm_url : str, optional
+        See `choose_devices`.
 
     Raises
     ------
@@ -25,7 +29,7 @@ def choose_several(wanted: Sequence[str] = (), *, remote: bool = False) -> tuple
         If a GPU is not there, or two of them differ: their figures would not make one profile.
     """
     if remote:
-        return (choose_devices(wanted, remote=True),)
+        return (choose_devices(wanted, remote=True, dcgm_url=dcgm_url),)
     gpus = _present()
     chosen = select_gpus(gpus, wanted)
     if not gpus.present:

@@ -102,12 +102,12 @@ def triton_flags(repository: str, ports: Ports, *, shm_prefix: str) -> list[str]
 
 def is_ready(address: str, *, timeout_s: float = 1.0) -> bool:
     """Ask ``host:port`` whether Triton is ready; False for whatever is not a yes."""
-    return _get(address, "/v2/health/ready", timeout_s) is not None
+    return _ask(address, "/v2/health/ready", timeout_s) is not None
 
 
 def is_live(address: str, *, timeout_s: float = 1.0) -> bool:
     """Ask ``host:port`` whether Triton is alive, ready or not; False for whatever is not a yes."""
-    return _get(address, "/v2/health/live", timeout_s) is not None
+    return _ask(address, "/v2/health/live", timeout_s) is not None
 
 
 def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
@@ -118,7 +118,7 @@ def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
     ServerError
         If what answers there is not Triton.
     """
-    answer = _get(address, "/v2", timeout_s)
+    answer = _ask(address, "/v2", timeout_s)
     try:
         metadata = json.loads(answer or b"")
         return str(metadata["version"])
@@ -126,10 +126,18 @@ def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
         raise ServerError(f"what answers at {address} is not a Triton server: it names no version at /v2") from error
 
 
-def _get(address: str, path: str, timeout_s: float) -> bytes | None:
+def takes_loads(address: str, *, timeout_s: float = 2.0) -> bool:
+    """Ask ``host:port`` whether models are loaded on request (``--model-control-mode=explicit``).
+
+    Asked is the unload of a model that cannot be there: Triton 24.10 answers 200 then, and 503 in the other modes.
+    """
+    return _ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
+
+
+def _ask(address: str, path: str, timeout_s: float, *, method: str = "GET") -> bytes | None:
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.launch import is_live, is_ready, triton_version
+from analyzer.servers.launch import is_live, is_ready, takes_loads, triton_version
 
 METRICS_PORT = 8002  # Triton's default
 READY_TIMEOUT_S = 0.9  # asked twice: a wrong address must be told within 2 s
@@ -49,14 +49,14 @@ class RemoteServer:
             live = is_live(self._http, timeout_s=READY_TIMEOUT_S)
             what = "lives but is not ready" if live else "does not answer"
             raise ServerError(f"Triton at {self._http} {what}: start it there, or correct --url")
-        yield RemoteTriton(
-            Endpoint(
-                http=self._http,
-                grpc=None,
-                metrics_url=self._metrics_url,
-                process_id=None,
-                server=triton_version(self._http),
+        version = triton_version(self._http)
+        if not takes_loads(self._http):
+            raise ServerError(
+                f"Triton at {self._http} does not load models on request, so that none can be measured alone: start it "
+                "with --model-control-mode=explicit"
             )
+        yield RemoteTriton(
+            Endpoint(http=self._http, grpc=None, metrics_url=self._metrics_url, process_id=None, server=version)
         )
 
 

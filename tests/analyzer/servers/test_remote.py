@@ -1,57 +1,50 @@
-"""Addresses of servers that somebody else runs."""
+"""A Triton that somebody else runs, as far as a fake at the socket can play it."""
 
 from __future__ import annotations
 
-import socket
-import time
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from analyzer.errors import ServerError, UsageError
+from analyzer.errors import ServerError
 from analyzer.servers.remote import RemoteServer
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["", "host", "host:", ":8000", "host:http", "host:99999", "https://host:8000", "host:8000/v2", "u:p@host:8000"],
-)
-def test_address_that_is_none_is_refused(url: str) -> None:
-    """Only host:port of plain HTTP is an address."""
-    with pytest.raises(UsageError, match="--url"):
-        RemoteServer(url)
+class _PollingTriton(BaseHTTPRequestHandler):
+    """Answers as Triton 24.10 does with --model-control-mode=none or poll."""
 
+    def do_GET(self) -> None:
+        self._answer(200, b'{"name":"triton","version":"2.51.0"}')
 
-def test_address_may_have_its_scheme() -> None:
-    """http:// and a closing slash are the same address, and IPv6 keeps its brackets."""
-    assert RemoteServer("http://triton:8000/").describe() == "remote, triton:8000"
-    assert RemoteServer("[::1]:8000").describe() == "remote, [::1]:8000"
+    def do_POST(self) -> None:
+        self._answer(503, b'{"error":"explicit model load / unload is not allowed if polling is enabled"}')
 
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-def test_metrics_address_that_is_none_is_refused() -> None:
-    """It needs its scheme."""
-    with pytest.raises(UsageError, match="--metrics-url"):
-        RemoteServer("host:8000", metrics_url="host:8002")
-
-
-def test_nobody_at_the_address_is_told_at_once(tmp_path: Path) -> None:
-    """A closed port takes no time to be told."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        pytest.raises(ServerError, match=f"127.0.0.1:{port} does not answer"),
-        RemoteServer(f"127.0.0.1:{port}").serve(tmp_path),
-    ):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         pass
 
 
-def test_silent_address_is_told_within_two_seconds(tmp_path: Path) -> None:
-    """Somebody who accepts and never answers cannot hold us up: two questions of 0.9 s each."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        start_s = time.perf_counter()
-        with (
-            pytest.raises(ServerError, match="does not answer"),
-            RemoteServer(f"127.0.0.1:{silent.getsockname()[1]}").serve(tmp_path),
-        ):
-            pass
-        assert time.perf_counter() - start_s < 2.0
+@pytest.fixture
+def polling_triton() -> Iterator[str]:
+    """Yield the address of a server that does not load models on request."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _PollingTriton) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_server_that_loads_no_models_on_request_is_refused_at_once(polling_triton: str, tmp_path: Path) -> None:
+    """No model could be measured alone on it; the line says how to start it."""
+    with (
+        pytest.raises(ServerError, match="--model-control-mode=explicit"),
+        RemoteServer(polling_triton).serve(tmp_path),
+    ):
+        pass
