@@ -21,7 +21,7 @@ DOORS = {
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),
     "matplotlib": ("*.figures", "analyzer.figure_style"),
-    "numba": ("planner.knapsack",),
+    "numba": ("planner.closing", "planner.knapsack"),
     "ortools": ("planner.exact", "planner.master", "planner.moves_model"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
