@@ -23,6 +23,7 @@ from analyzer.verdict import (
     disagreement,
     error_text,
     failure_status,
+    hopeless,
     is_out_of_memory,
     judge,
     settled,
@@ -153,7 +154,7 @@ def _watch(
             continue
         look_s = began_s + (now - began_s) * _GROWTH
         window = timings.summarize(trial.concurrency or 1)
-        if timed_out or (window is not None and settled(window, patience)):
+        if timed_out or (window is not None and (settled(window, patience) or hopeless(window, patience))):
             break
     if timings.errors:
         count = timings.errors + len(timings.end_s)

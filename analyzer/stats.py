@@ -137,9 +137,10 @@ def p99_half_width_s(ordered: Floats) -> float:
     """Half of the 95 % confidence interval of the 99th percentile.
 
     From order statistics: the number of requests above the true p99 is binomial(n, 0.01), which bounds the ranks
-    that hold it. Below 368 requests the upper rank lies beyond the largest latency seen; the tail above the 90th
-    percentile is then taken as exponential with its mean excess b, which puts p99 at p90 + b ln 10 with a standard
-    error of b ln 10 / sqrt(exceedances). Infinite below `MIN_REQUESTS`.
+    that hold it. Below 368 requests the upper rank lies beyond the largest latency seen, which then stands for it. As
+    that alone would be too narrow, the interval is at least that of an exponential tail above the 90th percentile:
+    with the mean excess b, p99 is p90 + b ln 10 with a standard error of b ln 10 / sqrt(exceedances). Infinite below
+    `MIN_REQUESTS`.
 
     Parameters
     ----------
@@ -149,12 +150,13 @@ def p99_half_width_s(ordered: Floats) -> float:
     count = len(ordered)
     if count < MIN_REQUESTS:
         return math.inf
-    if count < _ORDER_STATISTICS_FROM:
-        above = ordered[math.ceil(0.9 * count) :]
-        excess = float(above.mean() - ordered[math.ceil(0.9 * count) - 1])
-        return NORMAL_Z * excess * math.log(10) / math.sqrt(len(above))
     fewest, most = _binomial_bounds(count, 0.01)
-    return float(ordered[count - fewest] - ordered[max(0, count - most - 1)]) / 2
+    half_width = float(ordered[count - fewest] - ordered[max(0, count - most - 1)]) / 2
+    if count >= _ORDER_STATISTICS_FROM:
+        return half_width
+    above = ordered[math.ceil(0.9 * count) :]
+    excess = float(above.mean() - ordered[math.ceil(0.9 * count) - 1])
+    return max(half_width, NORMAL_Z * excess * math.log(10) / math.sqrt(len(above)))
 
 
 def _binomial_bounds(count: int, share: float) -> tuple[int, int]:

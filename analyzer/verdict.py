@@ -12,6 +12,8 @@ from analyzer.stats import MIN_REQUESTS, Window
 
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
 _DRIFT = 0.1
+_HOPELESS_AFTER_S = 3.0  # sooner, intervals are too rough themselves to tell …
+_HOPELESS = 2.0  # … and a window that seems to need twice the time a trial has may still be lucky
 _DISAGREEMENT = 0.05  # of what a model takes, between the device's memory and the driver's account of processes …
 _DISAGREEMENT_BYTES = 64 << 20  # … but no less: drivers round, and charge some of a context to nobody
 _OUT_OF_MEMORY = (
@@ -43,7 +45,7 @@ class Patience:
     throughput_ci: float = 0.05
     latency_p99_ci: float = 0.10
     min_window_s: float = 0.5
-    max_trial_s: float = 30.0
+    max_trial_s: float = 15.0
     request_timeout_s: float = 30.0
 
 
@@ -54,6 +56,19 @@ def settled(window: Window, patience: Patience) -> bool:
         and window.throughput_ci <= patience.throughput_ci
         and window.latency_p99_ci <= patience.latency_p99_ci
     )
+
+
+def needed_s(window: Window, patience: Patience) -> float:
+    """Estimate how long a window would settle: intervals narrow with the square root of its length."""
+    excess = max(window.throughput_ci / patience.throughput_ci, window.latency_p99_ci / patience.latency_p99_ci)
+    return window.duration_s * excess**2
+
+
+def hopeless(window: Window, patience: Patience) -> bool:
+    """Whether a window is so far from settled that the time a trial has will hardly do: better told soon."""
+    if window.requests < MIN_REQUESTS or window.duration_s < max(_HOPELESS_AFTER_S, patience.min_window_s):
+        return False
+    return needed_s(window, patience) > _HOPELESS * patience.max_trial_s
 
 
 def judge(window: Window, busiest_client: float, readings: Sequence[Reading], patience: Patience) -> tuple[Status, str]:
@@ -75,16 +90,19 @@ def judge(window: Window, busiest_client: float, readings: Sequence[Reading], pa
         return Status.OK, ""
     width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
     if window.requests < MIN_REQUESTS:
-        needed_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
+        enough_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
-            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {needed_s}"
+            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {enough_s}"
         )
     if abs(window.drift) > _DRIFT:
         return Status.UNSETTLED, (
             f"throughput drifted by {window.drift:+.0%} within the window ({width}); is something else running? "
             "otherwise raise --max-trial-seconds"
         )
-    return Status.UNSETTLED, f"still wide after {patience.max_trial_s:g} s ({width}); raise --max-trial-seconds"
+    return Status.UNSETTLED, (
+        f"still wide after {window.duration_s:.3g} s ({width}); raise --max-trial-seconds to about "
+        f"{math.ceil(1.2 * needed_s(window, patience))}, or --precision"
+    )
 
 
 def disagreement(

@@ -89,7 +89,7 @@ _GROUPS = {
     "How sure it must be": (
         _option("--precision", type=Real(0, 100, min_open=True), default=5.0, metavar="PCT",
                 help="Half width of the 95 % interval of throughput that ends a trial; p99 gets twice it."),
-        _option("--max-trial-seconds", type=Real(1, 86400), default=30.0, metavar="S",
+        _option("--max-trial-seconds", type=Real(1, 86400), default=15.0, metavar="S",
                 help="Longest trial."),
         _option("--request-timeout", type=Real(0.1, 86400), default=30.0, metavar="S",
                 help="A server silent for so long hangs."),

@@ -5,7 +5,7 @@ import pytest
 from analyzer.devices import Reading
 from analyzer.measurement import Status
 from analyzer.stats import Window
-from analyzer.verdict import Patience, disagreement, error_text, failure_status, judge
+from analyzer.verdict import Patience, disagreement, error_text, failure_status, hopeless, judge
 
 MIB = 2**20
 GOOD = {
@@ -36,6 +36,24 @@ def test_a_window_that_cannot_be_relied_on_says_why(
     status, cause = judge(window, busiest_client, readings, Patience())
     assert status is (Status.UNSETTLED if said else Status.OK)
     assert said in cause
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "requests", "throughput_ci", "expected"),
+    [
+        # 5 % are asked for in 15 s: ±10 % after 4 s would need 4 x (10 / 5)**2 = 16 s, ±20 % 64 s, more than twice 15
+        (4.0, 1000, 0.10, False),
+        (4.0, 1000, 0.20, True),
+        (2.0, 1000, 0.50, False),  # too soon to tell
+        (4.0, 50, 0.50, False),  # a slow model gets all of its time
+    ],
+)
+def test_a_trial_that_cannot_settle_in_its_time_is_hopeless(
+    duration_s: float, requests: int, throughput_ci: float, expected: bool
+) -> None:
+    """An interval narrows with the square root of the window; beyond twice the longest trial it is given up."""
+    window = Window(**{**GOOD, "end_s": duration_s, "requests": requests, "throughput_ci": throughput_ci})  # type: ignore[arg-type]
+    assert hopeless(window, Patience()) is expected
 
 
 def test_device_and_processes_may_differ_by_64_mib_or_a_twentieth() -> None:
