@@ -70,7 +70,7 @@ def generate(
     Returns
     -------
     Generated or None
-        None if the LP failed.
+        With a value for every column of `master`; None if the LP failed.
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
     bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
@@ -91,10 +91,9 @@ def generate(
             goal = full if cost is None else min(full, cost)
             if effort == len(_EFFORTS) - 1 and ceil(bound) > goal - step:
                 return Generated(relaxed=relaxed, bound=bound, converged=True)
-        new = master.add(column for p in priced.values() for column in p.columns)
-        if out_of_time():
+        if out_of_time():  # asked before columns are added: every column has a value in what is returned
             return Generated(relaxed=relaxed, bound=bound, converged=False)
-        if new:
+        if master.add(column for p in priced.values() for column in p.columns):
             trying = max(0, trying - 1)
             continue
         hopeless = trying > 0 and relaxed.value <= known - 1e-6

@@ -8,6 +8,8 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from planner.columns import Column, Model
 from planner.greedy import Packing
 from planner.plan import PlacedGpu, Replicas
@@ -15,7 +17,7 @@ from planner.state import Search
 
 if TYPE_CHECKING:
     from planner.colgen import Generated
-    from planner.master import Master
+    from planner.master import Floats, Master
 
 _ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
 _BATCH = 40
@@ -83,12 +85,17 @@ def _lean(model: Model, master: Master, found: Generated) -> Master:
     from planner.master import Master
     from planner.whole import promising
 
-    relaxed = found.relaxed
     most = 1_000 + 3 * len(model.rows)
-    if len(relaxed.row_duals) < len(model.rows) or len(master.columns) < 2 * most:
+    if len(master.columns) < 2 * most:
         return master
-    lean = promising(model, master.columns, relaxed.row_duals, relaxed.prices, most)
+    lean = promising(model, master.columns, _duals(model, found), found.relaxed.prices, most)
     return Master(model, model.needs(model.demand, model.replicas), lean)
+
+
+def _duals(model: Model, found: Generated) -> Floats:
+    """(n_rows,) what the LP pays for each row; nothing yet for the rows that were added since."""
+    known = found.relaxed.row_duals
+    return np.pad(known, (0, len(model.rows) - len(known)))
 
 
 def _close(state: Search, model: Model, master: Master) -> Generated | None:
@@ -113,11 +120,10 @@ def _restricted(state: Search, model: Model, master: Master, found: Generated, *
     """The columns so far as an integer programme, slices and layouts together."""
     from planner.whole import promising, solve_restricted
 
-    relaxed = found.relaxed
-    if len(relaxed.row_duals) < len(model.rows) or (state.cost is not None and state.cost <= target):
+    if state.cost is not None and state.cost <= target:
         return
     state.say("restricted master")
-    columns = promising(model, master.columns, relaxed.row_duals, relaxed.prices, _SCIP_COLUMNS)
+    columns = promising(model, master.columns, _duals(model, found), found.relaxed.prices, _SCIP_COLUMNS)
     packing = solve_restricted(
         model,
         columns,
@@ -135,7 +141,7 @@ def _improve(state: Search, model: Model, master: Master, found: Generated, *, t
     from planner.lns import improve
 
     best = Best(cost=state.cost, chosen=_chosen(model, state.gpus), step=state.step)
-    relaxed = found.relaxed
+    duals = _duals(model, found)
     master = _lean(model, master, found)
     random = Random(state.seed)  # noqa: S311 (a search, not a secret)
     for done in range(0, rounds, _BATCH):
@@ -147,7 +153,7 @@ def _improve(state: Search, model: Model, master: Master, found: Generated, *, t
         _take(state, model, best.chosen)
         state.say("neighbourhoods")
         improve(
-            model, best, relaxed.row_duals, master.columns,
+            model, best, duals, master.columns,
             target=target, rounds=min(rounds, _BATCH), random=random, out_of_time=state.out_of_time,
         )  # fmt: skip
         _take(state, model, best.chosen)

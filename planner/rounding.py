@@ -33,7 +33,7 @@ def violated_rows(model: Model, columns: list[Column], values: Floats) -> list[R
 def _replicas(model: Model, columns: list[Column], values: Floats) -> dict[int, dict[int, float]]:
     """Replicas of each task in the LP, by what one supplies."""
     replicas: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    for column, value in zip(columns, values, strict=False):  # columns of the last round have no value yet
+    for column, value in zip(columns, values, strict=True):
         if value > 1e-9:
             items = model.items[column.place]
             for i, n in column.content:

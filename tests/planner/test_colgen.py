@@ -1,0 +1,21 @@
+"""Column generation that is cut short."""
+
+from __future__ import annotations
+
+from planner.colgen import generate
+from planner.columns import Column, build
+from planner.master import Master
+from planner.rounding import violated_rows
+from tests.planner.test_solve import whole_gpus
+
+
+def test_generation_out_of_time_has_a_value_for_every_column() -> None:
+    """It once returned columns that were added after the LP's last solution; rounding rows, which pair columns with
+    their values, then broke (three GPU types and rates, whenever the time ended during the first rounds)."""
+    model = build(whole_gpus((10, 10), [(5, 2), (4, 3), (3, 6), (2, 2)], [4, 4, 4, 4]))
+    needs = model.needs(model.demand, model.replicas)
+    master = Master(model, needs, [Column(0, ((i, 1),)) for i in range(4)])
+    found = generate(model, master, needs, model.demand, model.replicas, out_of_time=lambda: True)
+    assert found is not None
+    assert len(found.relaxed.columns) == len(master.columns)
+    assert violated_rows(model, master.columns, found.relaxed.columns) == []
