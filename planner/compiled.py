@@ -1,0 +1,42 @@
+"""Compile once what numba compiles, and keep it on disk: `python -m planner.compiled`, which `make env` runs.
+
+Else the first plan of more than a few models waits for the compiler, 10 seconds and more. numba keeps the machine code
+beside the sources, for the interpreter and the processor that compiled it, until a source changes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.columns import build
+from planner.greedy import pack
+from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+
+
+def warm_up() -> None:
+    """Run each compiled function once, on arguments of the types that the solver passes."""
+    from planner.closing import closed_contents
+    from planner.knapsack import best_contents
+
+    model = build(_sample())
+    pack(model, model.demand, model.replicas, rule=0)
+    items = model.items[0]
+    profit = items.load.sum(axis=1)
+    sack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit
+    best_contents(*sack, 0, 100, 2)
+    closed_contents(*sack, 0, 100, 2)
+
+
+def _sample() -> Problem:
+    """More kinds of models than are packed by plain Python, few of which fit on a GPU."""
+    loads = np.random.default_rng(0).integers(20, 50, size=(50, 3)).tolist()
+    return Problem(
+        resources=("a", "b", "c"),
+        places=(Place(name="GPU", capacity=(100, 100, 100)),),
+        gpus=(GpuType(name="GPU", layouts=(Layout(name="whole", places=(0,)),)),),
+        tasks=tuple(Task(name=f"m{i}", options=(Option(place=0, load=tuple(load)),)) for i, load in enumerate(loads)),
+    )
+
+
+if __name__ == "__main__":
+    warm_up()
