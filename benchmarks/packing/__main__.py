@@ -21,9 +21,11 @@ from benchmarks.packing import fleets, peers
 from benchmarks.packing.instances import DATA, Case, cases, drawn, problem_of
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-HEADER = ("case", "target", "found", "bound", "proven", "wall s", "CPU s", "peak MiB", "first-fit decreasing")
-HEADER += ("best rule", "CP-SAT assignment", "arc-flow", "run by")
-_ASSIGNED = 200  # models up to which the plain assignment is tried
+PLANNER = ("target", "found", "bound", "proven", "wall s", "CPU s", "peak MiB", "first-fit decreasing", "best rule")
+PEERS = ("CP-SAT assignment", "arc-flow")
+HEADER = ("case", *PLANNER, *PEERS, "run by")
+
+Cells = dict[str, str]  # by column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,36 +44,45 @@ class Run:
 @click.argument("names", nargs=-1, metavar="[CASE]…")
 @click.option("--time-limit", "time_limit_s", type=float, default=60.0, show_default=True, metavar="S")
 @click.option("--peers", "peer_s", type=float, default=0.0, show_default=True, metavar="S",
-              help="Seconds for each slow peer (CP-SAT assignment, arc-flow); 0 leaves them out.")  # fmt: skip
+              help="Run the slow peers instead of the planner, each for so long at most.")  # fmt: skip
+@click.option("--vpsolver", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Where VPSolver's programs vbp2afg and afg2mps are; without it arc-flow is left out.")  # fmt: skip
 @click.option("--no-results", is_flag=True, help="Print only.")
-def main(names: tuple[str, ...], time_limit_s: float, peer_s: float, *, no_results: bool) -> None:
-    """Solve the cases, each in a process of its own, beside the rules and, on request, slower peers."""
-    chosen = [case for case in cases() if not names or any(case.name.startswith(name) for name in names)]
-    rows = []
-    for case in chosen:
-        rows.append(row(case, time_limit_s, peer_s))
-        print("  ".join(rows[-1]), flush=True)
-    if not no_results:
-        RESULTS.write_text("\n".join(report(rows)) + "\n")
+def main(
+    names: tuple[str, ...], time_limit_s: float, peer_s: float, vpsolver: Path | None, *, no_results: bool
+) -> None:
+    """Solve cases (all, or those whose names begin so), each in a process of its own; other rows stay as they are."""
+    known = read_results()
+    for case in cases():
+        if names and not any(case.name.startswith(name) for name in names):
+            continue
+        new = beside(case, peer_s, vpsolver) if peer_s else row(case, time_limit_s)
+        known[case.name] = known.get(case.name, {}) | new
+        print(case.name, " ".join(f"{column}: {cell};" for column, cell in new.items()), flush=True)
+        if not no_results:
+            RESULTS.write_text("\n".join(report(known)) + "\n")
 
 
-def row(case: Case, time_limit_s: float, peer_s: float) -> tuple[str, ...]:
-    """One line of the table."""
+def row(case: Case, time_limit_s: float) -> Cells:
+    """The planner and the rules on one case."""
     run = solve_apart(case, time_limit_s)
     problem, known = problem_of(case)
     rules = peers.rules(problem)
-    models = sum(task.demand for task in problem.tasks) if case.kind != "mixed" else 0
-    assigned = arcs = "-"
-    if peer_s and 0 < models <= _ASSIGNED:
-        assigned = str(peers.assignment(problem, peer_s, min(rules.values())))
-        arcs = str(peers.arc_flow(problem) or "-")
-    proven = "yes" if run.found == run.bound else "no"
-    target = case.target.replace("known", str(known))
-    return (
-        case.name, target, str(run.found), str(run.bound), proven, f"{run.wall_s:.1f}", f"{run.cpu_s:.1f}",
+    cells = (
+        case.target.replace("known", str(known)), str(run.found), str(run.bound),
+        "yes" if run.found == run.bound else "no", f"{run.wall_s:.1f}", f"{run.cpu_s:.1f}",
         f"{run.peak_bytes / 2**20:.0f}", str(rules.get("decreasing sum", "-")), str(min(rules.values())),
-        assigned, arcs, "plan solve" if run.command_line else "engine",
     )  # fmt: skip
+    return dict(zip(PLANNER, cells, strict=True)) | {"run by": "plan solve" if run.command_line else "engine"}
+
+
+def beside(case: Case, time_limit_s: float, vpsolver: Path | None) -> Cells:
+    """The slow peers on one case."""
+    problem, _ = problem_of(case)
+    found: Cells = {PEERS[0]: str(peers.apart("assignment", [case.name], time_limit_s))}
+    if vpsolver is not None:
+        found[PEERS[1]] = str(peers.arc_flow(case.name, problem, time_limit_s, vpsolver) or "-")
+    return found
 
 
 def solve_apart(case: Case, time_limit_s: float) -> Run:
@@ -121,20 +132,30 @@ def files(case: Case, folder: Path) -> list[str] | None:
     return [str(folder / "metrics-model.csv"), *options, "--server-memory", f"{fleets.SERVER_MIB}MiB"]
 
 
-def report(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def read_results() -> dict[str, Cells]:
+    """The rows of the table as it stands, by case."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return {cells[0]: dict(zip(rows[0][1:], cells[1:], strict=True)) for cells in rows[1:]}
+
+
+def report(rows: dict[str, Cells]) -> Iterator[str]:
     """The table as Markdown, with the machine it was measured on."""
     yield "# The planner on instances with known answers"
     yield ""
     load = os.getloadavg()[1]
     yield (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}, "
-        f"load average {load:.1f}; start-up included. `*` is proven; costs where the case has prices, else GPUs."
+        f"load average {load:.1f} at the end; start-up included. `*` is proven; costs where the case has prices, else "
+        "GPUs. What the columns say and how they are measured: [README.md](README.md)."
     )
     yield ""
     yield "| " + " | ".join(HEADER) + " |"
     yield "|" + "---|" * len(HEADER)
-    for cells in rows:
-        yield "| " + " | ".join(cells) + " |"
+    for case in cases():
+        if case.name in rows:
+            cells = rows[case.name]
+            yield "| " + " | ".join([case.name, *(cells.get(column, "-") for column in HEADER[1:])]) + " |"
 
 
 def _processor() -> str:

@@ -85,6 +85,39 @@ def perfect(n: int, seed: int) -> Instance:
     return aggregate([NET_MIB, 100, 100], items, known=gpus)
 
 
+def uniform(n: int, seed: int) -> Instance:
+    """One resource, loads of 20 to 100 of 150: the ranges of Falkenauer's class U (1996)."""
+    r = random.Random(f"uniform {n} {seed}")
+    return aggregate([150], [(r.randint(20, 100),) for _ in range(n)])
+
+
+def hard(n: int, seed: int) -> Instance:
+    """One resource, loads of 1 to 800 of 1000, next to nothing to waste: the ranges of the class Hard28.
+
+    Loads are drawn until a plan at the volume's bound would waste at most a hundredth of one GPU and first-fit
+    decreasing misses it, as in that class (Schoenfield, 2002; Belov and Scheithauer, 2006).
+    """
+    r = random.Random(f"hard {n} {seed}")
+    while True:
+        loads = [r.randint(1, 800) for _ in range(n)]
+        gpus = -(-sum(loads) // 1000)
+        if gpus * 1000 - sum(loads) <= 10 and first_fit_decreasing(loads, 1000) > gpus:
+            return aggregate([1000], [(x,) for x in loads])
+
+
+def first_fit_decreasing(loads: Iterable[int], capacity: int) -> int:
+    """GPUs used when the largest loads go first, each to the first GPU with room."""
+    rooms: list[int] = []
+    for load in sorted(loads, reverse=True):
+        for i, room in enumerate(rooms):
+            if load <= room:
+                rooms[i] -= load
+                break
+        else:
+            rooms.append(capacity - load)
+    return len(rooms)
+
+
 def vector_class(k: int, n: int, seed: int) -> Instance:
     """2-D vectors with the ranges of Caprara and Toth (2001), classes 1, 2, 4, 5, 6, 7."""
     r = random.Random(100000 * k + 1000 * seed + n)

@@ -22,7 +22,7 @@ class Case:
     """One row of the table."""
 
     name: str
-    target: str  # what issue and literature ask: "331*" is proven, "634/633" found and bound
+    target: str  # what is asked: "331*" is proven, "634/633" found and bound, "proven" where no figure is known before
     kind: str
     sizes: tuple[int, ...] = ()
     seed: int = 1
@@ -49,6 +49,10 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"triplets-{n}", target=f"{n // 3}*", kind="triplets", sizes=(n,))
     for n in (60, 120, 300, 501):
         yield Case(name=f"perfect-{n}", target="known*", kind="perfect", sizes=(n,))
+    for n in (120, 250, 500, 1_000):
+        yield Case(name=f"uniform-{n}", target="proven", kind="uniform", sizes=(n,))
+    for n, seed in ((160, 1), (160, 2), (180, 1), (180, 2), (200, 1), (200, 2)):
+        yield Case(name=f"hard-{n}-s{seed}", target="<= first-fit", kind="hard", sizes=(n,), seed=seed)
     for n, cost in ((20, "112*"), (50, "236*"), (200, "gap < 2 %")):
         yield Case(name=f"mixed-{n}", target=cost, kind="mixed", sizes=(n,))
     ct = ((1, 50, 12), (1, 100, 27), (1, 200, 51), (2, 100, 64), (4, 25, 4), (4, 50, 7), (5, 50, 4))
@@ -81,7 +85,8 @@ def drawn(case: Case) -> fleets.Instance:
         return fleets.gpu_fleet(case.sizes[0], case.sizes[1], few=case.kind == "gpuL", seed=case.seed)
     if case.kind == "vector":
         return fleets.vector_class(case.sizes[0], case.sizes[1], case.seed)
-    return {"triplets": fleets.triplets, "perfect": fleets.perfect}[case.kind](case.sizes[0], case.seed)
+    draw = {"triplets": fleets.triplets, "perfect": fleets.perfect, "uniform": fleets.uniform, "hard": fleets.hard}
+    return draw[case.kind](case.sizes[0], case.seed)
 
 
 def counted(capacity: list[int], loads: list[list[int]], counts: list[int]) -> Problem:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from planner.columns import build
 from planner.greedy import RULES, pack
@@ -11,19 +16,23 @@ from planner.plan import Status
 from planner.problem import Problem
 from planner.reduce import reduce
 
+_MEMORY_BYTES = 4 * 2**30  # address space of a slow peer
+_GRACE_S = 5.0  # a solver that heeds its time limit ends within it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Cost found and bound, as the table shows them."""
+    """Cost found and bound, as the table shows them, or why there is none."""
 
     found: int | None
     bound: int | None = None
+    reason: str = "none"
 
     def __str__(self) -> str:
-        """23* where it is proven."""
+        """23* where it is proven, else 23/22."""
         if self.found is None:
-            return "none"
-        return f"{self.found}*" if self.found == self.bound else f"{self.found}"
+            return self.reason
+        return f"{self.found}*" if self.found == self.bound else f"{self.found}/{self.bound}"
 
 
 def rules(problem: Problem) -> dict[str, int]:
@@ -48,13 +57,36 @@ def assignment(problem: Problem, time_limit_s: float, at_most: int) -> Peer:
     return Peer(found=cost, bound=found.lower_bound)
 
 
-def arc_flow(problem: Problem) -> Peer | None:
-    """VPSolver (pip install --no-deps pyvpsolver six); None where it is not installed or the case is not counted."""
-    if importlib.util.find_spec("pyvpsolver") is None or len(problem.places) > 1:
-        return None
-    from pyvpsolver import VPSolver
+def apart(module: str, arguments: Sequence[str], time_limit_s: float) -> Peer:
+    """Run a peer in a process of its own, with an end to its time and its memory.
 
-    loads = [task.options[0].load for task in problem.tasks]
-    instance = VPSolver.VBP(problem.places[0].capacity, loads, [task.demand for task in problem.tasks], verbose=False)
-    _, solution = VPSolver.solve(instance, script="vpsolver_highs.sh")
-    return Peer(found=int(solution[0]), bound=int(solution[0]))
+    `module` prints a line of JSON with `value` and `lower_bound`.
+    """
+    command = [sys.executable, "-m", f"benchmarks.packing.{module}", *arguments, str(time_limit_s)]
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=time_limit_s + _GRACE_S, preexec_fn=_limited
+        )
+    except subprocess.TimeoutExpired:
+        return Peer(found=None, reason="time")
+    if ended.returncode:
+        late = "TimeoutExpired" in ended.stderr
+        return Peer(found=None, reason="time" if late else "memory" if _starved(ended) else "failed")
+    answer = json.loads(ended.stdout.splitlines()[-1])
+    return Peer(found=answer["value"], bound=answer["lower_bound"], reason="time")
+
+
+def arc_flow(name: str, problem: Problem, time_limit_s: float, folder: Path) -> Peer | None:
+    """VPSolver; None where the case is more than copies of models on one GPU type."""
+    if len(problem.places) > 1 or any(len(task.options) != 1 for task in problem.tasks):
+        return None
+    return apart("arcflow", [str(folder), name], time_limit_s)
+
+
+def _limited() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+def _starved(ended: subprocess.CompletedProcess[str]) -> bool:
+    """Whether it ended for want of memory: Python says so, C++ throws, or is ended by a signal."""
+    return ended.returncode < 0 or any(word in ended.stderr for word in ("MemoryError", "bad_alloc", "SIGABRT"))

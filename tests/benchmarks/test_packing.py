@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.packing import peers
-from benchmarks.packing.instances import Case, cases, drawn, problem_of
+from benchmarks.packing import arcflow, fleets, peers
+from benchmarks.packing.instances import Case, cases, counted, drawn, problem_of
 from planner.plan import Status
 from planner.solve import solve
 
@@ -25,6 +25,27 @@ def test_drawn_fleets_hold_the_models_they_name() -> None:
         instance = drawn(case_named(name))
         assert (sum(instance["d"]), len(instance["d"])) == (models, kinds)
         assert instance == drawn(case_named(name))
+
+
+def test_hard_instances_waste_next_to_nothing_and_beat_first_fit() -> None:
+    """Loads leave at most 10 of 1000 on one GPU, and first-fit decreasing needs more GPUs than the volume."""
+    instance = drawn(case_named("hard-160-s1"))
+    loads = [load for (load,), n in zip(instance["w"], instance["d"], strict=True) for _ in range(n)]
+    volume = -(-sum(loads) // 1000)
+    assert len(loads) == 160
+    assert volume * 1000 - sum(loads) <= 10
+    assert fleets.first_fit_decreasing(loads, 1000) > volume
+
+
+def test_first_fit_decreasing_opens_a_gpu_only_where_none_has_room() -> None:
+    """On GPUs of 10: 7 and 6 open one each, 4 joins the 6, 3 the 7."""
+    assert fleets.first_fit_decreasing([3, 4, 6, 7], 10) == 2
+
+
+def test_arc_flow_is_asked_in_its_own_format() -> None:
+    """Dimensions, capacity, kinds, then loads and demand of each: two kinds, 3 and 1 of them, on GPUs of 10."""
+    problem = counted([10], [[6], [4]], [3, 1])
+    assert arcflow.written(problem) == "1\n10\n2\n6 3\n4 1\n"
 
 
 def test_known_optima_are_reached() -> None:

@@ -1,0 +1,68 @@
+"""VPSolver's arc-flow with HiGHS: `python -m benchmarks.packing.arcflow FOLDER NAME [SECONDS]` prints a line of JSON.
+
+VPSolver (Brandao and Pedroso, 2016) turns a counted problem into a flow over a compressed graph, as strong as
+column generation; any integer programme solver does the rest, here the HiGHS inside OR-Tools. FOLDER has VPSolver's
+programs `vbp2afg` and `afg2mps`; README.md says where they come from.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from math import ceil
+from pathlib import Path
+
+from benchmarks.packing.instances import cases, problem_of
+from planner.problem import Problem
+from planner.reduce import reduce
+
+
+def main(folder: Path, name: str, time_limit_s: float) -> None:
+    """Build the graph, solve it, print what was found and the bound."""
+    deadline = time.monotonic() + time_limit_s
+    problem = reduce(problem_of(next(case for case in cases() if case.name == name))[0]).problem
+    with tempfile.TemporaryDirectory() as scratch:
+        instance, graph, programme = (Path(scratch) / f"a.{kind}" for kind in ("vbp", "afg", "mps"))
+        instance.write_text(written(problem))
+        for command in (["vbp2afg", instance, graph], ["afg2mps", graph, programme]):
+            subprocess.run(
+                [folder / command[0], *command[1:]], check=True, stdout=subprocess.DEVNULL, timeout=left(deadline)
+            )
+        print(json.dumps(solved(programme, deadline)))
+
+
+def left(deadline: float) -> float:
+    """Seconds to a time of `time.monotonic`."""
+    return max(0.1, deadline - time.monotonic())
+
+
+def written(problem: Problem) -> str:
+    """A counted problem as VPSolver reads it: dimensions, capacity, kinds, and a line of loads and demand for each."""
+    capacity = problem.places[0].capacity
+    kinds = [(*task.options[0].load, task.demand) for task in problem.tasks]
+    lines = [(len(capacity),), capacity, (len(kinds),), *kinds]
+    return "\n".join(" ".join(str(x) for x in line) for line in lines) + "\n"
+
+
+def solved(programme: Path, deadline: float) -> dict[str, int | None]:
+    """GPUs found and bound, None where HiGHS has none in time."""
+    from ortools.linear_solver.python import model_builder
+
+    model = model_builder.Model()
+    model.import_from_mps_file(str(programme))
+    solver = model_builder.Solver("HIGHS")
+    solver.set_time_limit_in_seconds(left(deadline))
+    status = solver.solve(model)
+    found = status in (model_builder.SolveStatus.OPTIMAL, model_builder.SolveStatus.FEASIBLE)
+    if status is model_builder.SolveStatus.OPTIMAL:
+        value = round(solver.objective_value)
+        return {"value": value, "lower_bound": value}
+    bound = ceil(solver.best_objective_bound - 1e-6) if found else None
+    return {"value": round(solver.objective_value) if found else None, "lower_bound": bound}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 60.0)
