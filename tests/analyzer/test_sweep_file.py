@@ -30,7 +30,7 @@ models:
 """
     merged = options(tmp_path, text, "--concurrency", "32")
     assert (merged["batch"], merged["concurrency"], merged["precision"]) == ((1, 2), (32,), 10.0)
-    assert merged["max_trial_seconds"] == 30.0
+    assert merged["max_trial_seconds"] == 15.0
     m, other = merged.of("m"), merged.of("other")
     assert (m["batch"], m["concurrency"], m["instances"]) == ((8,), (32,), (2,))
     assert (other["batch"], other["concurrency"], other["instances"]) == ((1, 2), (32,), ())
