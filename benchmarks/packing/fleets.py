@@ -95,7 +95,8 @@ def hard(n: int, seed: int) -> Instance:
     """One resource, loads of 1 to 800 of 1000, next to nothing to waste: the ranges of the class Hard28.
 
     Loads are drawn until a plan at the volume's bound would waste at most a hundredth of one GPU and first-fit
-    decreasing misses it, as in that class (Schoenfield, 2002; Belov and Scheithauer, 2006).
+    decreasing misses it. The class itself (Schoenfield, 2002; Belov and Scheithauer, 2006) was also chosen for what
+    other methods could not prove, so it is harder.
     """
     r = random.Random(f"hard {n} {seed}")
     while True:
