@@ -26,9 +26,13 @@ class Interrupted(SystemExit):
 def signals_as_interrupts() -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would break the cleaning up."""
 
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        # no SIG_IGN: Python complains of a second signal that was already on its way ("ignored due to race condition")
+        return
+
     def interrupt(number: int, _frame: FrameType | None) -> None:
         for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, ignore)
         raise Interrupted(number)
 
     before = {each: signal.signal(each, interrupt) for each in _SIGNALS}
