@@ -36,15 +36,6 @@ def lower_bound(model: Model) -> Bound:
     return best
 
 
-def by_resource(model: Model) -> dict[str, int]:
-    """The lower bound of each resource alone, by volume or a dual feasible function."""
-    found = dict.fromkeys(model.problem.resources, 0)
-    for r, name in enumerate(model.problem.resources):
-        for bound in _resource_bounds(model, r):
-            found[name] = max(found[name], bound.value)
-    return found
-
-
 def _bounds(model: Model) -> Iterator[Bound]:
     yield _replicas(model)
     for r in range(len(model.problem.resources)):
