@@ -67,6 +67,7 @@ FIGURES = (
     Figure("sm_clock_mhz", "sm_clock_hz", 1e6, 1e6),
     Figure("errors", "errors", whole=True),
     Figure("late", "late", whole=True),
+    Figure("left_out_s", "left_out_s", most=1e9),
 )
 RATE = Figure("request_rate_per_s", "request_rate_per_s")
 SERVER_FIGURES = (

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import numpy as np
 
 from analyzer.devices import Reading
 from analyzer.devices.record import Recorder
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from analyzer.measurement import Measurement, Provenance, Status, Trial
-from analyzer.stats import Window, summarize
+from analyzer.timings import Seen, Timings
 from analyzer.verdict import (
     CLIENT_BOUND,
     Patience,
@@ -27,6 +24,7 @@ from analyzer.verdict import (
     is_out_of_memory,
     judge,
     settled,
+    too_little,
 )
 
 Number = TypeVar("Number", int, float)
@@ -58,35 +56,6 @@ class LoadedModel:
     server_process_bytes: int | None = None
 
 
-@dataclass(slots=True)
-class _Timings:
-    """All that came back so far."""
-
-    end_s: array[float] = field(default_factory=lambda: array("d"))
-    latency_s: array[float] = field(default_factory=lambda: array("d"))
-    errors: int = 0
-    first_error: str = ""
-    late: int = 0
-    lost: bool = False
-    busiest_client: float = 0.0
-
-    def add(self, report: Report) -> None:
-        self.end_s.extend(report.end_s)
-        self.latency_s.extend(report.latency_s)
-        self.errors += report.errors
-        self.first_error = self.first_error or report.first_error
-        self.late += report.late
-        self.lost = self.lost or report.lost
-        if report.wall_s > 0:
-            # smoothed over about five reports: one that is short or early says little
-            self.busiest_client += 0.2 * (report.cpu_s / report.wall_s - self.busiest_client)
-
-    def summarize(self, concurrency: int) -> Window | None:
-        ends, latencies = np.array(self.end_s), np.array(self.latency_s)
-        order = np.argsort(ends, kind="stable")  # several event loops report in turn
-        return summarize(ends[order], latencies[order], concurrency=concurrency)
-
-
 def measure_trial(
     trial: Trial,
     load: Load,
@@ -114,60 +83,61 @@ def measure_trial(
     while True:
         began_s = time.perf_counter()
         with generator.sending(load) as stream:
-            timings, window, failure = _watch(trial, load, stream.receive, death, patience)
+            timings, seen, failure = _watch(trial, stream.receive, death, patience)
         if failure is not None or timings.busiest_client <= CLIENT_BOUND or not generator.grow(load.concurrency):
             break
     status, cause = failure or (Status.OK, "")
     under_load = recorder.between(began_s, time.perf_counter())
-    readings = [r for r in under_load if window is None or window.start_s <= r.time_s <= window.end_s]
     run_peak = highest(reading.memory_bytes for reading in under_load)  # of the warm-up too: it has to fit as well
-    if failure is None and window is not None:
-        status, cause = judge(window, timings.busiest_client, readings, patience)
+    readings = seen.within(under_load)
+    if failure is None and seen.window is not None:
+        left_out_s = seen.gaps.total_s
+        status, cause = judge(
+            seen.window, timings.busiest_client, readings, patience, left_out_s=left_out_s, spoiled=seen.spoiled
+        )
         process_peak = highest(reading.process_memory_bytes for reading in under_load)
         cause = cause or disagreement(run_peak, model.server_memory_bytes, process_peak, model.server_process_bytes)
-    return _measurement(trial, model, status, cause, window, timings, run_peak, readings)
+    return _measurement(trial, model, status, cause, seen, timings, run_peak, readings)
 
 
 def _watch(
-    trial: Trial,
-    load: Load,
-    receive: Callable[[float], list[Report]],
-    death: Callable[[], str | None],
-    patience: Patience,
-) -> tuple[_Timings, Window | None, tuple[Status, str] | None]:
+    trial: Trial, receive: Callable[[float], list[Report]], death: Callable[[], str | None], patience: Patience
+) -> tuple[Timings, Seen, tuple[Status, str] | None]:
     """Collect reports until the window is good, time is up or the trial has failed."""
-    timings, window = _Timings(), None
+    timings, concurrency = Timings(), trial.concurrency or 1
+    seen = timings.summarize(concurrency)
     began_s = progress_s = time.perf_counter()
     look_s = began_s + patience.min_window_s
     while True:
         completed = len(timings.end_s)
-        for report in receive(_RECEIVE_TIMEOUT_S):
-            timings.add(report)
+        timings.add(receive(_RECEIVE_TIMEOUT_S))
         now = time.perf_counter()
         if len(timings.end_s) > completed:
             progress_s = now
         failure = _failure(timings, death, now - progress_s, patience)
         if failure is not None:
-            return timings, window, failure
+            return timings, seen, failure
         timed_out = now - began_s >= patience.max_trial_s
         if now < look_s and not timed_out:
             continue
         look_s = began_s + (now - began_s) * _GROWTH
-        window = timings.summarize(trial.concurrency or 1)
-        if timed_out or (window is not None and (settled(window, patience) or hopeless(window, patience))):
+        seen = timings.summarize(concurrency)
+        if timed_out or (seen.window and (settled(seen.window, patience) or hopeless(seen.window, patience))):
             break
+    if seen.gaps.total_s and too_little(seen.window, patience):
+        seen = timings.summarize(concurrency, whole=True)
     if timings.errors:
         count = timings.errors + len(timings.end_s)
         text = f"{timings.errors} of {count} requests failed: {error_text(timings.first_error)}"
-        return timings, window, (failure_status(timings.first_error), text)
-    if window is None:
+        return timings, seen, (failure_status(timings.first_error), text)
+    if seen.window is None:
         text = f"{len(timings.end_s)} requests completed in {patience.max_trial_s:g} s; raise --max-trial-seconds"
-        return timings, None, (Status.TIMED_OUT, text)
-    return timings, window, None
+        return timings, seen, (Status.TIMED_OUT, text)
+    return timings, seen, None
 
 
 def _failure(
-    timings: _Timings, death: Callable[[], str | None], silent_s: float, patience: Patience
+    timings: Timings, death: Callable[[], str | None], silent_s: float, patience: Patience
 ) -> tuple[Status, str] | None:
     if timings.lost or (silent_s > 2 * _RECEIVE_TIMEOUT_S and death() is not None):
         why = _cause_of_death(death) or error_text(timings.first_error)
@@ -193,12 +163,13 @@ def _measurement(
     model: LoadedModel,
     status: Status,
     cause: str,
-    window: Window | None,
-    timings: _Timings,
+    seen: Seen,
+    timings: Timings,
     run_peak: int | None,
     readings: Sequence[Reading],
 ) -> Measurement:
     figures: dict[str, Any] = {}
+    window = seen.window
     if window is not None:
         figures = {
             "throughput_infer_per_s": window.requests_per_s * trial.batch,
@@ -218,6 +189,7 @@ def _measurement(
             "power_w": mean(reading.power_w for reading in readings),
             "sm_clock_hz": mean(reading.sm_clock_hz for reading in readings),
             "window_s": window.duration_s,
+            "left_out_s": seen.gaps.total_s,
         }
     return Measurement(
         trial=trial,

@@ -159,6 +159,9 @@ class Measurement:
         Requests that Triton refused or failed in the window.
     late : int
         Open loop only: requests sent more than 1 ms after they were due.
+    window_s, left_out_s : float
+        The window's length, and what is left out of it: time in which a hypervisor gave the processors of the host that
+        sends to others.
     """
 
     trial: Trial
@@ -190,6 +193,7 @@ class Measurement:
     errors: int | None = None
     late: int | None = None
     window_s: float | None = None
+    left_out_s: float | None = None
 
     @property
     def model_memory_bytes(self) -> int | None:

@@ -16,6 +16,7 @@ _HOPELESS_AFTER_S = 3.0  # sooner, intervals are too rough themselves to tell �
 _HOPELESS = 2.0  # … and a window that seems to need twice the time a trial has may still be lucky
 _DISAGREEMENT = 0.05  # of what a model takes, between the device's memory and the driver's account of processes …
 _DISAGREEMENT_BYTES = 64 << 20  # … but no less: drivers round, and charge some of a context to nobody
+_SOMETHING_ELSE = "; is something else running?"
 _OUT_OF_MEMORY = (
     "out of memory",
     "outofmemory",
@@ -71,24 +72,49 @@ def hopeless(window: Window, patience: Patience) -> bool:
     return needed_s(window, patience) > _HOPELESS * patience.max_trial_s
 
 
-def judge(window: Window, busiest_client: float, readings: Sequence[Reading], patience: Patience) -> tuple[Status, str]:
+def too_little(window: Window | None, patience: Patience) -> bool:
+    """Whether what is left of a trial without its disturbed stretches is not worth judging."""
+    return window is None or window.duration_s < patience.min_window_s
+
+
+def judge(
+    window: Window,
+    busiest_client: float,
+    readings: Sequence[Reading],
+    patience: Patience,
+    *,
+    left_out_s: float = 0.0,
+    spoiled: bool = False,
+) -> tuple[Status, str]:
     """Say whether a window's figures can be relied on, and if not why and what to run next.
 
     Parameters
     ----------
     busiest_client : float
         Share of a core that the busiest event loop of the load generator used.
+    left_out_s : float
+        Time beside the window in which the hypervisor gave this host's processors to others.
+    spoiled : bool
+        Whether it did so too often, so that the window holds all of it.
     """
     if any(reading.throttled for reading in readings):
-        return Status.UNSETTLED, "the device was throttled by power or heat; cool it or lower its load and run again"
+        return Status.UNSETTLED, (
+            "the device was throttled by power or heat; cool it or lower its load, and measure anew (--fresh)"
+        )
     if busiest_client > CLIENT_BOUND:
         return Status.UNSETTLED, (
             f"client-bound: the load generator used {busiest_client:.0%} of a core, so the server may be "
             "faster; raise --client-processes or send from another host (--launch-mode remote)"
         )
+    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
+    if spoiled:
+        return Status.UNSETTLED, (
+            f"the hypervisor gave this host's processors to others too often to leave that out ({width}); "
+            "measure anew (--fresh) at a quieter time, or raise --max-trial-seconds"
+        )
     if settled(window, patience):
         return Status.OK, ""
-    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
+    theft = f"; {left_out_s:.3g} s are left out, when the hypervisor gave processors to others" if left_out_s else ""
     if window.requests < MIN_REQUESTS:
         enough_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
@@ -96,12 +122,18 @@ def judge(window: Window, busiest_client: float, readings: Sequence[Reading], pa
         )
     if abs(window.drift) > _DRIFT:
         return Status.UNSETTLED, (
-            f"throughput drifted by {window.drift:+.0%} within the window ({width}); is something else running? "
-            "otherwise raise --max-trial-seconds"
+            f"throughput drifted by {window.drift:+.0%} within the window ({width}){theft or _SOMETHING_ELSE}; "
+            "measure it anew (--fresh), or raise --max-trial-seconds"
+        )
+    if needed_s(window, patience) <= window.duration_s:
+        enough_s = math.ceil(2 * patience.min_window_s)  # the warm-up may take half of a trial
+        return Status.UNSETTLED, (
+            f"the window of {window.duration_s:.3g} s holds too few of the device's own samples, "
+            f"{patience.min_window_s:.3g} s would do; raise --max-trial-seconds to {enough_s}"
         )
     return Status.UNSETTLED, (
-        f"still wide after {window.duration_s:.3g} s ({width}); raise --max-trial-seconds to about "
-        f"{math.ceil(1.2 * needed_s(window, patience))}, or --precision"
+        f"still wide after {window.duration_s:.3g} s ({width}){theft}; raise --max-trial-seconds to about "
+        f"{math.ceil(1.2 * needed_s(window, patience) * (1 + left_out_s / window.duration_s))}, or --precision"
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from analyzer.devices import Device, Reading
-from analyzer.devices.tree import Process, ProcessTree, busy_between
+from analyzer.devices.tree import CLOCK_TICK_S, Process, ProcessTree, busy_between
+from analyzer.quiet import ProcessorTimes
 
 PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
 LOOK_SPAN_S = 0.1  # between looks at the tree: shorter ones show single bursts, not how busy the host is
@@ -125,6 +126,17 @@ def host() -> Device:
 def processors() -> int:
     """Logical processors of the host."""
     return os.cpu_count() or 1
+
+
+def processor_times() -> ProcessorTimes:
+    """Read what this host's processors have done since boot (proc_stat(5))."""
+    line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])
+    return ProcessorTimes(
+        time_s=time.perf_counter(),
+        busy_s=(user + nice + system + interrupts + soft_interrupts) * CLOCK_TICK_S,
+        stolen_s=stolen * CLOCK_TICK_S,
+    )
 
 
 def shared_bytes(pids: Iterable[int]) -> int | None:

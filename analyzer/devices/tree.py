@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from analyzer.errors import DeviceError
 
-_CLOCK_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+CLOCK_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _PROC = "/proc"
 
 
@@ -103,7 +103,7 @@ def read_process(pid: int) -> Process | None:
         return None
     # The name, in parentheses, may hold spaces and parentheses: the fields begin after the last one.
     fields = text[text.rindex(b")") + 2 :].split()
-    user, system, reaped_user, reaped_system = (int(ticks) * _CLOCK_TICK_S for ticks in fields[11:15])
+    user, system, reaped_user, reaped_system = (int(ticks) * CLOCK_TICK_S for ticks in fields[11:15])
     return Process(
         parent=int(fields[1]),
         started=int(fields[19]),

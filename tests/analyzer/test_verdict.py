@@ -25,6 +25,7 @@ GOOD = {
         ({"throughput_ci": 0.2, "drift": -0.3}, 0.1, None, "drifted by -30%"),
         ({"throughput_ci": 0.2}, 0.1, None, "still wide"),
         ({"latency_p99_ci": 0.3}, 0.1, None, "p99 ±30.0%"),
+        ({"end_s": 0.3}, 0.1, None, "holds too few of the device's own samples, 0.5 s would do"),
     ],
 )
 def test_a_window_that_cannot_be_relied_on_says_why(
@@ -36,6 +37,31 @@ def test_a_window_that_cannot_be_relied_on_says_why(
     status, cause = judge(window, busiest_client, readings, Patience())
     assert status is (Status.UNSETTLED if said else Status.OK)
     assert said in cause
+
+
+@pytest.mark.parametrize("changes", [{"latency_p99_ci": 0.3}, {"throughput_ci": 0.2, "drift": -0.3}])
+def test_an_unsure_window_tells_what_was_left_out(changes: dict[str, float]) -> None:
+    """Somebody else's load on the machine below is the likeliest reason, and nothing in this host shows it."""
+    window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
+    status, cause = judge(window, 0.1, [], Patience(), left_out_s=4.5)
+    assert status is Status.UNSETTLED
+    assert "4.5 s are left out, when the hypervisor gave processors to others" in cause
+
+
+def test_a_longer_trial_is_asked_for_where_part_of_it_is_left_out() -> None:
+    """2 s at ±20 % need 2 x (20 / 10)**2 = 8 s for ±10 %, a fifth more to be safe; as much again is left out."""
+    window = Window(**{**GOOD, "latency_p99_ci": 0.2})  # type: ignore[arg-type]
+    assert "to about 10, or" in judge(window, 0.1, [], Patience())[1]
+    assert "to about 20, or" in judge(window, 0.1, [], Patience(), left_out_s=2.0)[1]
+
+
+def test_a_narrow_window_is_ok_unless_it_holds_what_was_disturbed() -> None:
+    """What is left out does no harm; a window of nothing but disturbed time tells of others."""
+    window = Window(**GOOD)  # type: ignore[arg-type]
+    assert judge(window, 0.1, [], Patience(), left_out_s=4.5) == (Status.OK, "")
+    status, cause = judge(window, 0.1, [], Patience(), spoiled=True)
+    assert status is Status.UNSETTLED
+    assert "too often to leave that out" in cause
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Which stretches of a trial a hypervisor disturbed, and the trial's clock without them.                    [pure]
+
+A virtual machine's processors are taken from it at times, for others on the same hardware; the kernel counts that as
+steal time. What is measured meanwhile tells of the others, so such stretches are left out as the warm-up is: all that
+was in flight in them, fast or slow. Where nothing is stolen, nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+SLICE_S = 0.5  # stretches that are judged; the kernel counts steal in hundredths of a second
+MOST_STOLEN = 0.02  # of the processors in use, one at least: below it rates are as without, above 5 % lower and more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorTimes:
+    """What a host's processors have done since boot, all together.
+
+    Parameters
+    ----------
+    time_s : float
+        When it was read, on the clock of the timings.
+    busy_s, stolen_s : float
+        Worked, and were wanted but given to others by the hypervisor.
+    """
+
+    time_s: float
+    busy_s: float
+    stolen_s: float
+
+
+class Gaps:
+    """Stretches that are left out, and the clock that stands still in them.
+
+    Parameters
+    ----------
+    stretches : sequence of tuple of float
+        Begin and end of each, in order and apart.
+    end_s, latency_s : ndarray of float, shape (n_requests,)
+        Requests; a stretch lasts until those that were in flight in it have completed.
+    """
+
+    def __init__(self, stretches: Sequence[tuple[float, float]], end_s: Floats, latency_s: Floats) -> None:
+        widened: list[tuple[float, float]] = []
+        for begin_s, until_s in stretches:
+            touched = end_s[(end_s >= begin_s) & (end_s - latency_s < until_s)]
+            until_s = max(until_s, touched.max(initial=until_s))
+            if widened and begin_s <= widened[-1][1]:
+                begin_s, until_s = widened[-1][0], max(widened.pop()[1], until_s)
+            widened.append((begin_s, until_s))
+        self._begins = np.array([begin for begin, _ in widened])
+        self._ends = np.array([end for _, end in widened])
+        self._removed = np.concatenate(([0.0], np.cumsum(self._ends - self._begins)))
+
+    @property
+    def total_s(self) -> float:
+        """Time left out."""
+        return float(self._removed[-1])
+
+    def contain(self, time_s: Floats) -> NDArray[np.bool_]:
+        """Tell which moments lie in a gap."""
+        before = np.searchsorted(self._begins, time_s, side="right")
+        return (before > 0) & (time_s <= np.concatenate(([-np.inf], self._ends))[before])
+
+    def close(self, time_s: Floats) -> Floats:
+        """Put moments that lie in no gap on the clock that stands still in them."""
+        closed: Floats = time_s - self._removed[np.searchsorted(self._begins, time_s, side="right")]
+        return closed
+
+
+def disturbed(samples: Sequence[ProcessorTimes]) -> list[tuple[float, float]]:
+    """Find the stretches in which too much was stolen.
+
+    Slices of half a second are judged; a shorter rest counts with the half second that it ends.
+    """
+    if not samples:
+        return []
+    bounds, last = [samples[0]], samples[-1]
+    for sample in samples:
+        if sample.time_s - bounds[-1].time_s >= SLICE_S:
+            bounds.append(sample)
+    found = [(a.time_s, b.time_s) for a, b in pairwise(bounds) if stolen_share(a, b) > MOST_STOLEN]
+    half_before = next((s for s in reversed(samples) if last.time_s - s.time_s >= SLICE_S), samples[0])
+    if last is not bounds[-1] and stolen_share(half_before, last) > MOST_STOLEN:
+        found.append((bounds[-1].time_s, last.time_s))
+    return found
+
+
+def stolen_share(before: ProcessorTimes, after: ProcessorTimes) -> float:
+    """Return what was stolen between two readings, as a share of the time of the processors in use."""
+    passed_s = after.time_s - before.time_s
+    if passed_s <= 0:
+        return 0.0
+    return (after.stolen_s - before.stolen_s) / max(passed_s, after.busy_s - before.busy_s)
