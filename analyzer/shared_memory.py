@@ -18,6 +18,7 @@ from pathlib import Path
 
 from analyzer.errors import ModelError, ServerError
 from analyzer.requests import Content, Output, Region, Request, Turn, http_request
+from analyzer.servers import Endpoint
 from analyzer.triton import Triton
 
 PREFIX = "tritonpack_"
@@ -30,7 +31,7 @@ Scripts = Sequence[Sequence[Request]]
 
 
 @contextmanager
-def in_shared_memory(scripts: Scripts, connections: int, address: str) -> Iterator[Scripts]:
+def in_shared_memory(scripts: Scripts, connections: int, endpoint: Endpoint) -> Iterator[Scripts]:
     """Move the tensors of scripts into a region that the server knows; on exit neither side has it any more.
 
     Inputs lie there once. Each connection has a place of its own for outputs, as large as those of a first reply;
@@ -40,8 +41,8 @@ def in_shared_memory(scripts: Scripts, connections: int, address: str) -> Iterat
     ----------
     connections : int
         How many there will be at most; they get a script each.
-    address : str
-        ``host:port`` of the server's HTTP endpoint.
+    endpoint : Endpoint
+        Where the server answers.
 
     Raises
     ------
@@ -54,9 +55,9 @@ def in_shared_memory(scripts: Scripts, connections: int, address: str) -> Iterat
     for key, data in tensors.items():
         offsets[key] = end
         end += _aligned(len(data))
-    sizes = _output_sizes(address, scripts[0][0])
+    sizes = _output_sizes(endpoint.http, scripts[0][0])
     slot = sum(map(_aligned, sizes.values()))
-    with _region(name, max(1, end + connections * slot), address) as memory:
+    with _region(name, max(1, end + connections * slot), endpoint) as memory:
         buffer = memory.buf
         assert buffer is not None  # noqa: S101 - it is only after close()
         for key, data in tensors.items():
@@ -83,13 +84,16 @@ def _placed(request: Request, regions: dict[int, Region], outputs: Sequence[Outp
 
 
 @contextmanager
-def _region(name: str, size: int, address: str) -> Iterator[SharedMemory]:
+def _region(name: str, size: int, endpoint: Endpoint) -> Iterator[SharedMemory]:
     # should we be killed, multiprocessing's resource tracker removes it
     memory = SharedMemory(name, create=True, size=size)
     try:
         with (_FOLDER / name).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
-        with _registered(name, size, address):
+            if os.getuid() == 0 and endpoint.process_id is not None:
+                server = Path(f"/proc/{endpoint.process_id}").stat()  # in a container it is the repository's owner
+                os.fchown(file.fileno(), server.st_uid, server.st_gid)
+        with _registered(name, size, endpoint.http):
             yield memory
     except OSError as error:
         text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
@@ -105,7 +109,7 @@ def _registered(name: str, size: int, address: str) -> Iterator[None]:
         try:
             triton.register_memory(name, size)
         except ModelError as error:
-            hint = "--shared-memory system needs a Triton that shares this host's /dev/shm (--launch-mode local)"
+            hint = "--shared-memory system needs a Triton that shares this host's /dev/shm"
             raise ModelError(f"{error.message}; {hint}") from None
         try:
             yield

@@ -96,7 +96,7 @@ class Traffic:
         with ExitStack() as stack:
             scripts: Sequence[Sequence[Request]] = _scripts(model, streams, connections)
             if memory:
-                scripts = stack.enter_context(in_shared_memory(scripts, connections, endpoint.http))
+                scripts = stack.enter_context(in_shared_memory(scripts, connections, endpoint))
             yield self._load(endpoint, model, trial, scripts, connections)
 
     def _load(

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and those before it
 DOORS = {
     "click": ("*.cli", "*.cli.*", "analyzer.errors"),
-    "docker": ("analyzer.servers.docker",),
+    "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),

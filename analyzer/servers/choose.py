@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Server
-from analyzer.servers.docker import DockerServer, connect, triton_image
+from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, connect, triton_image
 from analyzer.servers.launch import START_TIMEOUT_S
 from analyzer.servers.local import Installation, LocalServer
 from analyzer.servers.remote import RemoteServer
@@ -40,6 +40,8 @@ class Launch:
         None takes free ones.
     start_timeout_s : float
         How long the server may take to be ready, in seconds.
+    shared_memory : bool
+        Whether a container shares this host's /dev/shm; a process of the host does so anyway.
     """
 
     mode: LaunchMode = LaunchMode.AUTO
@@ -51,6 +53,7 @@ class Launch:
     grpc_port: int | None = None
     metrics_port: int | None = None
     start_timeout_s: float = START_TIMEOUT_S
+    shared_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.url and self.mode not in (LaunchMode.REMOTE, LaunchMode.AUTO):
@@ -116,6 +119,7 @@ def _docker(launch: Launch) -> Server:
         grpc_port=launch.grpc_port,
         metrics_port=launch.metrics_port,
         start_timeout_s=launch.start_timeout_s,
+        shm_bytes=None if launch.shared_memory else PRIVATE_SHM_BYTES,
     )
 
 

@@ -5,8 +5,8 @@ between us and the server because a parent-death signal set in our own process w
 started the server ends, and because nobody else could clean up after our own SIGKILL.
 
 Command line: ``guard.py <our process id> <directory> <shared memory prefix> <grace seconds> <command> ...``
-The first line on stdout is the server's process id. Anything on stdin, or its end, stops the server. The exit status
-is the server's own, or 128 plus the signal that ended it.
+The first line on stdout is the server's process id. The end of stdin stops the server, after the word ``now`` without
+the time to end its models. The exit status is the server's own, or 128 plus the signal that ended it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if server.poll() is None:
         server.terminate()
         try:
-            server.wait(float(grace_s))
+            server.wait(0.0 if said() == b"now" else float(grace_s))
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
@@ -62,6 +62,12 @@ def wait_for_end(server: subprocess.Popen[bytes], parent: int) -> None:
     while not waiter.poll(PARENT_CHECK_MS):
         if os.getppid() != parent:  # stdin stays open when a forked child of the parent still holds it
             return
+
+
+def said() -> bytes:
+    """Return what stands on stdin by now."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0.0)
+    return os.read(sys.stdin.fileno(), 16) if ready else b""
 
 
 def kill_children() -> None:

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from analyzer.errors import ServerError
+from analyzer.servers import Endpoint
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60.0  # for a server without models; generous, since it comes to bear on a broken one only
 START_ATTEMPTS = 3
 POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a coarser poll would show in every start-up
-
-Started = TypeVar("Started")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +30,29 @@ class Ports:
     http: int
     grpc: int
     metrics: int
+
+    def endpoint(self, process_id: int | None, server: str) -> Endpoint:
+        """Say where the server on these ports answers."""
+        return Endpoint(
+            http=f"{LOOPBACK}:{self.http}",
+            grpc=f"{LOOPBACK}:{self.grpc}",
+            metrics_url=f"http://{LOOPBACK}:{self.metrics}/metrics",
+            process_id=process_id,
+            server=server,
+        )
+
+
+class Startable(Protocol):
+    """A server of our own that is to be started."""
+
+    def start(self, timeout_s: float) -> None:
+        """Return once it is ready; ServerError where it does not become so."""
+
+    def stop(self) -> None:
+        """End it, however far its start came."""
+
+
+Started = TypeVar("Started", bound=Startable)
 
 
 def choose_ports(*, http: int | None, grpc: int | None, metrics: int | None) -> Ports:
@@ -65,22 +87,26 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
 
 
 def start_on_ports(
-    start: Callable[[Ports], Started], http: int | None, grpc: int | None, metrics: int | None
+    make: Callable[[Ports], Started], http: int | None, grpc: int | None, metrics: int | None, *, timeout_s: float
 ) -> Started:
     """Start a server on the ports given, None for free ones; choose anew where somebody took one before Triton did.
 
     Raises
     ------
     ServerError
-        If it cannot be started.
+        If it cannot be started, or is not ready in time.
     """
     for attempt in range(1, START_ATTEMPTS + 1):
-        ports = choose_ports(http=http, grpc=grpc, metrics=metrics)
+        server = make(choose_ports(http=http, grpc=grpc, metrics=metrics))
         try:
-            return start(ports)
-        except ServerError as error:
-            if "already in use" not in error.message or attempt == START_ATTEMPTS:
+            server.start(timeout_s)
+        except BaseException as error:  # Ctrl-C too
+            server.stop()
+            taken = isinstance(error, ServerError) and "already in use" in error.message
+            if not taken or attempt == START_ATTEMPTS:
                 raise
+        else:
+            return server
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -132,6 +158,15 @@ def takes_loads(address: str, *, timeout_s: float = 2.0) -> bool:
     Asked is the unload of a model that cannot be there: Triton 24.10 answers 200 then, and 503 in the other modes.
     """
     return _ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
+
+
+def serves_nothing(address: str, *, timeout_s: float = 0.5) -> bool:
+    """Ask ``host:port`` whether no model is loaded there; False for whatever is not a yes."""
+    answer = _ask(address, "/v2/repository/index", timeout_s, method="POST")
+    try:
+        return all(entry.get("state", "UNAVAILABLE") == "UNAVAILABLE" for entry in json.loads(answer or b"null"))
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 def _ask(address: str, path: str, timeout_s: float, *, method: str = "GET") -> bytes | None:

@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -25,6 +25,7 @@ from analyzer.servers.launch import (
     Ports,
     exit_cause,
     has_ended,
+    serves_nothing,
     start_on_ports,
     triton_flags,
     triton_version,
@@ -122,16 +123,10 @@ class LocalServer:
         except OSError as error:
             raise ServerError(f"the model repository {repository} cannot be read: {error}") from error
 
-        def start(ports: Ports) -> LocalProcess:
-            server = LocalProcess(installation.binary, flags, models, ports, directory, environment)
-            try:
-                server.wait_until_ready(self._start_timeout_s)
-            except BaseException:  # Ctrl-C while it starts
-                server.stop()
-                raise
-            return server
+        def make(ports: Ports) -> LocalProcess:
+            return LocalProcess(installation.binary, flags, models, ports, directory, environment)
 
-        return start_on_ports(start, *self._ports)
+        return start_on_ports(make, *self._ports, timeout_s=self._start_timeout_s)
 
 
 class LocalProcess:
@@ -166,7 +161,7 @@ class LocalProcess:
         self._version = ""
         self._started = 0  # bytes of log written before it was ready: old complaints do not explain a later death
 
-    def wait_until_ready(self, timeout_s: float) -> None:
+    def start(self, timeout_s: float) -> None:
         """Return once Triton is ready; ServerError with the log's last error otherwise."""
         self._process_id = self._read_process_id(timeout_s)
         wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
@@ -184,13 +179,7 @@ class LocalProcess:
     @property
     def endpoint(self) -> Endpoint:
         """Where it answers."""
-        return Endpoint(
-            http=f"{LOOPBACK}:{self._ports.http}",
-            grpc=f"{LOOPBACK}:{self._ports.grpc}",
-            metrics_url=f"http://{LOOPBACK}:{self._ports.metrics}/metrics",
-            process_id=self._process_id,
-            server=self._version,
-        )
+        return self._ports.endpoint(self._process_id, self._version)
 
     def death(self) -> str | None:
         """Say in one line why the server is gone; None while it runs."""
@@ -205,7 +194,11 @@ class LocalProcess:
         """End the server, its stubs and its shared memory; return when they are gone."""
         assert self._guard.stdin is not None  # noqa: S101 - opened above
         assert self._guard.stdout is not None  # noqa: S101 - opened above
-        self._guard.stdin.close()
+        if serves_nothing(f"{LOOPBACK}:{self._ports.http}"):
+            with suppress(BrokenPipeError):
+                self._guard.stdin.write(b"now")  # there is nothing to end well, which takes Triton a second
+        with suppress(BrokenPipeError):
+            self._guard.stdin.close()
         try:
             self._guard.wait()
         finally:  # a second Ctrl-C ends our waiting; the guard goes on and ends the server

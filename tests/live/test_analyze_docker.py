@@ -1,6 +1,7 @@
 """`analyze` with Triton in a container of a real Docker engine."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -52,6 +53,24 @@ def test_the_first_users_command_line_works_word_for_word(
     assert {row["status"] for row in rows} <= {"ok", "unsettled"}
     assert all(float(row["model_memory_mib"]) > 0 for row in rows)
     assert (repository.parent / "results" / "measurements.sqlite").exists()
+    assert containers(docker_host) == []
+
+
+def test_shared_memory_is_shared_with_a_container_of_another_user(
+    repository: Path, triton_image: str, docker_host: str
+) -> None:
+    """The container runs as the repository's owner and gets the region; its own segments go with it."""
+    if os.getuid() == 0:
+        for path in (repository, *repository.rglob("*")):
+            os.chown(path, 12345, 12345)
+    command = [ANALYZE, *QUICK, "--model-folder", str(repository), "--model-names", "chest_xray"]
+    command += ["--shared-memory", "system", "--export", "-o", str(repository.parent / "out")]
+    before = set(Path("/dev/shm").iterdir())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with (repository.parent / "out" / "metrics-model.csv").open(newline="") as file:
+        assert [row["transport"] for row in csv.DictReader(file)] == ["http+shm"]
+    assert set(Path("/dev/shm").iterdir()) == before
     assert containers(docker_host) == []
 
 

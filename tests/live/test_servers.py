@@ -19,7 +19,8 @@ import pytest
 
 from analyzer.errors import ServerError
 from analyzer.servers import Server
-from analyzer.servers.docker import OWNER_LABEL, DockerServer, connect, find_or_pull
+from analyzer.servers.docker import DockerServer, connect, find_or_pull
+from analyzer.servers.docker_container import OWNER_LABEL
 from analyzer.servers.launch import has_ended
 from analyzer.servers.local import LocalServer
 from analyzer.servers.owner import our_mark

@@ -45,38 +45,47 @@ def test_same_port_twice_is_refused() -> None:
         choose_ports(http=port, grpc=None, metrics=port)
 
 
+class _Start:
+    """Starts that fail with these messages, one after the other; the one without a message succeeds."""
+
+    def __init__(self, *messages: str) -> None:
+        self.messages = list(messages)
+        self.made: list[Ports] = []
+        self.stopped = 0
+
+    def __call__(self, ports: Ports) -> _Start:
+        self.made.append(ports)
+        return self
+
+    def start(self, timeout_s: float) -> None:
+        assert timeout_s == 7.0
+        if message := self.messages.pop(0):
+            raise ServerError(message)
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+TAKEN = "Triton did not start: Socket '127.0.0.1:1' already in use"
+
+
 def test_start_takes_new_ports_when_somebody_was_faster() -> None:
     """A port lost between our choice and Triton's start is chosen anew, twice; the third loss is told."""
-    tried: list[Ports] = []
-
-    def lose_twice(ports: Ports) -> str:
-        tried.append(ports)
-        if len(tried) < 3:
-            raise ServerError("Triton did not start: Socket '127.0.0.1:1' already in use")
-        return "started"
-
-    def lose(ports: Ports) -> str:
-        tried.append(ports)
-        raise ServerError("Socket '127.0.0.1:1' already in use")
-
-    assert start_on_ports(lose_twice, None, None, None) == "started"
-    tried.clear()
+    lost_twice = _Start(TAKEN, TAKEN, "")
+    assert start_on_ports(lost_twice, None, None, None, timeout_s=7.0) is lost_twice
+    assert (len(lost_twice.made), lost_twice.stopped) == (3, 2)
+    lost = _Start(TAKEN, TAKEN, TAKEN)
     with pytest.raises(ServerError, match="already in use"):
-        start_on_ports(lose, None, None, None)
-    assert len(tried) == 3
+        start_on_ports(lost, None, None, None, timeout_s=7.0)
+    assert (len(lost.made), lost.stopped) == (3, 3)
 
 
 def test_start_failure_of_another_kind_is_not_tried_again() -> None:
-    """Only a lost port is worth another attempt."""
-    tried = []
-
-    def fail(ports: Ports) -> str:
-        tried.append(ports)
-        raise ServerError("no such file")
-
+    """Only a lost port is worth another attempt; what was started is ended."""
+    failing = _Start("no such file")
     with pytest.raises(ServerError, match="no such file"):
-        start_on_ports(fail, None, None, None)
-    assert len(tried) == 1
+        start_on_ports(failing, None, None, None, timeout_s=7.0)
+    assert (len(failing.made), failing.stopped) == (1, 1)
 
 
 def test_last_error_is_the_latest_error_line_of_the_log() -> None:

@@ -1,0 +1,198 @@
+"""One container of the Docker engine with Triton in it, from its options to its removal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.errors import ServerError
+from analyzer.servers import Endpoint
+from analyzer.servers.launch import (
+    LOOPBACK,
+    Ports,
+    exit_cause,
+    has_ended,
+    triton_flags,
+    triton_version,
+    wait_until_ready,
+)
+from analyzer.servers.owner import our_mark
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+ANSWER_TIMEOUT_S = 60.0  # creating a container on a cold disk takes its time
+OWNER_LABEL = "tritonpack.owner"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
+
+
+def container_options(
+    image: str, repository: Path, gpus: Sequence[str], ports: Ports, shm_bytes: int | None
+) -> dict[str, Any]:
+    """List what `docker create` is asked for: as few rights as Triton can run with.
+
+    The process runs as the user who asked (as the repository's owner where that is root), so it reads what he can
+    read; its root file system is read-only but for /tmp, where models may compile, hence ``exec``. Shared memory is
+    its own, or this host's where `shm_bytes` is None.
+    """
+    from docker.types import DeviceRequest, Mount
+
+    owner = repository.stat() if os.getuid() == 0 else None
+    user, group = (owner.st_uid, owner.st_gid) if owner else (os.getuid(), os.getgid())
+    name = f"tritonpack-{uuid.uuid4().hex[:8]}"
+    return {
+        "image": image,
+        "command": ["tritonserver", *triton_flags("/models", ports, shm_prefix=_shm_prefix(name))],
+        "name": name,
+        "labels": {"tritonpack": "server", OWNER_LABEL: our_mark()},
+        "network_mode": "host",
+        **({"ipc_mode": "host"} if shm_bytes is None else {"ipc_mode": "private", "shm_size": shm_bytes}),
+        "mounts": [Mount("/models", str(repository), type="bind", read_only=True)],
+        "read_only": True,
+        "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 - the container's own
+        "user": f"{user}:{group}",
+        "group_add": [str(number) for number in os.getgroups()] if os.getuid() else [],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "environment": {"HOME": "/tmp"},  # noqa: S108
+        "device_requests": [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])] if gpus else None,
+    }
+
+
+def _shm_prefix(name: str) -> str:
+    """How the segments of a container's Python stubs begin."""
+    return name.replace("-", "_") + "_"
+
+
+def _remove_segments(name: str) -> None:
+    """Remove what a container that was killed left in this host's shared memory."""
+    for segment in _SHARED_MEMORY.glob(f"{_shm_prefix(name)}*"):
+        segment.unlink(missing_ok=True)
+
+
+class TritonContainer:
+    """A container, and the watcher that removes it should we be killed."""
+
+    def __init__(self, client: DockerClient, options: dict[str, Any], ports: Ports, digest: str) -> None:
+        self._client = client
+        self._options = options
+        self._name = str(options["name"])
+        self._ports = ports
+        self._digest = digest
+        self._container: Container | None = None
+        self._process_id: int | None = None
+        self._version = ""
+        self._ready_at: float | None = None  # by the clock: what the log said before does not explain a later death
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-m", "analyzer.servers.docker_container", self._name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches only us
+        )
+
+    def start(self, timeout_s: float) -> None:
+        """Create and start the container; return once Triton is ready.
+
+        Raises
+        ------
+        ServerError
+            If the engine refuses, or Triton ends or is not ready in time.
+        """
+        import docker
+
+        try:
+            self._container = self._client.containers.create(**self._options)
+            self._container.start()
+        except (docker.errors.DockerException, OSError) as error:
+            why = cause(error)
+            way_out = "install NVIDIA's container toolkit on this host, or " if "device driver" in why else ""
+            raise ServerError(
+                f"the Docker engine could not start {self._options['image']} ({why}): {way_out}use --launch-mode local"
+            ) from error
+        wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
+        self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")
+        self._container.reload()
+        self._process_id = self._container.attrs["State"]["Pid"]
+        self._ready_at = time.time()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers."""
+        return self._ports.endpoint(self._process_id, f"{self._version} {self._digest}")
+
+    def death(self) -> str | None:
+        """Say in one line why the server is gone; None while it runs."""
+        import docker
+
+        assert self._container is not None  # noqa: S101 - started
+        try:
+            if has_ended(self._process_id):
+                self._container.wait(timeout=ANSWER_TIMEOUT_S)  # the engine notices some milliseconds later
+            self._container.reload()
+            state = self._container.attrs["State"]
+            if state["Running"]:
+                return None
+            if state.get("OOMKilled"):
+                return "the container was killed because the host's memory ran out"
+            return exit_cause(int(state["ExitCode"]), self._read_log())
+        except docker.errors.NotFound:
+            return f"the container {self._name} was removed by somebody else"
+        except (docker.errors.DockerException, OSError) as error:
+            return f"the Docker engine no longer answers ({cause(error)})"
+
+    def stop(self) -> None:
+        """Remove the container; return when it is gone."""
+        import docker
+
+        # an interrupted request may still be creating it, so look twice where we never saw it
+        for _ in range(1 if self._container else 5):
+            with suppress(docker.errors.NotFound):
+                self._client.api.remove_container(self._name, force=True, v=True)
+                break
+            time.sleep(0.0 if self._container else 0.1)
+        _remove_segments(self._name)
+        assert self._watcher.stdin is not None  # noqa: S101 - opened above
+        with suppress(BrokenPipeError):
+            self._watcher.stdin.write(b"done\n")
+            self._watcher.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._watcher.stdin.close()
+        self._watcher.wait()
+
+    def _read_log(self) -> str:
+        assert self._container is not None  # noqa: S101 - started
+        return self._container.logs(since=self._ready_at, tail=200).decode(errors="replace")
+
+
+def watch(name: str) -> None:
+    """Wait until stdin ends, and remove the container unless the word ``done`` came first: then we were killed."""
+    if sys.stdin.read():
+        return
+    import docker
+
+    client = docker.from_env(timeout=int(ANSWER_TIMEOUT_S))
+    for _ in range(50):  # the engine may still be creating it
+        with suppress(docker.errors.NotFound):
+            client.api.remove_container(name, force=True, v=True)
+            _remove_segments(name)
+            return
+        time.sleep(0.1)
+
+
+def cause(error: BaseException) -> str:
+    """Say in one line what the engine, or the way to it, complained about."""
+    explanation = getattr(error, "explanation", None) or str(error)
+    return " ".join(str(explanation).split())[:300]
+
+
+if __name__ == "__main__":
+    watch(sys.argv[1])
