@@ -1,4 +1,4 @@
-"""The knee of a model in few trials: raise the concurrency until it no longer pays, then narrow it down.    [pure]"""
+"""The knee of a model in few trials: raise what it is given until that no longer pays, then narrow it down.  [pure]"""
 
 from __future__ import annotations
 
@@ -46,6 +46,47 @@ def climb(
         if ceiling < 1:
             break
     return tuple(answers)
+
+
+def more_instances(levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None) -> Answer | int:
+    """Return how many instances to climb with next, or the answer where more of them do not pay or do not fit.
+
+    Their number is doubled while that adds 5 % to the best throughput within the budget. More are not loaded where
+    their memory, taken to grow with their number, would pass the device's.
+
+    Parameters
+    ----------
+    levels : sequence of sequence of Measurement
+        What each number of instances gave, in the order tried; none is empty.
+    most : int
+        Instances that are tried at the most.
+    """
+
+    def answer(found: Measurement | None, why: str) -> Answer:
+        return Answer(sought="instances", about=levels[0][0].trial, found=found, why=why)
+
+    *earlier, latest = (_best(level, latency_p99_s) for level in levels)
+    before = max((m for m in earlier if m is not None), key=_rate, default=None)
+    count = levels[-1][-1].trial.instances
+    if latest is None:
+        failures = [m.cause for m in levels[-1] if not m.status.measured]
+        return answer(before, f"{count}: {failures[0] if failures else 'no trial kept the p99 budget'}")
+    if before is not None and _rate(latest) < (1 + GAIN) * _rate(before):
+        return answer(before, f"{count} changed throughput by {_rate(latest) / _rate(before) - 1:+.0%}")
+    if count >= most:
+        return answer(latest, f"--max-instances is {most}")
+    twice = min(2 * count, most)
+    needed_bytes = max(_memory_bytes(m, twice / count) for m in levels[-1])
+    device_bytes = latest.provenance.device_memory_bytes
+    if device_bytes and needed_bytes > device_bytes:
+        return answer(latest, f"{twice} would need {needed_bytes / 2**20:,.0f} MiB of {device_bytes / 2**20:,.0f}")
+    return twice
+
+
+def _memory_bytes(measurement: Measurement, factor: float) -> float:
+    """What the server would hold with `factor` times as much for the model."""
+    server, peak = measurement.server_memory_bytes or 0, measurement.max_memory_bytes or 0
+    return server + factor * max(0, peak - server)
 
 
 def within(measurement: Measurement, latency_p99_s: float | None) -> bool:
@@ -103,6 +144,10 @@ def _around_knee(tried: Mapping[int, Measurement], latency_p99_s: float | None) 
     else:
         return None
     return (low, high) if high - low > 1 and high > NARROW * low else None
+
+
+def _best(level: Sequence[Measurement], latency_p99_s: float | None) -> Measurement | None:
+    return max((m for m in level if within(m, latency_p99_s)), key=_rate, default=None)
 
 
 def _good(tried: Mapping[int, Measurement], latency_p99_s: float | None) -> Sequence[int]:

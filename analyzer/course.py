@@ -26,8 +26,8 @@ class Course:
     ----------
     axes : Axes
     method : Method
-    max_concurrency : int
-        Where a climb ends at the latest.
+    max_concurrency, max_instances : int
+        Where a climb ends at the latest; with one instance, or where the variants name their number, it is not raised.
     latency_p99_s : float or None
         The budget of a climb and of the peak.
     find_peak : bool
@@ -39,6 +39,7 @@ class Course:
     axes: Axes = field(default_factory=Axes)
     method: Method = Method.GRID
     max_concurrency: int = 1024
+    max_instances: int = 1
     latency_p99_s: float | None = None
     find_peak: bool = False
     arrivals: str = "poisson"
@@ -54,7 +55,7 @@ class Course:
         batches = len(self.axes.batches_for(max_batch_size))
         closed = self.axes.points(max_batch_size)
         if self.method is Method.CLIMB:
-            closed = batches * (self.max_concurrency.bit_length() + 2)
+            closed = batches * (self.max_concurrency.bit_length() + 2) * self.max_instances.bit_length()
         return closed + (7 * batches if self.find_peak else 0)
 
 

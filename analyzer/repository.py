@@ -82,6 +82,11 @@ class Model:
     content_hash: str = ""
     error: str = ""
 
+    @property
+    def ensemble(self) -> bool:
+        """Whether it only passes requests on to its steps; it has no instances of its own then."""
+        return "ensemble_scheduling" in (self.config or {})
+
 
 def read_repository(path: Path) -> tuple[Model, ...]:
     """Read every model of a repository, in the order of their names.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from analyzer import __version__
+from analyzer.climb import more_instances
 from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
@@ -127,21 +128,36 @@ class Sweep:
         self._store.append_server_only(self._idle)
         self._audience.watched(self._idle)
         for model, variant in turns:
-            self._run_variant(model, variant)
+            course = self._job.courses[model.name]
+            levels: list[Sequence[Measurement]] = [self._run_variant(model, variant, course)]
+            if course.max_instances > 1 and not model.ensemble:
+                self._raise_instances(model, variant, course, levels)
 
-    def _run_variant(self, model: Model, variant: Variant) -> None:
-        course = self._job.courses[model.name]
+    def _raise_instances(
+        self, model: Model, variant: Variant, course: Course, levels: list[Sequence[Measurement]]
+    ) -> None:
+        """Climb with more and more instances while they pay; `levels` has what the model's own number gave."""
+        while any(measurement.status.measured for measurement in levels[0]):
+            more = more_instances(levels, course.max_instances, course.latency_p99_s)
+            if isinstance(more, Answer):
+                self._audience.answered(more)
+                return
+            levels.append(self._run_variant(model, replace(variant, instances=more), course))
+
+    def _run_variant(self, model: Model, variant: Variant, course: Course) -> list[Measurement]:
+        """Take a course through a variant that is alone on the server; return what it was shown."""
         tenancy = Tenancy(self._rig, model, variant, self._idle, self._job.repository)
         try:
             if max(course.axes.batches) > 1:
                 model = self._completed(tenancy, variant, course)
             first = Trial(model=model.name, variant=variant, instances=variant.instances or model.instances)
             first = replace(first, transport=self._job.traffic.transport(model), inputs=self._job.traffic.inputs(model))
-            self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
+            measurements = self._follow(search(first, course, largest_batch(model, variant)), tenancy, course)
         except BaseException:
             tenancy.abandon()
             raise
         tenancy.leave()
+        return measurements
 
     def _completed(self, tenancy: Tenancy, variant: Variant, course: Course) -> Model:
         """Ask Triton for the largest batch where no file says it, and say what that leaves out."""
@@ -152,16 +168,19 @@ class Sweep:
             self._audience.said(f"{model.name} has max_batch_size {model.max_batch_size}: left out batch {batches}")
         return model
 
-    def _follow(self, course_of_trials: Search, tenancy: Tenancy, course: Course) -> None:
+    def _follow(self, course_of_trials: Search, tenancy: Tenancy, course: Course) -> list[Measurement]:
+        measurements = []
         try:
             trial = next(course_of_trials)
             while True:
                 measurement, found = self._find_or_measure(trial, tenancy, course)
                 self._audience.measured(measurement, found=found)
+                measurements.append(measurement)
                 trial = course_of_trials.send(measurement)
         except StopIteration as end:
             for answer in end.value:
                 self._audience.answered(answer)
+        return measurements
 
     def _find_or_measure(self, trial: Trial, tenancy: Tenancy, course: Course) -> tuple[Measurement, bool]:
         """Return a trial's measurement, and whether it was in the store."""

@@ -137,12 +137,15 @@ def answer_line(answer: Answer) -> str:
     """Say what a search found, in one line."""
     about = answer.about
     variant = "" if about.variant == Variant() else f" ({about.variant.name})"
-    of = printable(f"{answer.sought.capitalize()} of {about.model}{variant} at batch {about.batch}")
+    batch = f" at batch {about.batch}" if answer.sought != "instances" else ""
+    of = printable(f"{answer.sought.capitalize()} of {about.model}{variant}{batch}")
     if answer.found is None:
         return f"{of}: none, {printable(answer.why)}"
     trial, found = answer.found.trial, answer.found
     rate = trial.request_rate_per_s
     pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
+    if not batch:
+        pace = f"{trial.instances} at batch {trial.batch}, {pace}"
     figures = f"{number(found.throughput_infer_per_s)} infer/s, p99 {milliseconds(found.latency_p99_s)} ms"
     return f"{of}: {pace}, {figures}" + (f" ({printable(answer.why)})" if answer.why else "")
 

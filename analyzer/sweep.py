@@ -19,7 +19,7 @@ class Answer:
     Parameters
     ----------
     sought : str
-        ``knee`` or ``peak``.
+        ``knee``, ``peak`` or ``instances``.
     about : Trial
         The model, its variant and the batch.
     found : Measurement or None

@@ -69,6 +69,9 @@ def _course(options: Options, model: str) -> Course:
         (options["latency_p99_ms"] is not None and not climbs and not options["find_peak"],
          "--latency-p99-ms bounds a climb or a peak: add --search climb or --find-peak"),
         ("max_concurrency" in options.given and not climbs, "--max-concurrency bounds a climb: add --search climb"),
+        ("max_instances" in options.given and not climbs, "--max-instances bounds a climb: add --search climb"),
+        ("max_instances" in options.given and options["instances"],
+         "--max-instances bounds what a climb raises, and --instances names what is tried: drop one of them"),
         ("arrivals" in options.given and not rates and not options["find_peak"],
          "--arrivals is about requests at a rate: add --request-rate or --find-peak"),
     ):  # fmt: skip
@@ -79,6 +82,7 @@ def _course(options: Options, model: str) -> Course:
         axes=Axes(batches=options["batch"], concurrencies=options["concurrency"], request_rates_per_s=rates),
         method=Method(options["search"]),
         max_concurrency=options["max_concurrency"],
+        max_instances=options["max_instances"] if climbs and not options["instances"] else 1,
         latency_p99_s=None if budget_ms is None else budget_ms / 1e3,
         find_peak=options["find_peak"],
         arrivals=options["arrivals"],

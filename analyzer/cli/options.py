@@ -78,9 +78,11 @@ _GROUPS = {
     "How it is searched": (
         _option("--search", type=click.Choice(("grid", "climb")), default="grid",
                 help="grid: every batch at every concurrency. climb: raise the concurrency until throughput stops "
-                     "growing, then narrow down the knee."),
+                     "growing, narrow down the knee, then do the same with twice the instances."),
         _option("--max-concurrency", type=click.IntRange(1, 65536), default=1024, metavar="N",
                 help="Where a climb ends at the latest."),
+        _option("--max-instances", type=click.IntRange(1, 1024), default=8, metavar="N",
+                help="The same for instances; those of --instances are tried as they are."),
         _option("--latency-p99-ms", type=Real(0, 1e6, min_open=True), metavar="MS",
                 help="The p99 latency that a climb must not pass."),
         _option("--find-peak", is_flag=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from analyzer.progress import Progress
 from analyzer.run import Job
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
-from analyzer.servers.docker import DockerServer
 from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
 from analyzer.station import Station
 from analyzer.store import STORE_FILE, Store
@@ -89,6 +88,7 @@ def _place(options: Options) -> _Place:
         http_port=options["http_port"],
         grpc_port=options["grpc_port"],
         metrics_port=options["metrics_port"],
+        shared_memory=options["shared_memory"] == "system",
     )
     if options["dcgm_url"] and not options["url"]:
         raise UsageError("--dcgm-url belongs to a running server: name it with --url host:8000")
@@ -100,11 +100,6 @@ def _place(options: Options) -> _Place:
                 "one GPU with --gpus"
             )
     server, why = choose_server(launch)
-    if options["shared_memory"] == "system" and isinstance(server, DockerServer):
-        raise UsageError(
-            f"--shared-memory system needs a Triton that shares this host's /dev/shm, and the container ({why}) has "
-            "one of its own: add --launch-mode local"
-        )
     return _Place(server=server, why=why, devices=devices)
 
 
@@ -178,7 +173,13 @@ def _stations(options: Options, place: _Place, job: Job) -> list[Station]:
 def _sort(results: list[Measurement], job: Job) -> None:
     """Put the trials in the order of the job, whichever device they were made on; those of one turn stay as tried."""
     order = {(model.name, variant): i for i, (model, variant) in enumerate(job.turns)}
-    results.sort(key=lambda m: order[m.trial.model, m.trial.variant])
+
+    def place(measurement: Measurement) -> tuple[int, int]:
+        model, variant, instances = measurement.trial.model, measurement.trial.variant, measurement.trial.instances
+        turn = order.get((model, variant))  # None where a climb raised the instances of one
+        return order[model, replace(variant, instances=None)] if turn is None else turn, instances
+
+    results.sort(key=place)
 
 
 def _patience(options: Options) -> Patience:

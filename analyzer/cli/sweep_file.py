@@ -35,7 +35,7 @@ from analyzer.names import suggest
 MODELS = "models"
 PER_MODEL = (  # parameters that a model's section may set
     *("batch", "concurrency", "request_rate", "arrivals", "instances", "dynamic_batching", "max_batch_size"),
-    *("search", "max_concurrency", "latency_p99_ms", "find_peak"),
+    *("search", "max_concurrency", "max_instances", "latency_p99_ms", "find_peak"),
 )
 _NOT_IN_FILE = ("config", "help", "version", "check")
 _MOST_BYTES = 1 << 20

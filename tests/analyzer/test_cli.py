@@ -50,6 +50,8 @@ REFUSED = [
     ("--search climb --concurrency 4", "drop --concurrency"),
     ("--max-concurrency 0 --search climb", "is not in the range"),
     ("--max-concurrency 8", "add --search climb"),
+    ("--max-instances 8", "--max-instances bounds a climb: add --search climb"),
+    ("--max-instances 8 --instances 1,2 --search climb", "drop one of them"),
     ("--latency-p99-ms 0 --search climb", "is not in the range"),
     ("--latency-p99-ms nan --search climb", "is not in the range"),
     ("--latency-p99-ms 50", "add --search climb"),

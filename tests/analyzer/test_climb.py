@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from analyzer.climb import climb
+from analyzer.climb import climb, more_instances
 from analyzer.measurement import Measurement, Status, Trial
 from analyzer.sweep import Answer, Axes
 from tests.analyzer.searching import made, play
@@ -106,3 +107,52 @@ def test_climb_that_runs_out_of_memory_tries_no_larger_batch() -> None:
     assert answer.found is not None
     assert answer.found.trial.concurrency == 3
     assert answer.why == "concurrency 4 failed"
+
+
+def level(
+    instances: int, rate: float | None, *, p99_s: float = 0.01, model_mib: int = 100, cause: str = ""
+) -> list[Measurement]:
+    """Make what a climb with some instances gave: a point at half the best rate, and the best one.
+
+    The server alone has 50 MiB of a device of 1000.
+    """
+    trial = Trial(model="m", instances=instances)
+    if rate is None:
+        return [replace(made(trial, status=Status.LOAD_FAILED), cause=cause)]
+    best = made(replace(trial, concurrency=2), rate, p99_s)
+    memory = {"server_memory_bytes": 50 << 20, "max_memory_bytes": (50 + model_mib) << 20}
+    provenance = replace(best.provenance, device_memory_bytes=1000 << 20)
+    return [replace(m, provenance=provenance, **memory) for m in (made(trial, rate / 2, p99_s), best)]
+
+
+def raised(levels: Sequence[Sequence[Measurement]], *, most: int = 8, budget_s: float | None = None) -> object:
+    """Return the next number of instances, or the answer's number and its reason."""
+    more = more_instances(levels, most, budget_s)
+    if isinstance(more, int):
+        return more
+    assert more.sought == "instances"
+    return more.found and more.found.trial.instances, more.why
+
+
+def test_instances_are_doubled_while_each_doubling_adds_5_percent() -> None:
+    """1.06 of the best is worth it, 1.04 is not, and the answer is the number before that."""
+    assert raised([level(1, 100)]) == 2
+    assert raised([level(1, 100), level(2, 106)]) == 4
+    assert raised([level(1, 100), level(2, 106), level(4, 110)]) == (2, "4 changed throughput by +4%")
+    assert raised([level(3, 100)], most=5) == 5
+    assert raised([level(1, 100), level(2, 200)], most=2) == (2, "--max-instances is 2")
+
+
+def test_instances_that_do_not_fit_are_not_loaded() -> None:
+    """A model of 240 MiB an instance: 2 take 480 + 50, and 4 would take 960 + 50 of 1000."""
+    assert raised([level(1, 100, model_mib=240)]) == 2
+    levels = [level(1, 100, model_mib=240), level(2, 200, model_mib=480)]
+    assert raised(levels) == (2, "4 would need 1,010 MiB of 1,000")
+
+
+def test_instances_that_fail_or_pass_the_budget_leave_the_number_before() -> None:
+    """The answer says what came of more."""
+    good = level(1, 100, p99_s=0.01)
+    assert raised([good, level(2, None, cause="no room")]) == (1, "2: no room")
+    assert raised([good, level(2, 150, p99_s=0.03)], budget_s=0.02) == (1, "2: no trial kept the p99 budget")
+    assert raised([level(1, 100, p99_s=0.03)], budget_s=0.02) == (None, "1: no trial kept the p99 budget")

@@ -85,6 +85,23 @@ def test_climb_finds_the_knee_and_takes_the_same_course_again(repository: Path) 
     assert answer in again.stdout
 
 
+def test_climb_raises_instances_while_they_pay(repository: Path) -> None:
+    """A model that sleeps 20 ms serves 50/s an instance: up to the 4 that are allowed, each doubling doubles that."""
+    write_model(repository, "m", execute="time.sleep(0.02)")
+    climb = ("--search", "climb", "--max-concurrency", "8", "--max-instances", "4", "--export")
+    done = analyze(repository, *climb)
+    (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Instances of m: ")]
+    assert answer.startswith("Instances of m: 4 at batch 1, concurrency ")
+    assert "(--max-instances is 4)" in answer
+    best: dict[str, float] = {}
+    for row in rows(repository):
+        best[row["instances"]] = max(best.get(row["instances"], 0.0), float(row["throughput_infer_per_s"]))
+    assert list(best) == ["1", "2", "4"]
+    assert best["1"] < 50 < 1.7 * best["1"] < best["2"] < 100 < 1.5 * best["2"] < best["4"] < 200
+    again = analyze(repository, *climb)
+    assert again.stderr.count("(from the store)") == len(rows(repository))
+
+
 def test_peak_is_the_rate_that_keeps_the_latency(repository: Path) -> None:
     """One instance that takes 3 ms serves under 333 requests/s; constant arrivals queue little up to near that."""
     write_model(repository, "m", execute="time.sleep(0.003)")
