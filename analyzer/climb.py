@@ -48,11 +48,13 @@ def climb(
     return tuple(answers)
 
 
-def more_instances(levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None) -> Answer | int:
+def more_instances(
+    levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None, room_bytes: int | None
+) -> Answer | int:
     """Return how many instances to climb with next, or the answer where more of them do not pay or do not fit.
 
     Their number is doubled while that adds 5 % to the best throughput within the budget. More are not loaded where
-    their memory, taken to grow with their number, would pass the device's.
+    their memory, taken to grow with their number, would not find room.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def more_instances(levels: Sequence[Sequence[Measurement]], most: int, latency_p
         What each number of instances gave, in the order tried; none is empty.
     most : int
         Instances that are tried at the most.
+    room_bytes : int or None
+        What is free on the device without the model; None where that is not known.
     """
 
     def answer(found: Measurement | None, why: str) -> Answer:
@@ -76,17 +80,11 @@ def more_instances(levels: Sequence[Sequence[Measurement]], most: int, latency_p
     if count >= most:
         return answer(latest, f"--max-instances is {most}")
     twice = min(2 * count, most)
-    needed_bytes = max(_memory_bytes(m, twice / count) for m in levels[-1])
-    device_bytes = latest.provenance.device_memory_bytes
-    if device_bytes and needed_bytes > device_bytes:
-        return answer(latest, f"{twice} would need {needed_bytes / 2**20:,.0f} MiB of {device_bytes / 2**20:,.0f}")
+    needed_bytes = twice / count * max(m.model_memory_bytes or 0 for m in levels[-1])
+    if room_bytes is not None and needed_bytes > room_bytes:
+        need = f"{twice} would need {needed_bytes / 2**20:,.0f} MiB"
+        return answer(latest, f"{need}, and {room_bytes / 2**20:,.0f} MiB are free")
     return twice
-
-
-def _memory_bytes(measurement: Measurement, factor: float) -> float:
-    """What the server would hold with `factor` times as much for the model."""
-    server, peak = measurement.server_memory_bytes or 0, measurement.max_memory_bytes or 0
-    return server + factor * max(0, peak - server)
 
 
 def within(measurement: Measurement, latency_p99_s: float | None) -> bool:

@@ -55,8 +55,8 @@ class Course:
         batches = len(self.axes.batches_for(max_batch_size))
         closed = self.axes.points(max_batch_size)
         if self.method is Method.CLIMB:
-            closed = batches * (self.max_concurrency.bit_length() + 2) * self.max_instances.bit_length()
-        return closed + (7 * batches if self.find_peak else 0)
+            closed = batches * (self.max_concurrency.bit_length() + 2)
+        return (closed + (7 * batches if self.find_peak else 0)) * self.max_instances.bit_length()
 
 
 def search(first: Trial, course: Course, max_batch_size: int | None) -> Search:

@@ -89,7 +89,7 @@ def measure_trial(
     status, cause = failure or (Status.OK, "")
     under_load = recorder.between(began_s, time.perf_counter())
     run_peak = highest(reading.memory_bytes for reading in under_load)  # of the warm-up too: it has to fit as well
-    readings = seen.within(under_load)
+    readings = seen.within(under_load, lag_s=recorder.lag_s)
     if failure is None and seen.window is not None:
         left_out_s = seen.gaps.total_s
         status, cause = judge(
@@ -104,8 +104,8 @@ def _watch(
     trial: Trial, receive: Callable[[float], list[Report]], death: Callable[[], str | None], patience: Patience
 ) -> tuple[Timings, Seen, tuple[Status, str] | None]:
     """Collect reports until the window is good, time is up or the trial has failed."""
-    timings, concurrency = Timings(), trial.concurrency or 1
-    seen = timings.summarize(concurrency)
+    timings, concurrency, open_loop = Timings(), trial.concurrency or 1, trial.request_rate_per_s is not None
+    seen = timings.summarize(concurrency, open_loop=open_loop)
     began_s = progress_s = time.perf_counter()
     look_s = began_s + patience.min_window_s
     while True:
@@ -121,11 +121,11 @@ def _watch(
         if now < look_s and not timed_out:
             continue
         look_s = began_s + (now - began_s) * _GROWTH
-        seen = timings.summarize(concurrency)
+        seen = timings.summarize(concurrency, open_loop=open_loop)
         if timed_out or (seen.window and (settled(seen.window, patience) or hopeless(seen.window, patience))):
             break
-    if seen.gaps.total_s and too_little(seen.window, patience):
-        seen = timings.summarize(concurrency, whole=True)
+    if too_little(seen.window, seen.gaps.total_s, patience):
+        seen = timings.summarize(concurrency, open_loop=open_loop, whole=True)
     if timings.errors:
         count = timings.errors + len(timings.end_s)
         text = f"{timings.errors} of {count} requests failed: {error_text(timings.first_error)}"

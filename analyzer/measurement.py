@@ -160,8 +160,8 @@ class Measurement:
     late : int
         Open loop only: requests sent more than 1 ms after they were due.
     window_s, left_out_s : float
-        The window's length, and what is left out of it: time in which a hypervisor gave the processors of the host that
-        sends to others.
+        The window's length, and what is left out of the trial: time in which a hypervisor gave the processors of the
+        host that sends to others.
     """
 
     trial: Trial

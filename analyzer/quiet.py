@@ -19,6 +19,7 @@ Floats = NDArray[np.floating[Any]]
 
 SLICE_S = 0.5  # stretches that are judged; the kernel counts steal in hundredths of a second
 MOST_STOLEN = 0.02  # of the processors in use, one at least: below it rates are as without, above 5 % lower and more
+BACKLOG = 3  # a server at 75 % of its capacity works off what a stall has left in three times the stall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +42,35 @@ class ProcessorTimes:
 class Gaps:
     """Stretches that are left out, and the clock that stands still in them.
 
+    A gap begins with the last completion before its stretch and ends with the last one of what was in flight in it, so
+    that the time between completions that are kept is what it would have been.
+
     Parameters
     ----------
     stretches : sequence of tuple of float
         Begin and end of each, in order and apart.
     end_s, latency_s : ndarray of float, shape (n_requests,)
-        Requests; a stretch lasts until those that were in flight in it have completed.
+        Requests, in order of completion.
+    backlog : bool
+        Whether requests come whether or not earlier ones are done (open loop): those that wait behind a disturbed one
+        are left out too, for at most `BACKLOG` times as long as the stretch.
     """
 
-    def __init__(self, stretches: Sequence[tuple[float, float]], end_s: Floats, latency_s: Floats) -> None:
+    def __init__(
+        self, stretches: Sequence[tuple[float, float]], end_s: Floats, latency_s: Floats, *, backlog: bool = False
+    ) -> None:
+        start_s = end_s - latency_s
         widened: list[tuple[float, float]] = []
         for begin_s, until_s in stretches:
-            touched = end_s[(end_s >= begin_s) & (end_s - latency_s < until_s)]
-            until_s = max(until_s, touched.max(initial=until_s))
+            latest_s = until_s + BACKLOG * (until_s - begin_s)
+            if (earlier := int(np.searchsorted(end_s, begin_s, side="right"))) > 0:
+                begin_s = float(end_s[earlier - 1])
+            end = _last_touched(begin_s, until_s, start_s, end_s)
+            while backlog and until_s < end < latest_s:
+                until_s, end = end, _last_touched(begin_s, end, start_s, end_s)
             if widened and begin_s <= widened[-1][1]:
-                begin_s, until_s = widened[-1][0], max(widened.pop()[1], until_s)
-            widened.append((begin_s, until_s))
+                begin_s, end = widened[-1][0], max(widened.pop()[1], end)
+            widened.append((begin_s, end))
         self._begins = np.array([begin for begin, _ in widened])
         self._ends = np.array([end for _, end in widened])
         self._removed = np.concatenate(([0.0], np.cumsum(self._ends - self._begins)))
@@ -67,14 +81,19 @@ class Gaps:
         return float(self._removed[-1])
 
     def contain(self, time_s: Floats) -> NDArray[np.bool_]:
-        """Tell which moments lie in a gap."""
-        before = np.searchsorted(self._begins, time_s, side="right")
+        """Tell which moments lie in a gap, its begin not among them."""
+        before = np.searchsorted(self._begins, time_s, side="left")
         return (before > 0) & (time_s <= np.concatenate(([-np.inf], self._ends))[before])
 
     def close(self, time_s: Floats) -> Floats:
         """Put moments that lie in no gap on the clock that stands still in them."""
-        closed: Floats = time_s - self._removed[np.searchsorted(self._begins, time_s, side="right")]
+        closed: Floats = time_s - self._removed[np.searchsorted(self._begins, time_s, side="left")]
         return closed
+
+
+def _last_touched(begin_s: float, until_s: float, start_s: Floats, end_s: Floats) -> float:
+    """When the last request that was in flight between two moments completed; `until_s` where there is none later."""
+    return float(end_s[(end_s > begin_s) & (start_s < until_s)].max(initial=until_s))
 
 
 def disturbed(samples: Sequence[ProcessorTimes]) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from analyzer.devices import Reading, Sampler
+from analyzer.devices.process import available_bytes
 from analyzer.devices.record import Recorder
 from analyzer.measure import highest
 from analyzer.measurement import Provenance, ServerOnly
@@ -104,6 +105,18 @@ class Rig:
             max_utilization=highest(reading.utilization for reading in readings),
             max_memory_utilization=highest(reading.memory_utilization for reading in readings),
         )
+
+    def room_bytes(self) -> int | None:
+        """Return what is free on the device; None where it cannot be asked, on another host.
+
+        What other tenants of a shared card hold counts as free: the readings are of the server alone there.
+        """
+        if self.running.endpoint.process_id is None:
+            return None
+        if self._device.driver is None:
+            return available_bytes()
+        used_bytes = self.read_now().memory_bytes
+        return None if used_bytes is None else self._device.memory_bytes - used_bytes
 
     def read_now(self) -> Reading:
         """Read the device as it stands."""

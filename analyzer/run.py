@@ -138,7 +138,7 @@ class Sweep:
     ) -> None:
         """Climb with more and more instances while they pay; `levels` has what the model's own number gave."""
         while any(measurement.status.measured for measurement in levels[0]):
-            more = more_instances(levels, course.max_instances, course.latency_p99_s)
+            more = more_instances(levels, course.max_instances, course.latency_p99_s, self._rig.room_bytes())
             if isinstance(more, Answer):
                 self._audience.answered(more)
                 return

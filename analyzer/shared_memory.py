@@ -88,19 +88,30 @@ def _region(name: str, size: int, endpoint: Endpoint) -> Iterator[SharedMemory]:
     # should we be killed, multiprocessing's resource tracker removes it
     memory = SharedMemory(name, create=True, size=size)
     try:
-        with (_FOLDER / name).open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
-            if os.getuid() == 0 and endpoint.process_id is not None:
-                server = Path(f"/proc/{endpoint.process_id}").stat()  # in a container it is the repository's owner
-                os.fchown(file.fileno(), server.st_uid, server.st_gid)
+        _allocate(_FOLDER / name, size)
+        if os.getuid() == 0 and endpoint.process_id is not None:
+            _hand_over(_FOLDER / name, endpoint.process_id)
         with _registered(name, size, endpoint.http):
             yield memory
-    except OSError as error:
-        text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
-        raise ModelError(f"{text}: lower --batch or --concurrency, or enlarge {_FOLDER}") from None
     finally:
         memory.close()
         memory.unlink()
+
+
+def _allocate(path: Path, size: int) -> None:
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
+    except OSError as error:
+        text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
+        raise ModelError(f"{text}: lower --batch or --concurrency, or enlarge {_FOLDER}") from None
+
+
+def _hand_over(path: Path, process_id: int) -> None:
+    """Give a region to the user of the server, who is the repository's owner in a container."""
+    with suppress(FileNotFoundError):  # the server is gone, as the trial will tell
+        server = Path(f"/proc/{process_id}").stat()
+        os.chown(path, server.st_uid, server.st_gid)
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class Tenancy:
             raise ModelError(self.model.error)
         if self._variant != Variant() and self.model.config is None:
             self._learn()
+        lag_s = self._rig.recorder.lag_s
+        time.sleep(lag_s)  # else the reading may show the model that left
         before = self._rig.read_now()
         if (before.memory_bytes or 0) - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
             self._rig.restart()
@@ -86,15 +88,16 @@ class Tenancy:
         start_s = time.perf_counter()
         self._load(self._variant)
         loaded_s = time.perf_counter()
-        time.sleep(_STEADY_S)
+        rests_s = loaded_s + lag_s
+        time.sleep(lag_s + max(_STEADY_S, lag_s))
         now_s = time.perf_counter()
         recorder = self._rig.recorder
         self._loaded = LoadedModel(
             provenance=self.provenance,
             server_memory_bytes=before.memory_bytes,
             server_process_bytes=before.process_memory_bytes,
-            load_peak_memory_bytes=highest(r.memory_bytes for r in recorder.between(start_s, loaded_s)),
-            steady_memory_bytes=highest(r.memory_bytes for r in recorder.between(loaded_s, now_s)),
+            load_peak_memory_bytes=highest(r.memory_bytes for r in recorder.between(start_s, rests_s)),
+            steady_memory_bytes=highest(r.memory_bytes for r in recorder.between(rests_s, now_s)),
         )
         return self._loaded
 

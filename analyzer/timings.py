@@ -36,13 +36,13 @@ class Seen:
     gaps: Gaps
     spoiled: bool = False
 
-    def within(self, readings: Sequence[Reading]) -> list[Reading]:
-        """Pick the readings of the window."""
+    def within(self, readings: Sequence[Reading], *, lag_s: float) -> list[Reading]:
+        """Pick the readings of the window, each of which may show what was `lag_s` before."""
         if self.window is None:
             return list(readings)
         times = np.array([reading.time_s for reading in readings])
         clock = self.gaps.close(times)
-        inside = ~self.gaps.contain(times) & (self.window.start_s <= clock) & (clock <= self.window.end_s)
+        inside = ~self.gaps.contain(times) & (self.window.start_s + lag_s <= clock) & (clock <= self.window.end_s)
         return [reading for reading, is_inside in zip(readings, inside, strict=True) if is_inside]
 
 
@@ -74,12 +74,12 @@ class Timings:
         if time.perf_counter() - self.processors[-1].time_s >= _LOOK_S:
             self.processors.append(processor_times())
 
-    def summarize(self, concurrency: int, *, whole: bool = False) -> Seen:
+    def summarize(self, concurrency: int, *, open_loop: bool = False, whole: bool = False) -> Seen:
         """Judge what the hypervisor left undisturbed, or the `whole`."""
         ends, latencies = np.array(self.end_s), np.array(self.latency_s)
         order = np.argsort(ends, kind="stable")  # several event loops report in turn
         ends, latencies = ends[order], latencies[order]
-        gaps = Gaps([] if whole else disturbed(self.processors), ends, latencies)
+        gaps = Gaps([] if whole else disturbed(self.processors), ends, latencies, backlog=open_loop)
         kept = ~gaps.contain(ends)
         window = summarize(gaps.close(ends[kept]), latencies[kept], concurrency=concurrency)
         return Seen(window, gaps, spoiled=whole)

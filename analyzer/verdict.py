@@ -72,9 +72,11 @@ def hopeless(window: Window, patience: Patience) -> bool:
     return needed_s(window, patience) > _HOPELESS * patience.max_trial_s
 
 
-def too_little(window: Window | None, patience: Patience) -> bool:
-    """Whether what is left of a trial without its disturbed stretches is not worth judging."""
-    return window is None or window.duration_s < patience.min_window_s
+def too_little(window: Window | None, left_out_s: float, patience: Patience) -> bool:
+    """Whether so much of a trial was disturbed that what is left is not worth judging."""
+    if window is None:
+        return left_out_s > 0
+    return window.duration_s < min(patience.min_window_s, left_out_s)
 
 
 def judge(
@@ -93,7 +95,7 @@ def judge(
     busiest_client : float
         Share of a core that the busiest event loop of the load generator used.
     left_out_s : float
-        Time beside the window in which the hypervisor gave this host's processors to others.
+        Time of the trial in which the hypervisor gave this host's processors to others.
     spoiled : bool
         Whether it did so too often, so that the window holds all of it.
     """
@@ -110,15 +112,16 @@ def judge(
     if spoiled:
         return Status.UNSETTLED, (
             f"the hypervisor gave this host's processors to others too often to leave that out ({width}); "
-            "measure anew (--fresh) at a quieter time, or raise --max-trial-seconds"
+            "measure anew (--fresh) at a quieter time or on another host"
         )
     if settled(window, patience):
         return Status.OK, ""
     theft = f"; {left_out_s:.3g} s are left out, when the hypervisor gave processors to others" if left_out_s else ""
+    longer = 1 + left_out_s / window.duration_s  # as much again will be left out
     if window.requests < MIN_REQUESTS:
-        enough_s = math.ceil(1.5 * MIN_REQUESTS / window.requests_per_s)
+        enough_s = math.ceil(1.5 * longer * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
-            f"too few requests ({window.requests}) for a p99; raise --max-trial-seconds to {enough_s}"
+            f"too few requests ({window.requests}) for a p99{theft}; raise --max-trial-seconds to {enough_s}"
         )
     if abs(window.drift) > _DRIFT:
         return Status.UNSETTLED, (
@@ -126,14 +129,14 @@ def judge(
             "measure it anew (--fresh), or raise --max-trial-seconds"
         )
     if needed_s(window, patience) <= window.duration_s:
-        enough_s = math.ceil(2 * patience.min_window_s)  # the warm-up may take half of a trial
+        enough_s = math.ceil(2 * longer * patience.min_window_s)  # the warm-up may take half of a trial
         return Status.UNSETTLED, (
-            f"the window of {window.duration_s:.3g} s holds too few of the device's own samples, "
-            f"{patience.min_window_s:.3g} s would do; raise --max-trial-seconds to {enough_s}"
+            f"the window of {window.duration_s:.3g} s is shorter than the {patience.min_window_s:.3g} s that the "
+            f"device's own samples or the search for a peak need{theft}; raise --max-trial-seconds to {enough_s}"
         )
     return Status.UNSETTLED, (
         f"still wide after {window.duration_s:.3g} s ({width}){theft}; raise --max-trial-seconds to about "
-        f"{math.ceil(1.2 * needed_s(window, patience) * (1 + left_out_s / window.duration_s))}, or --precision"
+        f"{math.ceil(1.2 * longer * needed_s(window, patience))}, or --precision"
     )
 
 

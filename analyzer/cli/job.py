@@ -82,11 +82,19 @@ def _course(options: Options, model: str) -> Course:
         axes=Axes(batches=options["batch"], concurrencies=options["concurrency"], request_rates_per_s=rates),
         method=Method(options["search"]),
         max_concurrency=options["max_concurrency"],
-        max_instances=options["max_instances"] if climbs and not options["instances"] else 1,
+        max_instances=_max_instances(options),
         latency_p99_s=None if budget_ms is None else budget_ms / 1e3,
         find_peak=options["find_peak"],
         arrivals=options["arrivals"],
     )
+
+
+def _max_instances(options: Options) -> int:
+    """Where a climb of instances ends: at once where they are named, or the server is somebody else's."""
+    if options["search"] != Method.CLIMB or options["instances"]:
+        return 1
+    most: int = options["max_instances"]
+    return 1 if options["url"] and "max_instances" not in options.given else most
 
 
 def _variants(options: Options) -> list[Variant]:

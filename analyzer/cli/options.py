@@ -82,7 +82,8 @@ _GROUPS = {
         _option("--max-concurrency", type=click.IntRange(1, 65536), default=1024, metavar="N",
                 help="Where a climb ends at the latest."),
         _option("--max-instances", type=click.IntRange(1, 1024), default=8, metavar="N",
-                help="The same for instances; those of --instances are tried as they are."),
+                help="The same for instances. Those of --instances are tried as they are; on a server that runs "
+                     "already, instances are raised only where this is given."),
         _option("--latency-p99-ms", type=Real(0, 1e6, min_open=True), metavar="MS",
                 help="The p99 latency that a climb must not pass."),
         _option("--find-peak", is_flag=True,
@@ -131,7 +132,9 @@ _GROUPS = {
         _option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", help="The same for its metrics."),
         _option("--url", type=Word("HOST:PORT"), help="HTTP address of a server that runs already."),
         _option("--metrics-url", type=Word("URL"), help="Its metrics page.  [default: port 8002 of the same host]"),
-        _option("--dcgm-url", type=Word("URL"), help="The DCGM exporter's page beside it, for SM and DRAM figures."),
+        _option("--dcgm-url", type=Word("URL"),
+                help="The DCGM exporter's page beside it, for SM and DRAM figures; it must collect them every second "
+                     "(dcgm-exporter --collect-interval 1000)."),
         _option("--check", is_flag=True, help="Say what can be measured on this host, what not and why; then end."),
     ),
     "Where results go": (

@@ -16,7 +16,7 @@ from analyzer.devices.choose import Devices
 from analyzer.devices.several import choose_several, like_uuids
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.interrupts import Interrupted
-from analyzer.measurement import Measurement, ServerOnly
+from analyzer.measurement import Measurement, ServerOnly, Trial
 from analyzer.progress import Progress
 from analyzer.run import Job
 from analyzer.servers import Server
@@ -53,7 +53,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
             if not results:
                 raise
             stopped = error
-        _sort(results, job)
+        _sort(results, answers, job)
         _show(results, answers, idles)
         if options["export"]:
             try:
@@ -170,16 +170,18 @@ def _stations(options: Options, place: _Place, job: Job) -> list[Station]:
     ]
 
 
-def _sort(results: list[Measurement], job: Job) -> None:
+def _sort(results: list[Measurement], answers: list[Answer], job: Job) -> None:
     """Put the trials in the order of the job, whichever device they were made on; those of one turn stay as tried."""
     order = {(model.name, variant): i for i, (model, variant) in enumerate(job.turns)}
 
-    def place(measurement: Measurement) -> tuple[int, int]:
-        model, variant, instances = measurement.trial.model, measurement.trial.variant, measurement.trial.instances
-        turn = order.get((model, variant))  # None where a climb raised the instances of one
-        return order[model, replace(variant, instances=None)] if turn is None else turn, instances
+    def place(trial: Trial) -> tuple[int, int]:
+        turn = order.get((trial.model, trial.variant))  # None where a climb raised the instances of one
+        if turn is None:
+            turn = order[trial.model, replace(trial.variant, instances=None)]
+        return turn, trial.instances
 
-    results.sort(key=place)
+    results.sort(key=lambda measurement: place(measurement.trial))
+    answers.sort(key=lambda answer: (place(answer.about)[0], answer.sought == "instances", answer.about.instances))
 
 
 def _patience(options: Options) -> Patience:

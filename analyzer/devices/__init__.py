@@ -75,6 +75,10 @@ class Sampler(Protocol):
     def min_window_s(self) -> float:
         """The shortest window that holds several of the device's own samples."""
 
+    @property
+    def lag_s(self) -> float:
+        """How old what a reading shows may be."""
+
     def read(self) -> Reading:
         """Read the device once; never raises for a figure that is refused.
 

@@ -117,6 +117,11 @@ class NvmlSampler:
         return max(MIN_WINDOW_S, _SAMPLES_IN_WINDOW * period_s)
 
     @property
+    def lag_s(self) -> float:
+        """The driver answers with the present."""
+        return 0.0
+
+    @property
     def refused(self) -> Mapping[str, str]:
         """What the driver last answered to each NVML function that it refused."""
         return self._part.refused

@@ -37,6 +37,11 @@ class OwnMemory:
         """As of the sampler behind it."""
         return self._sampler.min_window_s
 
+    @property
+    def lag_s(self) -> float:
+        """As of the sampler behind it."""
+        return self._sampler.lag_s
+
     def read(self) -> Reading:
         """Read the device; its memory is what the server's processes hold, None while none is listed."""
         reading = self._sampler.read()

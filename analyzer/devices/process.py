@@ -66,6 +66,11 @@ class ProcessSampler:
         """The shortest window that holds several looks at the tree."""
         return 5 * LOOK_SPAN_S
 
+    @property
+    def lag_s(self) -> float:
+        """The kernel counts as it goes."""
+        return 0.0
+
     def read(self) -> Reading:
         """Read the tree once.
 
@@ -128,10 +133,22 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def available_bytes() -> int | None:
+    """Memory of this host that can be had without swapping (proc_meminfo(5)); None if the kernel does not tell it."""
+    try:
+        text = Path("/proc/meminfo").read_bytes()
+    except OSError:
+        return None
+    return _kilobytes(text, b"\nMemAvailable:") * 1024 or None
+
+
 def processor_times() -> ProcessorTimes:
-    """Read what this host's processors have done since boot (proc_stat(5))."""
-    line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
-    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])
+    """Read what this host's processors have done since boot (proc_stat(5)); nothing where /proc does not show it."""
+    try:
+        line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
+        user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])
+    except (OSError, ValueError):
+        return ProcessorTimes(time_s=time.perf_counter(), busy_s=0.0, stolen_s=0.0)
     return ProcessorTimes(
         time_s=time.perf_counter(),
         busy_s=(user + nice + system + interrupts + soft_interrupts) * CLOCK_TICK_S,

@@ -17,6 +17,7 @@ from analyzer.errors import DeviceError, UsageError
 
 # Triton renews its figures every --metrics-interval-ms, 2000 by default; half of it misses none of them.
 PERIOD_S = 1.0
+LAG_S = 2.2  # that interval, and what it takes to read and publish
 TIMEOUT_S = 5.0
 PAGE_WAIT_S = 1.0  # Triton 2.51 opened its page 40 ms after it answered ready
 FIGURES_WAIT_S = 10.0  # and wrote its first figures into it one interval later
@@ -26,7 +27,7 @@ _MIB = 2**20
 # What each series is in a Reading, and its unit in ours. Triton: docs/user_guide/metrics.md; DCGM: its exporter's
 # default-counters.csv. The first that a page has is taken.
 _SERIES: dict[str, tuple[tuple[str, float], ...]] = {
-    "memory_bytes": (("DCGM_FI_DEV_FB_USED", _MIB), ("nv_gpu_memory_used_bytes", 1.0)),
+    "memory_bytes": (("nv_gpu_memory_used_bytes", 1.0), ("DCGM_FI_DEV_FB_USED", _MIB)),
     "utilization": (
         ("nv_gpu_utilization", 1.0),
         ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1.0),
@@ -104,6 +105,11 @@ class PrometheusSampler:
     def min_window_s(self) -> float:
         """The shortest window in which Triton renews its figures twice at its default interval."""
         return 5 * PERIOD_S
+
+    @property
+    def lag_s(self) -> float:
+        """Triton renews its page at its own pace."""
+        return LAG_S
 
     def read(self) -> Reading:
         """Read the pages once.
@@ -232,11 +238,11 @@ def _choose(samples: Iterable[Sample], wanted: str | None, url: str) -> str | No
 
 
 def _gpu_total(samples: list[Sample]) -> float | None:
-    """Memory that models can use; the exporter's is split, Triton's is the whole card's."""
+    """Memory of the card by whoever tells what is used of it: Triton's figures are fresher than the exporter's."""
+    if (total := _first(samples, (("nv_gpu_memory_total_bytes", 1.0),))) is not None:
+        return total
     used, free = (_first(samples, ((f"DCGM_FI_DEV_FB_{part}", _MIB),)) for part in ("USED", "FREE"))
-    if used is not None and free is not None:
-        return used + free
-    return _first(samples, (("nv_gpu_memory_total_bytes", 1.0),))
+    return None if used is None or free is None else used + free
 
 
 def _first(samples: Iterable[Sample], series: tuple[tuple[str, float], ...]) -> float | None:

@@ -41,6 +41,11 @@ class Recorder:
         self._stopped.set()
         self._thread.join()
 
+    @property
+    def lag_s(self) -> float:
+        """How old what a reading shows may be."""
+        return self._sampler.lag_s
+
     def between(self, start_s: float, end_s: float) -> list[Reading]:
         """The readings of a window, oldest first.
 

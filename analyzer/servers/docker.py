@@ -17,6 +17,7 @@ from analyzer.servers.docker_container import (
     TritonContainer,
     cause,
     container_options,
+    remove_segments,
 )
 from analyzer.servers.launch import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports
 from analyzer.servers.owner import is_orphan
@@ -169,3 +170,4 @@ def remove_orphans(client: DockerClient) -> None:
         if is_orphan(container.labels[OWNER_LABEL], running=container.status == "running"):
             with suppress(docker.errors.APIError):  # another run of ours is removing it
                 container.remove(force=True, v=True)
+                remove_segments(container.name or "")

@@ -72,10 +72,11 @@ def _shm_prefix(name: str) -> str:
     return name.replace("-", "_") + "_"
 
 
-def _remove_segments(name: str) -> None:
+def remove_segments(name: str) -> None:
     """Remove what a container that was killed left in this host's shared memory."""
     for segment in _SHARED_MEMORY.glob(f"{_shm_prefix(name)}*"):
-        segment.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or a sub-user's under a rootless engine
+            segment.unlink()
 
 
 class TritonContainer:
@@ -159,7 +160,7 @@ class TritonContainer:
                 self._client.api.remove_container(self._name, force=True, v=True)
                 break
             time.sleep(0.0 if self._container else 0.1)
-        _remove_segments(self._name)
+        remove_segments(self._name)
         assert self._watcher.stdin is not None  # noqa: S101 - opened above
         with suppress(BrokenPipeError):
             self._watcher.stdin.write(b"done\n")
@@ -180,12 +181,12 @@ def watch(name: str) -> None:
     import docker
 
     client = docker.from_env(timeout=int(ANSWER_TIMEOUT_S))
-    for _ in range(50):  # the engine may still be creating it
-        with suppress(docker.errors.NotFound):
+    for _ in range(50):  # the engine may still be creating it, or we were killed while it removed it
+        with suppress(docker.errors.APIError):
             client.api.remove_container(name, force=True, v=True)
-            _remove_segments(name)
-            return
+            break
         time.sleep(0.1)
+    remove_segments(name)
 
 
 def cause(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analyzer.devices.process import processor_times
+from analyzer.errors import TritonpackError
 from analyzer.load import LoadGenerator
 from analyzer.quiet import stolen_share
 from analyzer.timings import Timings
@@ -47,7 +48,7 @@ def run_case(bench: Bench) -> list[Table]:
                     truth[THEIRS][key] = _long_windows(bench, repository, key)
                     stolen[key] = stolen_share(before, processor_times())
                     truth[OURS][key] = _long_window_of_ours(bench, repository, key)
-                except PeerError as error:
+                except (PeerError, TritonpackError) as error:
                     failures["truth"] = str(error)
     return [_summary(found, truth, failures), _detail(keys, found, truth, stolen)]
 

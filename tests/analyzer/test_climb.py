@@ -112,22 +112,24 @@ def test_climb_that_runs_out_of_memory_tries_no_larger_batch() -> None:
 def level(
     instances: int, rate: float | None, *, p99_s: float = 0.01, model_mib: int = 100, cause: str = ""
 ) -> list[Measurement]:
-    """Make what a climb with some instances gave: a point at half the best rate, and the best one.
-
-    The server alone has 50 MiB of a device of 1000.
-    """
+    """Make what a climb with some instances gave: a point at half the best rate, and the best one."""
     trial = Trial(model="m", instances=instances)
     if rate is None:
         return [replace(made(trial, status=Status.LOAD_FAILED), cause=cause)]
     best = made(replace(trial, concurrency=2), rate, p99_s)
     memory = {"server_memory_bytes": 50 << 20, "max_memory_bytes": (50 + model_mib) << 20}
-    provenance = replace(best.provenance, device_memory_bytes=1000 << 20)
-    return [replace(m, provenance=provenance, **memory) for m in (made(trial, rate / 2, p99_s), best)]
+    return [replace(m, **memory) for m in (made(trial, rate / 2, p99_s), best)]
 
 
-def raised(levels: Sequence[Sequence[Measurement]], *, most: int = 8, budget_s: float | None = None) -> object:
+def raised(
+    levels: Sequence[Sequence[Measurement]],
+    *,
+    most: int = 8,
+    budget_s: float | None = None,
+    room_mib: int | None = None,
+) -> object:
     """Return the next number of instances, or the answer's number and its reason."""
-    more = more_instances(levels, most, budget_s)
+    more = more_instances(levels, most, budget_s, None if room_mib is None else room_mib << 20)
     if isinstance(more, int):
         return more
     assert more.sought == "instances"
@@ -144,10 +146,11 @@ def test_instances_are_doubled_while_each_doubling_adds_5_percent() -> None:
 
 
 def test_instances_that_do_not_fit_are_not_loaded() -> None:
-    """A model of 240 MiB an instance: 2 take 480 + 50, and 4 would take 960 + 50 of 1000."""
-    assert raised([level(1, 100, model_mib=240)]) == 2
+    """A model of 240 MiB an instance where 950 MiB are free: 2 take 480, and 4 would take 960."""
+    assert raised([level(1, 100, model_mib=240)], room_mib=950) == 2
     levels = [level(1, 100, model_mib=240), level(2, 200, model_mib=480)]
-    assert raised(levels) == (2, "4 would need 1,010 MiB of 1,000")
+    assert raised(levels, room_mib=950) == (2, "4 would need 960 MiB, and 950 MiB are free")
+    assert raised(levels, room_mib=None) == 4
 
 
 def test_instances_that_fail_or_pass_the_budget_leave_the_number_before() -> None:

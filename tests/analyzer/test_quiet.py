@@ -42,20 +42,55 @@ def test_the_rest_counts_with_the_half_second_that_it_ends() -> None:
 
 
 def test_a_gap_lasts_until_what_was_in_flight_has_completed() -> None:
-    """A request each 0.1 s that takes 0.25 s: what is in flight from 1.0 to 1.5 completes by 1.7."""
+    """A request each 0.1 s that takes 0.25 s: what is in flight from 1.05 to 1.5 completes by 1.7."""
     end_s = np.arange(0.3, 3.05, 0.1)
-    gaps = Gaps([(1.0, 1.5)], end_s, np.full(len(end_s), 0.25))
+    gaps = Gaps([(1.05, 1.5)], end_s, np.full(len(end_s), 0.25))
     inside = gaps.contain(end_s)
-    assert end_s[inside] == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7])
-    assert gaps.total_s == pytest.approx(0.7)
-    assert gaps.close(np.array([0.5, 0.9, 1.8, 2.8])) == pytest.approx([0.5, 0.9, 1.1, 2.1])
+    assert end_s[inside] == pytest.approx([1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7])
+    assert gaps.total_s == pytest.approx(0.7)  # from the completion at 1.0
+    assert gaps.close(np.array([0.5, 1.0, 1.8, 2.8])) == pytest.approx([0.5, 1.0, 1.1, 2.1])
+
+
+def test_leaving_out_changes_no_rate() -> None:
+    """10 requests/s one after the other, and 6 gaps that begin and end between completions: still exactly 10/s."""
+    end_s = np.cumsum(np.full(150, 0.1))
+    gaps = Gaps([(b, b + 0.5) for b in (1.03, 3.27, 5.55, 7.71, 9.98, 12.34)], end_s, np.full(150, 0.1))
+    kept = gaps.close(end_s[~gaps.contain(end_s)])
+    assert np.diff(kept) == pytest.approx(0.1)
+    assert gaps.total_s == pytest.approx(6 * 0.6, abs=0.2)
+
+
+def test_in_an_open_loop_what_waits_behind_a_gap_is_left_out_too() -> None:
+    """Due each 0.1 s and taking 0.05 s; nothing is done from 1.0 to 1.5, and what waits is done every 0.05 s then.
+
+    Six wait at 1.5; with those that come meanwhile the last of them is done at 2.05, which was due at 2.0.
+    """
+    due_s = np.arange(0.0, 4.0, 0.1)
+    end_s, free_s = np.empty(len(due_s)), 0.0
+    for i, due in enumerate(due_s):
+        begin_s = max(due, free_s)
+        begin_s = 1.5 if 0.98 < begin_s < 1.5 else begin_s
+        end_s[i] = free_s = begin_s + 0.05
+    latency_s = end_s - due_s
+    closed = Gaps([(0.98, 1.5)], end_s, latency_s)
+    assert latency_s[~closed.contain(end_s)].max() > 0.1  # in a closed loop nothing would wait
+    opened = Gaps([(0.98, 1.5)], end_s, latency_s, backlog=True)
+    assert latency_s[~opened.contain(end_s)] == pytest.approx(0.05)
+    assert opened.total_s < 0.52 * 4 + 0.2
+
+
+def test_a_backlog_without_an_end_is_cut_off() -> None:
+    """Two in flight at any time: one always overlaps the next, and the gap ends at four times its stretch."""
+    end_s = np.arange(0.1, 9.0, 0.1)
+    gaps = Gaps([(2.0, 2.5)], end_s, np.full(len(end_s), 0.2), backlog=True)
+    assert 1.9 < gaps.total_s < 2.4
 
 
 def test_gaps_that_meet_are_one() -> None:
     """A slow request of the first reaches into the second."""
     end_s, latency_s = np.array([0.1, 1.2, 3.0]), np.array([0.05, 1.0, 0.1])
     gaps = Gaps([(0.5, 1.0), (1.1, 1.6)], end_s, latency_s)
-    assert gaps.total_s == pytest.approx(1.1)
+    assert gaps.total_s == pytest.approx(1.5)  # from 0.1 to 1.6
     assert gaps.contain(end_s).tolist() == [False, True, False]
 
 

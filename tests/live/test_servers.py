@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from analyzer.errors import ServerError
-from analyzer.servers import Server
+from analyzer.servers import Server, guard
 from analyzer.servers.docker import DockerServer, connect, find_or_pull
 from analyzer.servers.docker_container import OWNER_LABEL
-from analyzer.servers.launch import has_ended
+from analyzer.servers.launch import has_ended, serves_nothing
 from analyzer.servers.local import LocalServer
 from analyzer.servers.owner import our_mark
 from analyzer.servers.remote import RemoteServer
@@ -260,9 +260,9 @@ def test_local_server_does_not_outlive_its_guard(local_server: LocalServer, echo
         root = psutil.Process(running.endpoint.process_id)
         family = [root, *root.children(recursive=True)]
         assert len(family) == 2
-        guard = root.parent()
-        assert guard is not None
-        guard.kill()
+        parent = root.parent()
+        assert parent is not None
+        parent.kill()
         wait_for(lambda: running.death() is not None, "the guard's death", timeout_s=1.0)
         assert running.death() == "tritonserver was ended by SIGKILL"
         wait_for(lambda: not any(map(runs, family)), "the server's end")
@@ -274,6 +274,26 @@ def runs(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_guard_that_is_told_so_does_not_wait_for_a_good_end(tmp_path: Path) -> None:
+    """A server that takes no SIGTERM has 60 s of grace, and none after the word ``now``."""
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(os.getpid()), str(tmp_path), "none_", "60"]
+    command += ["sh", "-c", f"trap '' TERM; touch {ready}; while :; do sleep 0.1; done"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        wait_for(ready.exists, "the server")
+        process.communicate(b"now", timeout=30)
+    assert process.returncode == 128 + signal.SIGKILL
+
+
+def test_a_server_without_models_is_known(local_server: LocalServer, echo_repository: Path) -> None:
+    """It has nothing to end well; one with a model has, and one that does not answer may."""
+    with local_server.serve(echo_repository) as running:
+        assert serves_nothing(running.endpoint.http)
+        ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
+        assert not serves_nothing(running.endpoint.http)
+    assert not serves_nothing(running.endpoint.http)
 
 
 def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer, echo_repository: Path) -> None:

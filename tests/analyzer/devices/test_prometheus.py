@@ -80,13 +80,13 @@ def test_triton_figures_of_a_gpu():
 
 
 def test_dcgm_figures_join_those_of_triton():
-    """The exporter's memory is without what is reserved and goes first: 2 + 15000 MiB in all."""
+    """Triton's memory is fresher and goes first, used and total alike: 1 of 15360 MiB."""
     with serve(TRITON) as url, serve(DCGM) as dcgm_url:
         sampler = PrometheusSampler(url, dcgm_url=dcgm_url)
         reading = sampler.read()
     assert (sampler.device.name, sampler.device.driver) == ("Tesla T4", "550.54")
-    assert sampler.device.memory_bytes == 15002 * MIB
-    assert (reading.memory_bytes, reading.utilization, reading.memory_utilization) == (2 * MIB, 0.45, 0.3)
+    assert sampler.device.memory_bytes == 15360 * MIB
+    assert (reading.memory_bytes, reading.utilization, reading.memory_utilization) == (1 * MIB, 0.45, 0.3)
     assert reading.sm_utilization == 0.5
     assert reading.tensor_utilization == 0.25
     assert reading.dram_bandwidth_utilization == 0.125

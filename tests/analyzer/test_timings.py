@@ -1,0 +1,77 @@
+"""A trial's window, and the device's readings of it, without what a hypervisor disturbed."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from analyzer.devices import Reading
+from analyzer.loop import Report
+from analyzer.quiet import ProcessorTimes
+from analyzer.timings import Timings
+
+
+def report(end_s: Sequence[float], latency_s: Sequence[float], **changes: object) -> Report:
+    """Make a report of requests that succeeded."""
+    fields = {"errors": 0, "first_error": "", "late": 0, "cpu_s": 0.01, "wall_s": 0.05, "lost": False, **changes}
+    return Report(end_s=array("d", end_s), latency_s=array("d", latency_s), **fields)  # type: ignore[arg-type]
+
+
+def disturbed_from_4_to_6() -> Timings:
+    """Make a trial of 8 s in which 100 requests/s of 10 ms become 25/s of 40 ms from second 4 to second 6."""
+    latency_s = np.concatenate((np.full(400, 0.01), np.full(50, 0.04), np.full(200, 0.01)))
+    timings = Timings()
+    timings.processors = [
+        ProcessorTimes(time_s=t, busy_s=t, stolen_s=0.3 * (min(max(t, 4.0), 6.0) - 4.0))
+        for t in np.arange(0, 8.05, 0.1)
+    ]
+    timings.add([report(np.cumsum(latency_s).tolist(), latency_s.tolist())])
+    del timings.processors[81:]  # a look at this machine's own
+    return timings
+
+
+def test_the_window_is_of_undisturbed_time() -> None:
+    """100/s and 10 ms as before and after; the whole has slower ones."""
+    seen = disturbed_from_4_to_6().summarize(1)
+    assert seen.window is not None
+    assert seen.window.requests_per_s == pytest.approx(100, rel=1e-3)
+    assert seen.window.latency_p99_s == pytest.approx(0.01)
+    assert seen.gaps.total_s == pytest.approx(2.0, abs=0.15)
+    assert not seen.spoiled
+    whole = disturbed_from_4_to_6().summarize(1, whole=True)
+    assert whole.window is not None
+    assert whole.window.latency_p99_s == pytest.approx(0.04)
+    assert whole.gaps.total_s == 0.0
+    assert whole.spoiled
+
+
+def test_readings_are_those_of_the_window() -> None:
+    """None of the disturbed time, and none that may show what was before the window."""
+    seen = disturbed_from_4_to_6().summarize(1)
+    assert seen.window is not None
+    readings = [Reading(time_s=t) for t in (-1.0, 3.5, 5.0, 7.0, 9.0)]
+    begin_s = seen.window.start_s
+    inside = [r.time_s for r in seen.within(readings, lag_s=0.0)]
+    assert inside == [t for t in (3.5, 7.0) if t >= begin_s]
+    assert 7.0 in inside
+    assert [r.time_s for r in seen.within([Reading(time_s=begin_s + 1.0)], lag_s=1.5)] == []
+
+
+def test_too_few_requests_make_no_window() -> None:
+    """Then every reading counts: a failed trial's row has what was seen."""
+    timings = Timings()
+    timings.add([report([1.0], [0.1])])
+    seen = timings.summarize(1)
+    assert seen.window is None
+    readings = [Reading(time_s=1.0)]
+    assert seen.within(readings, lag_s=0.0) == readings
+
+
+def test_errors_late_requests_and_the_busiest_client_add_up() -> None:
+    """The first error is kept; a client's share of a core is smoothed over some reports."""
+    timings = Timings()
+    for text in ("first", "second"):
+        timings.add([report([], [], errors=2, first_error=text, late=1, cpu_s=0.05)])
+    assert (timings.errors, timings.first_error, timings.late) == (4, "first", 2)
+    assert timings.busiest_client == pytest.approx(1 - 0.8**2)
