@@ -11,6 +11,7 @@ from pathlib import Path
 from analyzer.devices import Reading
 from analyzer.devices.gpus import Gpu, Gpus
 from analyzer.errors import DeviceError, ServerError
+from analyzer.quiet import MOST_STOLEN, ProcessorTimes
 
 # The pid namespace that the kernel starts with (Linux, include/uapi/linux/nsfs.h: PID_NS_INIT_INO).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -148,7 +149,7 @@ def _samples(subject: str, refused: Mapping[str, str]) -> Finding:
 
 
 def _check_processes() -> list[Finding]:
-    from analyzer.devices.process import host, shared_bytes
+    from analyzer.devices.process import host, processor_times, shared_bytes
 
     device = host()
     readable = shared_bytes([os.getpid()]) is not None
@@ -161,7 +162,19 @@ def _check_processes() -> list[Finding]:
     return [
         Finding(subject="host", what="processor utilization", can=True, detail=device.name),
         Finding(subject="host", what="memory", can=readable, detail=detail),
+        undisturbed(processor_times()),
     ]
+
+
+def undisturbed(since_boot: ProcessorTimes) -> Finding:
+    """Judge how much of what was in use a hypervisor took."""
+    stolen = since_boot.stolen_s / max(since_boot.busy_s, 1.0)
+    detail = "no hypervisor gave processors to others since boot"
+    if since_boot.stolen_s:
+        detail = f"since boot the hypervisor gave {stolen:.1%} of what was in use to others; trials leave such time out"
+    if stolen > MOST_STOLEN:
+        detail += ", and last longer for it: a host of one's own measures faster"
+    return Finding(subject="host", what="undisturbed processors", can=stolen <= MOST_STOLEN, detail=detail)
 
 
 def _check_servers(gpus: Gpus) -> list[Finding]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from analyzer.check import check_host
+from analyzer.check import check_host, undisturbed
+from analyzer.quiet import ProcessorTimes
 from tests.fakes import nvml
 
 SHOW = """
@@ -29,6 +30,21 @@ def test_a_host_without_gpu_says_so_and_what_is_measured_instead():
     assert rows["host", "memory"].can
     assert {("Triton", "in Docker"), ("Triton", "on this host")} <= rows.keys()
     assert all(row.detail for row in rows.values() if not row.can)
+
+
+def test_what_a_hypervisor_took_is_told():
+    """1 s of 100 in use is what trials cope with, 5 s make them long."""
+    rows = {(row.subject, row.what): row for row in check_host()}
+    assert ("host", "undisturbed processors") in rows
+    little, much, none = (
+        undisturbed(ProcessorTimes(time_s=0.0, busy_s=100.0, stolen_s=stolen_s)) for stolen_s in (1.0, 5.0, 0.0)
+    )
+    assert little.can
+    assert "gave 1.0% of what was in use" in little.detail
+    assert not much.can
+    assert "last longer" in much.detail
+    assert none.can
+    assert "no hypervisor" in none.detail
 
 
 def test_a_gpu_that_tells_everything(nvml_library, tmp_path):
