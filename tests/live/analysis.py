@@ -40,6 +40,11 @@ def rows(repository: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def outcome(row: Mapping[str, str]) -> str:
+    """Return a row's status; ``measured`` whether it settled or not, which a busy machine decides."""
+    return "measured" if row["status"] in ("ok", "unsettled") else row["status"]
+
+
 def shared_memory_of(children: list[psutil.Process]) -> Callable[[], list[Path]]:
     """Return what lists the shared memory of the tritonserver among `children`, by its prefix; others may have some."""
     (server,) = [child for child in children if child.name() == "tritonserver"]
