@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY, head, house_style, png
-from analyzer.filenames import file_stem, free_stem
-from analyzer.files import write_whole
-from analyzer.format import MIB, mib, number
 from analyzer.measurement import Measurement, Status
+from analyzer.output.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY, head, house_style, png
+from analyzer.output.files import file_stem, free_stem, write_whole
+from analyzer.output.units import MIB, mib, number
 from analyzer.show import Subject, by_subject, device, load, processor
 
 if TYPE_CHECKING:

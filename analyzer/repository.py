@@ -15,7 +15,7 @@ from typing import Any
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurement import Variant
 from analyzer.model_files import hash_files, within
-from analyzer.names import suggest
+from analyzer.output.suggestions import suggest
 
 CONFIG_FILE = "config.pbtxt"
 

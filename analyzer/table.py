@@ -27,10 +27,10 @@ from analyzer.cells import (
     unguarded,
 )
 from analyzer.errors import UsageError
-from analyzer.files import write_whole
-from analyzer.format import MIB
 from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.names import suggest
+from analyzer.output.files import write_whole
+from analyzer.output.suggestions import suggest
+from analyzer.output.units import MIB
 
 UNKNOWN = "unknown"
 ARRIVALS = ("poisson", "constant")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
 from analyzer.measurement import Measurement, ServerOnly
-from analyzer.names import suggest
+from analyzer.output.suggestions import suggest
 
 UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/table.py)
 

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from analyzer.errors import UsageError
-from analyzer.format import MIB
+from analyzer.output.units import MIB
 
 _UNITS = {"B": 1} | {
     f"{prefix}{suffix}": base**power

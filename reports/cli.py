@@ -72,8 +72,7 @@ def _write_tables(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> list[Path]:
     """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
-    from analyzer.filenames import file_stem, free_stem
-    from analyzer.files import write_whole
+    from analyzer.output.files import file_stem, free_stem, write_whole
     from analyzer.table import write_measurements_csv, write_server_only_csv
     from reports.placements import placed_gpus, to_csv
 
@@ -100,11 +99,10 @@ def _write_pages(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> tuple[Path, list[Path]]:
     """Write the pictures, and the page that holds them."""
-    from analyzer.figure_style import png
     from analyzer.figures import write_measurement_figures
-    from analyzer.filenames import file_stem, free_stem
-    from analyzer.files import write_whole
-    from analyzer.format import counted
+    from analyzer.output.figure_style import png
+    from analyzer.output.files import file_stem, free_stem, write_whole
+    from analyzer.output.units import counted
     from analyzer.show import by_subject
     from reports.figures import placement_figures
     from reports.page import render

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analyzer.format import number
 from analyzer.measurement import Measurement, ServerOnly, Status
+from analyzer.output.units import number
 from analyzer.show import Subject, by_subject, device
 from analyzer.table import UNKNOWN
 from planner.tables import headline

@@ -20,7 +20,7 @@ DOORS = {
     "hpack": ("analyzer.http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),
-    "matplotlib": ("*.figures", "analyzer.figure_style"),
+    "matplotlib": ("*.figures", "analyzer.output.figure_style"),
     "numba": ("planner.closing", "planner.knapsack"),
     "ortools": ("planner.exact", "planner.master", "planner.moves_model"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),

@@ -11,7 +11,7 @@ from analyzer.cli.merge import Options
 from analyzer.course import Course, Method
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurement import Variant
-from analyzer.names import suggest
+from analyzer.output.suggestions import suggest
 from analyzer.payload import read_input_data
 from analyzer.repository import Model, read_repository, select
 from analyzer.run import Job

@@ -30,7 +30,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
-from analyzer.names import suggest
+from analyzer.output.suggestions import suggest
 
 MODELS = "models"
 PER_MODEL = (  # parameters that a model's section may set

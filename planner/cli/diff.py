@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from analyzer.format import counted, printable
+from analyzer.output.units import counted, printable
 from planner.difference import Difference, Move, difference
 from planner.placement_file import read_placement
 

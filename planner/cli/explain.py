@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
-from analyzer.format import counted, printable
+from analyzer.output.units import counted, printable
 from planner.cli.params import Size
 from planner.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
-from analyzer.format import counted
+from analyzer.output.units import counted
 from planner.catalogue import find_type
 from planner.cli.params import Percent, Size
 from planner.fleet import Thresholds

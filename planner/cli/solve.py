@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
-from analyzer.format import printable
+from analyzer.output.units import printable
 from planner.cli.inputs import planning_options, read_inputs
 from planner.cli.search import answer, answer_from, search_limits, search_options
 from planner.placement import build_placement

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from analyzer.errors import TritonpackError, UsageError
-from analyzer.files import write_whole
-from analyzer.format import percent, whole
-from analyzer.show import Column, plain_text
+from analyzer.output.files import write_whole
+from analyzer.output.text_table import Column, plain_text
+from analyzer.output.units import percent, whole
 from planner.cli.inputs import Inputs, planning_options, read_inputs, with_rate_factor
 from planner.cli.params import Factors
 from planner.cli.search import answer, search_options
@@ -49,7 +49,7 @@ def command(profiles: str, factors: tuple[float, ...], output: str | None, plot:
     if output and output != "-":
         _write(output, _csv(rows))
     if plot:
-        from analyzer.figure_style import png
+        from analyzer.output.figure_style import png
         from planner.figures import growth_figure
 
         _write(plot, png(growth_figure(rows, inputs.rules.objective.unit)))

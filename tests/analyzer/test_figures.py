@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyzer.figure_style import label
 from analyzer.figures import measurement_figure, write_measurement_figures
-from analyzer.filenames import file_stem, free_stem
 from analyzer.measurement import Measurement, Status
+from analyzer.output.figure_style import label
 from analyzer.show import by_subject
 from tests.analyzer.records import HOST, failed, measured
 
@@ -103,19 +101,6 @@ def test_same_records_make_the_same_bytes(tmp_path: Path) -> None:
     """A picture carries no clock."""
     first, second = (write_measurement_figures([measured()], tmp_path / n)[0].read_bytes() for n in "ab")
     assert first == second
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"), [("..", "model"), ("a/../b", "a_.._b"), ("é", "model"), ("x" * 99, "x" * 80)]
-)
-def test_file_stem_has_only_harmless_characters(name: str, stem: str) -> None:
-    """Letters, digits, dot, dash and underscore stay, and no file is hidden."""
-    assert file_stem(name) == stem
-
-
-def test_free_stem_ignores_case() -> None:
-    """Two files whose names differ in case only would be one on some file systems."""
-    assert free_stem("Model", {"model", "model-2"}) == "Model-3"
 
 
 def test_label_is_one_line() -> None:

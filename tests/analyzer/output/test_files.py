@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and names that are fit for files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.files import write_whole
+from analyzer.output.files import file_stem, free_stem, write_whole
 
 
 def test_write_whole_replaces_the_old_content(tmp_path: Path) -> None:
@@ -36,3 +36,16 @@ def test_write_whole_leaves_the_old_file_when_it_cannot_replace_it(tmp_path: Pat
     with pytest.raises(IsADirectoryError):
         write_whole(tmp_path / "table.csv", "x")
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("..", "model"), ("a/../b", "a_.._b"), ("é", "model"), ("x" * 99, "x" * 80)]
+)
+def test_file_stem_has_only_harmless_characters(name: str, stem: str) -> None:
+    """Letters, digits, dot, dash and underscore stay, and no file is hidden."""
+    assert file_stem(name) == stem
+
+
+def test_free_stem_ignores_case() -> None:
+    """Two files whose names differ in case only would be one on some file systems."""
+    assert free_stem("Model", {"model", "model-2"}) == "Model-3"
