@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
-from analyzer.measurement import Measurement, Status, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.sweep import Answer, Axes, Search
 
 GAIN = 0.05  # a step that adds less throughput than the default precision of a trial has not added any

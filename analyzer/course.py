@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from analyzer.climb import climb
-from analyzer.measurement import Measurement, Trial
+from analyzer.measurements.record import Measurement, Trial
 from analyzer.peak import find_peak, min_window_s
 from analyzer.sweep import Answer, Axes, Search, grid
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from analyzer.errors import ServerError, TritonpackError
 from analyzer.interrupts import signals_as_interrupts, signals_held_back, take_signals
-from analyzer.measurement import Measurement, ServerOnly
+from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.run import Audience, Job, Turn
 from analyzer.station import Station, run_station
 from analyzer.sweep import Answer

@@ -12,7 +12,7 @@ from analyzer.devices import Reading
 from analyzer.devices.record import Recorder
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
-from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.timings import Seen, Timings
 from analyzer.verdict import (
     CLIENT_BOUND,

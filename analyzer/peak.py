@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from analyzer.climb import within
-from analyzer.measurement import Measurement, Status, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.sweep import Answer, Search, at_rate
 
 TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from analyzer.measurement import Measurement
+from analyzer.measurements.record import Measurement
 
 
 class Progress:
@@ -44,7 +44,7 @@ class Progress:
 
     def advance(self, measurement: Measurement, *, found: bool) -> None:
         """Count one trial; `found` in the store rather than measured now."""
-        from analyzer.show import outcome, trial_name
+        from analyzer.measurements.text import outcome, trial_name
 
         rate = measurement.throughput_infer_per_s
         result = outcome(measurement) if rate is None else f"{rate:,.1f} infer/s"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import ModelError, UsageError
-from analyzer.measurement import Variant
+from analyzer.measurements.record import Variant
 from analyzer.model_files import hash_files, within
 from analyzer.output.suggestions import suggest
 

@@ -12,7 +12,7 @@ from analyzer.devices import Reading, Sampler
 from analyzer.devices.process import available_bytes
 from analyzer.devices.record import Recorder
 from analyzer.measure import highest
-from analyzer.measurement import Provenance, ServerOnly
+from analyzer.measurements.record import Provenance, ServerOnly
 from analyzer.servers import Endpoint, RunningServer, Server
 from analyzer.triton import Triton
 

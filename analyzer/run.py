@@ -12,10 +12,10 @@ from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
 from analyzer.measure import measure_trial
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.store import Store
 from analyzer.repository import Model
 from analyzer.rig import Rig
-from analyzer.store import Store
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
 from analyzer.traffic import Traffic

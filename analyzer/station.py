@@ -8,10 +8,10 @@ from pathlib import Path
 
 from analyzer.devices.choose import Devices
 from analyzer.load import LoadGenerator
+from analyzer.measurements.store import Store
 from analyzer.rig import Rig
 from analyzer.run import Audience, Job, Sweep, Turn
 from analyzer.servers import Server
-from analyzer.store import Store
 from analyzer.verdict import Patience
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from analyzer.measurement import Measurement, Status, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

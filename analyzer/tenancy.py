@@ -11,7 +11,7 @@ from dataclasses import replace
 from analyzer import __version__
 from analyzer.errors import ModelError, ServerError
 from analyzer.measure import LoadedModel, highest
-from analyzer.measurement import Provenance, ServerOnly, Variant
+from analyzer.measurements.record import Provenance, ServerOnly, Variant
 from analyzer.parts import all_parts, parts_to_load
 from analyzer.repository import Model, completed, variant_config
 from analyzer.rig import Rig

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import ModelError
 from analyzer.http1 import Http1Exchange
 from analyzer.loop import Load
-from analyzer.measurement import Trial
+from analyzer.measurements.record import Trial
 from analyzer.payload import InputData
 from analyzer.repository import Model
 from analyzer.requests import Request, Turn, encode, grpc_exchange, grpc_message, http_request

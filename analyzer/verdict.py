@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyzer.devices import Reading
-from analyzer.measurement import Status
+from analyzer.measurements.record import Status
 from analyzer.stats import MIN_REQUESTS, Window
 
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit

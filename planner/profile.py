@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
-from analyzer.measurement import Measurement, ServerOnly
+from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.output.suggestions import suggest
 
-UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/table.py)
+UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/measurements/csv_file.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyzer.errors import UsageError
-from analyzer.measurement import Measurement, ServerOnly
+from analyzer.measurements.record import Measurement, ServerOnly
 from planner.profile import Profile, build_profiles
 
 CSV_SERVER_ONLY = "metrics-server-only.csv"
@@ -55,7 +55,7 @@ def read_measurements(source: str) -> tuple[tuple[Measurement, ...], tuple[Serve
 
 
 def _from_folder(folder: Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.store import STORE_FILE
+    from analyzer.measurements.store import STORE_FILE
 
     if (folder / STORE_FILE).is_file():
         return _from_store(folder / STORE_FILE)
@@ -65,14 +65,14 @@ def _from_folder(folder: Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnl
 
 
 def _from_store(place: str | Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.store import Store
+    from analyzer.measurements.store import Store
 
     with Store.open(place, create=False) as store:
         return store.measurements(), store.server_only()
 
 
 def _from_csv(path: Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.table import read_measurements_csv, read_server_only_csv
+    from analyzer.measurements.csv_file import read_measurements_csv, read_server_only_csv
 
     beside = path.with_name(CSV_SERVER_ONLY)
     return read_measurements_csv(path), read_server_only_csv(beside) if beside.is_file() else ()

@@ -12,7 +12,7 @@ from analyzer import __version__
 from analyzer.errors import TritonpackError
 
 if TYPE_CHECKING:
-    from analyzer.measurement import Measurement, ServerOnly
+    from analyzer.measurements.record import Measurement, ServerOnly
 
 PAGE = "report.html"
 MODEL_CSV = "metrics-model.csv"
@@ -72,8 +72,8 @@ def _write_tables(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> list[Path]:
     """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
+    from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
     from analyzer.output.files import file_stem, free_stem, write_whole
-    from analyzer.table import write_measurements_csv, write_server_only_csv
     from reports.placements import placed_gpus, to_csv
 
     source = Path(profiles).resolve()
@@ -99,11 +99,11 @@ def _write_pages(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> tuple[Path, list[Path]]:
     """Write the pictures, and the page that holds them."""
-    from analyzer.figures import write_measurement_figures
+    from analyzer.measurements.figures import write_measurement_figures
+    from analyzer.measurements.text import by_subject
     from analyzer.output.figure_style import png
     from analyzer.output.files import file_stem, free_stem, write_whole
     from analyzer.output.units import counted
-    from analyzer.show import by_subject
     from reports.figures import placement_figures
     from reports.page import render
     from reports.placements import shown_gpus

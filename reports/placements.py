@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analyzer.cells import guarded
+from analyzer.measurements.csv_columns import guarded
 from planner.tables import alike
 
 MOST_SINGLE = 60  # GPUs that are shown one by one: as many rows as a picture of readable height holds

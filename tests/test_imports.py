@@ -25,7 +25,7 @@ DOORS = {
     "ortools": ("planner.exact", "planner.master", "planner.moves_model"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
-    "sqlalchemy": ("analyzer.store",),
+    "sqlalchemy": ("analyzer.measurements.store",),
     "tritonclient": ("analyzer.triton", "analyzer.repository", "analyzer.requests"),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")

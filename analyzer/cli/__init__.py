@@ -49,7 +49,7 @@ def main(ctx: click.Context, /, **values: Any) -> None:
     with signals_as_interrupts():
         if values["check"]:
             from analyzer.check import check_host
-            from analyzer.show import finding_table
+            from analyzer.measurements.text import finding_table
 
             click.echo(finding_table(check_host()))
             return

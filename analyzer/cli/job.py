@@ -10,7 +10,7 @@ import click
 from analyzer.cli.merge import Options
 from analyzer.course import Course, Method
 from analyzer.errors import ModelError, UsageError
-from analyzer.measurement import Variant
+from analyzer.measurements.record import Variant
 from analyzer.output.suggestions import suggest
 from analyzer.payload import read_input_data
 from analyzer.repository import Model, read_repository, select

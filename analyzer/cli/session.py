@@ -16,14 +16,14 @@ from analyzer.devices.choose import Devices
 from analyzer.devices.several import choose_several, like_uuids
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.interrupts import Interrupted
-from analyzer.measurement import Measurement, ServerOnly, Trial
+from analyzer.measurements.record import Measurement, ServerOnly, Trial
+from analyzer.measurements.store import STORE_FILE, Store
+from analyzer.measurements.text import answer_line, measurement_table, outcome, server_only_table, trial_name
 from analyzer.progress import Progress
 from analyzer.run import Job
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
-from analyzer.show import answer_line, measurement_table, outcome, server_only_table, trial_name
 from analyzer.station import Station
-from analyzer.store import STORE_FILE, Store
 from analyzer.sweep import Answer
 from analyzer.verdict import Patience
 
@@ -203,8 +203,8 @@ def _show(results: list[Measurement], answers: list[Answer], idles: list[ServerO
 
 def _export(options: Options, store: Store, results: list[Measurement]) -> None:
     """Write the CSV files and the plots."""
-    from analyzer.figures import write_measurement_figures
-    from analyzer.table import write_measurements_csv, write_server_only_csv
+    from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
+    from analyzer.measurements.figures import write_measurement_figures
 
     folder = _export_folder(options)
     try:

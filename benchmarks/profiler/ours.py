@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyzer.loop import Load
-from analyzer.measurement import Trial
+from analyzer.measurements.record import Trial
 from analyzer.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.local import LocalServer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
 MIB = 1024**2
 GPU = Provenance(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.sweep import Answer, Search
 
 PROVENANCE = Provenance(

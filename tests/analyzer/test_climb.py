@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from analyzer.climb import climb, more_instances
-from analyzer.measurement import Measurement, Status, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.sweep import Answer, Axes
 from tests.analyzer.searching import made, play
 

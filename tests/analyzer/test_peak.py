@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from analyzer.course import Course, Method, search
-from analyzer.measurement import Measurement, Status, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.peak import find_peak, is_kept, min_window_s
 from analyzer.sweep import Axes
 from tests.analyzer.searching import made, play

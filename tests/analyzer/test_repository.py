@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import ModelError, UsageError
-from analyzer.measurement import Variant
+from analyzer.measurements.record import Variant
 from analyzer.repository import Input, completed, parse_config, read_repository, select, variant_config
 
 CONFIG = """

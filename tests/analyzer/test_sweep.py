@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.sweep import Axes, Search, grid
 
 AXES = Axes(batches=(4, 1, 2), concurrencies=(2, 1))

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from analyzer.errors import ModelError
 from analyzer.loop import Load
-from analyzer.measurement import Trial
+from analyzer.measurements.record import Trial
 from analyzer.payload import Entry, InputData
 from analyzer.repository import Input, Model
 from analyzer.servers import Endpoint

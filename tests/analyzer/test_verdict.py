@@ -3,7 +3,7 @@
 import pytest
 
 from analyzer.devices import Reading
-from analyzer.measurement import Status
+from analyzer.measurements.record import Status
 from analyzer.stats import Window
 from analyzer.verdict import Patience, disagreement, error_text, failure_status, hopeless, judge
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tritonclient.http as triton
 
-from analyzer.measurement import Variant
+from analyzer.measurements.record import Variant
 from analyzer.repository import read_repository, select, variant_config
 from analyzer.servers.local import LocalServer
 from analyzer.triton import Triton

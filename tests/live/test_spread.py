@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analyzer.store import Store
+from analyzer.measurements.store import Store
 from planner.profile import build_profiles
 from tests.conftest import wait_for
 from tests.fakes import nvml

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from analyzer.errors import StoreError
-from analyzer.measurement import Status
-from analyzer.store import Store
-from tests.analyzer.test_store import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_record
+from analyzer.measurements.record import Status
+from analyzer.measurements.store import Store
+from tests.analyzer.measurements.test_store import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_record
 
 pytestmark = pytest.mark.postgresql
 

@@ -18,7 +18,7 @@ import pytest
 from analyzer.errors import ModelError
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
-from analyzer.measurement import Trial
+from analyzer.measurements.record import Trial
 from analyzer.payload import InputData, read_input_data
 from analyzer.repository import Model, completed, read_repository
 from analyzer.servers import RunningServer

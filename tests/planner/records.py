@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.measurement import Measurement, Provenance, Status, Trial
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from planner.profile import OperatingPoint, Profile
 
 MIB = 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from analyzer.table import write_measurements_csv
+from analyzer.measurements.csv_file import write_measurements_csv
 from planner.cli import main
 from tests.planner.records import measurement
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from analyzer.table import write_measurements_csv
+from analyzer.measurements.csv_file import write_measurements_csv
 from planner.cli import main
 from tests.planner.records import measurement
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import StoreError, TritonpackError, UsageError
-from analyzer.measurement import ServerOnly
-from analyzer.store import STORE_FILE, Store
-from analyzer.table import write_measurements_csv, write_server_only_csv
+from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
+from analyzer.measurements.record import ServerOnly
+from analyzer.measurements.store import STORE_FILE, Store
 from planner.sources import read_profiles
 from tests.planner.records import MIB, measurement, provenance
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from analyzer.store import STORE_FILE, Store
-from analyzer.table import read_measurements_csv
+from analyzer.measurements.csv_file import read_measurements_csv
+from analyzer.measurements.store import STORE_FILE, Store
 from reports.cli import main
 from tests.analyzer.records import SERVER, failed, measured
 from tests.reports.documents import document, gpu, model

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from analyzer.measurement import Measurement, Status
-from analyzer.show import by_subject
+from analyzer.measurements.record import Measurement, Status
+from analyzer.measurements.text import by_subject
 from reports.page import render
 from tests.analyzer.records import HOST, SERVER, failed, measured
 from tests.reports.documents import document, gpu, model

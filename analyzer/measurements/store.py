@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from analyzer.errors import StoreError, UsageError
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.rows import columns, flat, identity, to_measurement, to_server_only
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.measurements.sql_rows import columns, flat, identity, to_measurement, to_server_only
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Engine, Table

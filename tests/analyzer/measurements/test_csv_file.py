@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyzer.cells import FIGURES
 from analyzer.errors import UsageError
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
-from analyzer.table import (
+from analyzer.measurements.csv_columns import FIGURES
+from analyzer.measurements.csv_file import (
     read_measurements_csv,
     read_server_only_csv,
     write_measurements_csv,
     write_server_only_csv,
 )
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
 MIB = 1024**2
 UNKNOWN = Provenance(

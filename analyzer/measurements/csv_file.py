@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analyzer.cells import (
+from analyzer.errors import UsageError
+from analyzer.measurements.csv_columns import (
     COLUMNS,
     FIGURES,
     RATE,
@@ -26,8 +27,7 @@ from analyzer.cells import (
     to_variant,
     unguarded,
 )
-from analyzer.errors import UsageError
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
 from analyzer.output.files import write_whole
 from analyzer.output.suggestions import suggest
 from analyzer.output.units import MIB

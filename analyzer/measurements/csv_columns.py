@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from analyzer.measurement import Variant
+from analyzer.measurements.record import Variant
 from analyzer.output.units import MIB
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")

@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType
 from typing import Any, get_type_hints
 
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
 _PREFIXES = {Trial: "", Provenance: "", Variant: "variant_"}  # a trial has instances, and so has its variant
 

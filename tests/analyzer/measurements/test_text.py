@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analyzer.measurement import Status, Trial, Variant
-from analyzer.show import answer_line, by_subject, measurement_table, server_only_table
+from analyzer.measurements.record import Status, Trial, Variant
+from analyzer.measurements.text import answer_line, by_subject, measurement_table, server_only_table
 from analyzer.sweep import Answer
 from tests.analyzer.records import HOST, SERVER, failed, measured
 

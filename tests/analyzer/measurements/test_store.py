@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import StoreError, UsageError
-from analyzer.measurement import Measurement, Provenance, ServerOnly, Status, Trial, Variant
-from analyzer.rows import columns
-from analyzer.store import SCHEMA_VERSION, Store
+from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.sql_rows import columns
+from analyzer.measurements.store import SCHEMA_VERSION, Store
 
 HOST = Provenance(
     device_name="Tesla T4",
@@ -181,8 +181,8 @@ def test_open_explains_files_that_are_no_store(tmp_path: Path) -> None:
 APPEND_100 = """
 import sys
 from dataclasses import replace
-from analyzer.store import Store
-from tests.analyzer.test_store import DONE, TRIAL
+from analyzer.measurements.store import Store
+from tests.analyzer.measurements.test_store import DONE, TRIAL
 with Store.open(sys.argv[1]) as store:
     for batch in range(100):
         store.append(replace(DONE, trial=replace(TRIAL, model=sys.argv[2], batch=batch)))
@@ -203,8 +203,8 @@ FILL = """
 import sys
 from dataclasses import replace
 from analyzer.errors import StoreError
-from analyzer.store import Store
-from tests.analyzer.test_store import DONE, TRIAL
+from analyzer.measurements.store import Store
+from tests.analyzer.measurements.test_store import DONE, TRIAL
 kept = 0
 with Store.open(sys.argv[1]) as store:
     try:
