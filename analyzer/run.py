@@ -14,7 +14,7 @@ from analyzer.load import LoadGenerator
 from analyzer.measure import measure_trial
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 from analyzer.measurements.store import Store
-from analyzer.repository import Model
+from analyzer.models.repository import Model
 from analyzer.rig import Rig
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy

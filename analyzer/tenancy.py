@@ -12,8 +12,9 @@ from analyzer import __version__
 from analyzer.errors import ModelError, ServerError
 from analyzer.measure import LoadedModel, highest
 from analyzer.measurements.record import Provenance, ServerOnly, Variant
-from analyzer.parts import all_parts, parts_to_load
-from analyzer.repository import Model, completed, variant_config
+from analyzer.models.dependencies import all_parts, parts_to_load
+from analyzer.models.repository import Model, completed
+from analyzer.models.variants import variant_config
 from analyzer.rig import Rig
 
 _LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload, above which the next model gets a new one

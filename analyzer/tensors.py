@@ -12,7 +12,7 @@ from analyzer.payload import Entry, InputData
 if TYPE_CHECKING:
     import numpy as np
 
-    from analyzer.repository import Input, Model
+    from analyzer.models.repository import Input, Model
 
     Array = np.ndarray[Any, Any]
     Tensors = Mapping[str, Array]

@@ -13,8 +13,8 @@ from analyzer.errors import ModelError
 from analyzer.http1 import Http1Exchange
 from analyzer.loop import Load
 from analyzer.measurements.record import Trial
+from analyzer.models.repository import Model
 from analyzer.payload import InputData
-from analyzer.repository import Model
 from analyzer.requests import Request, Turn, encode, grpc_exchange, grpc_message, http_request
 from analyzer.servers import Endpoint
 from analyzer.shared_memory import in_shared_memory

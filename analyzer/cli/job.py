@@ -11,9 +11,9 @@ from analyzer.cli.merge import Options
 from analyzer.course import Course, Method
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurements.record import Variant
+from analyzer.models.repository import Model, read_repository, select
 from analyzer.output.suggestions import suggest
 from analyzer.payload import read_input_data
-from analyzer.repository import Model, read_repository, select
 from analyzer.run import Job
 from analyzer.sweep import Axes
 from analyzer.tensors import build_steps

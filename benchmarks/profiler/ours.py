@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analyzer.loop import Load
 from analyzer.measurements.record import Trial
-from analyzer.repository import read_repository, select
+from analyzer.models.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.local import LocalServer
 from analyzer.traffic import Traffic

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analyzer.errors import ModelError
+from analyzer.models.repository import Input, Model
 from analyzer.payload import Entry, InputData
-from analyzer.repository import Input, Model
 from analyzer.tensors import NUMPY_TYPES, build_steps
 
 

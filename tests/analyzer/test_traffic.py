@@ -14,8 +14,8 @@ from tritonclient.grpc import service_pb2
 from analyzer.errors import ModelError
 from analyzer.loop import Load
 from analyzer.measurements.record import Trial
+from analyzer.models.repository import Input, Model
 from analyzer.payload import Entry, InputData
-from analyzer.repository import Input, Model
 from analyzer.servers import Endpoint
 from analyzer.traffic import Traffic
 

@@ -11,7 +11,8 @@ import numpy as np
 import tritonclient.http as triton
 
 from analyzer.measurements.record import Variant
-from analyzer.repository import read_repository, select, variant_config
+from analyzer.models.repository import read_repository, select
+from analyzer.models.variants import variant_config
 from analyzer.servers.local import LocalServer
 from analyzer.triton import Triton
 

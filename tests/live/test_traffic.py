@@ -19,8 +19,8 @@ from analyzer.errors import ModelError
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from analyzer.measurements.record import Trial
+from analyzer.models.repository import Model, completed, read_repository
 from analyzer.payload import InputData, read_input_data
-from analyzer.repository import Model, completed, read_repository
 from analyzer.servers import RunningServer
 from analyzer.servers.local import LocalServer
 from analyzer.shared_memory import PREFIX

@@ -1,23 +1,17 @@
-"""Model repositories: folders of models with a config.pbtxt each, as Triton reads them."""
+"""Model repositories: which folders are models, what their configurations say, and which models are picked."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import importlib.util
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analyzer.errors import ModelError, UsageError
-from analyzer.measurements.record import Variant
-from analyzer.model_files import hash_files, within
+from analyzer.errors import UsageError
+from analyzer.models.config_file import CONFIG_FILE, parse_config
+from analyzer.models.content_hash import hash_files, within
 from analyzer.output.suggestions import suggest
-
-CONFIG_FILE = "config.pbtxt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,42 +151,6 @@ def completed(model: Model, config: dict[str, Any]) -> Model:
     )
 
 
-def variant_config(model_config: dict[str, Any], variant: Variant) -> dict[str, Any]:
-    """Apply a variant to a model's whole configuration, for the load API's override.
-
-    Of several instance groups the first stays, with the variant's count, so that the model has that many
-    instances in all. Preferred batch sizes above a smaller `max_batch_size` are dropped.
-
-    Raises
-    ------
-    ModelError
-        If the model cannot have the variant: an ensemble has no instances of its own, and Triton batches
-        sequences and ensembles in ways that exclude dynamic batching.
-    """
-    config = copy.deepcopy(model_config)
-    scheduler = next((key for key in ("ensemble_scheduling", "sequence_batching") if key in config), None)
-    if variant.max_batch_size is not None:
-        config["max_batch_size"] = variant.max_batch_size
-    if variant.instances is not None:
-        if scheduler == "ensemble_scheduling":
-            raise ModelError("an ensemble has no instances of its own; vary those of its steps")
-        groups = config.get("instance_group") or [{}]
-        config["instance_group"] = [{**groups[0], "count": variant.instances}]
-    if variant.dynamic_batching:
-        if scheduler is not None:
-            raise ModelError(f"dynamic batching cannot be switched on beside {scheduler}")
-        delay_us = round(variant.max_queue_delay_s * 1e6)
-        batching = {**config.get("dynamic_batching", {}), "max_queue_delay_microseconds": delay_us}
-        config["dynamic_batching"] = batching
-    elif variant.dynamic_batching is False:
-        config.pop("dynamic_batching", None)
-    preferred = config.get("dynamic_batching", {}).get("preferred_batch_size")
-    if preferred:
-        fitting = [size for size in preferred if size <= config.get("max_batch_size", 0)]
-        config["dynamic_batching"]["preferred_batch_size"] = fitting
-    return config
-
-
 def _is_model(folder: Path) -> bool:
     if folder.name.startswith((".", "__")) or not folder.is_dir():
         return False
@@ -214,68 +172,6 @@ def _read_model(folder: Path) -> Model:
     if config.setdefault("name", folder.name) != folder.name:
         return replace(model, error=f"{CONFIG_FILE}: name {config['name']!r} differs from the folder {folder.name!r}")
     return completed(model, config)
-
-
-def parse_config(text: str) -> dict[str, Any]:
-    """Parse a config.pbtxt into the JSON form of Triton's load API.
-
-    Raises
-    ------
-    ValueError
-        If the text is no model configuration; the message names line and key.
-    """
-    from google.protobuf import text_format
-
-    message = _model_config_pb2().ModelConfig()
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        where = f"line {error.GetLine()}: " if error.GetLine() else ""
-        raise ValueError(where + _said(str(error).partition(" : ")[2], message)) from None
-    return _as_json(message)
-
-
-def _said(text: str, message: Any) -> str:
-    """Make protobuf's complaint one line, with the nearest known key where one is not known."""
-    unknown = re.match(r'Message type "([\w.]+)" has no field named "(\w+)"', text)
-    if unknown is None:
-        return text.replace("\n", " ")
-    fields = message.DESCRIPTOR.file.pool.FindMessageTypeByName(unknown[1]).fields_by_name
-    return f"unknown key '{unknown[2]}'; {suggest(unknown[2], fields)}"
-
-
-@cache
-def _model_config_pb2() -> Any:
-    """Load tritonclient's message types alone; their package would bring all of grpc, its threads and 0.1 s."""
-    package = importlib.util.find_spec("tritonclient")
-    if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("tritonclient")
-    file = Path(package.submodule_search_locations[0], "grpc", "model_config_pb2.py")
-    spec = importlib.util.spec_from_file_location("model_config_pb2", file)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file always has them
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _as_json(message: Any) -> dict[str, Any]:
-    """Do as protobuf's MessageToDict, but keep 64-bit integers as numbers, the form that Triton answers in."""
-    plain: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            entry = field.message_type.fields_by_name["value"]
-            plain[field.name] = {key: _as_plain(entry, value[key]) for key in value}
-        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-            plain[field.name] = [_as_plain(field, item) for item in value]
-        else:
-            plain[field.name] = _as_plain(field, value)
-    return plain
-
-
-def _as_plain(field: Any, value: Any) -> Any:
-    if field.message_type is not None:
-        return _as_json(value)
-    return field.enum_type.values_by_number[value].name if field.enum_type is not None else value
 
 
 def _read_input(entry: dict[str, Any]) -> Input:

@@ -10,7 +10,9 @@ import pytest
 
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurements.record import Variant
-from analyzer.repository import Input, completed, parse_config, read_repository, select, variant_config
+from analyzer.models.config_file import parse_config
+from analyzer.models.repository import Input, completed, read_repository, select
+from analyzer.models.variants import variant_config
 
 CONFIG = """
 name: "{name}"  # a comment
@@ -243,7 +245,7 @@ def test_reading_a_repository_does_not_start_grpc(tmp_path: Path) -> None:
     """Only protobuf and the message types are loaded, and grpc's own import still works afterwards."""
     make_model(tmp_path, "m")
     code = (
-        "import sys; from pathlib import Path; from analyzer.repository import read_repository\n"
+        "import sys; from pathlib import Path; from analyzer.models.repository import read_repository\n"
         "assert 'google' not in sys.modules\n"
         "(model,) = read_repository(Path(sys.argv[1])); assert not model.error\n"
         "assert 'grpc' not in sys.modules and 'tritonclient' not in sys.modules\n"

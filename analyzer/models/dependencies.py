@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analyzer.repository import Model
+from analyzer.models.repository import Model
 
 
 def all_parts(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
