@@ -14,7 +14,7 @@ from analyzer.devices.gpus import Gpu, Gpus
 from analyzer.errors import DeviceError, ServerError
 
 if TYPE_CHECKING:
-    from analyzer.quiet import ProcessorTimes
+    from analyzer.statistics.cpu_steal import ProcessorTimes
 
 # The pid namespace that the kernel starts with (Linux, include/uapi/linux/nsfs.h: PID_NS_INIT_INO).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -171,7 +171,7 @@ def _check_processes() -> list[Finding]:
 
 def undisturbed(since_boot: ProcessorTimes) -> Finding:
     """Judge how much of what was in use a hypervisor took."""
-    from analyzer.quiet import MOST_STOLEN
+    from analyzer.statistics.cpu_steal import MOST_STOLEN
 
     stolen = since_boot.stolen_s / max(since_boot.busy_s, 1.0)
     detail = "no hypervisor gave processors to others since boot"

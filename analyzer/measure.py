@@ -13,8 +13,7 @@ from analyzer.devices.record import Recorder
 from analyzer.load import LoadGenerator
 from analyzer.loop import Load, Report
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.timings import Seen, Timings
-from analyzer.verdict import (
+from analyzer.statistics.verdict import (
     CLIENT_BOUND,
     Patience,
     disagreement,
@@ -26,6 +25,7 @@ from analyzer.verdict import (
     settled,
     too_little,
 )
+from analyzer.timings import Seen, Timings
 
 Number = TypeVar("Number", int, float)
 

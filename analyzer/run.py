@@ -16,10 +16,10 @@ from analyzer.measurements.record import Measurement, Provenance, ServerOnly, St
 from analyzer.measurements.store import Store
 from analyzer.models.repository import Model
 from analyzer.rig import Rig
+from analyzer.statistics.verdict import Patience, is_out_of_memory
 from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
 from analyzer.traffic import Traffic
-from analyzer.verdict import Patience, is_out_of_memory
 
 Turn = tuple[Model, Variant]
 

@@ -12,7 +12,7 @@ from analyzer.measurements.store import Store
 from analyzer.rig import Rig
 from analyzer.run import Audience, Job, Sweep, Turn
 from analyzer.servers import Server
-from analyzer.verdict import Patience
+from analyzer.statistics.verdict import Patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ import numpy as np
 from analyzer.devices import Reading
 from analyzer.devices.process import processor_times
 from analyzer.loop import Report
-from analyzer.quiet import Gaps, ProcessorTimes, disturbed
-from analyzer.stats import Window, summarize
+from analyzer.statistics.cpu_steal import Gaps, ProcessorTimes, disturbed
+from analyzer.statistics.window import Window, summarize
 
 _LOOK_S = 0.1  # between looks at the processors
 

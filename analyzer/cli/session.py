@@ -24,8 +24,8 @@ from analyzer.run import Job
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
 from analyzer.station import Station
+from analyzer.statistics.verdict import Patience
 from analyzer.sweep import Answer
-from analyzer.verdict import Patience
 
 
 def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from analyzer.devices import Device, Reading
 from analyzer.devices.tree import CLOCK_TICK_S, Process, ProcessTree, busy_between
-from analyzer.quiet import ProcessorTimes
+from analyzer.statistics.cpu_steal import ProcessorTimes
 
 PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
 LOOK_SPAN_S = 0.1  # between looks at the tree: shorter ones show single bursts, not how busy the host is

@@ -11,7 +11,7 @@ from pathlib import Path
 from analyzer.devices.process import processor_times
 from analyzer.errors import TritonpackError
 from analyzer.load import LoadGenerator
-from analyzer.quiet import stolen_share
+from analyzer.statistics.cpu_steal import stolen_share
 from analyzer.timings import Timings
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.ours import load_on, repository_of, run_analyze, serving

@@ -17,7 +17,7 @@ import numpy as np
 
 from analyzer.load import LoadGenerator
 from analyzer.servers import Endpoint
-from analyzer.stats import summarize
+from analyzer.statistics.window import summarize
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.ours import load_on, repository_of, serving
 from benchmarks.profiler.peers import run_perf_analyzer

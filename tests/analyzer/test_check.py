@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from analyzer.check import check_host, undisturbed
-from analyzer.quiet import ProcessorTimes
+from analyzer.statistics.cpu_steal import ProcessorTimes
 from tests.fakes import nvml
 
 SHOW = """

@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.devices import Reading
 from analyzer.loop import Report
-from analyzer.quiet import ProcessorTimes
+from analyzer.statistics.cpu_steal import ProcessorTimes
 from analyzer.timings import Timings
 
 

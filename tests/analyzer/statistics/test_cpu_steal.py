@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analyzer.quiet import Gaps, ProcessorTimes, disturbed, stolen_share
-from analyzer.stats import summarize
+from analyzer.statistics.cpu_steal import Gaps, ProcessorTimes, disturbed, stolen_share
+from analyzer.statistics.window import summarize
 
 
 def samples(stolen_s: list[float], *, period_s: float = 0.1, busy: float = 0.5) -> list[ProcessorTimes]:

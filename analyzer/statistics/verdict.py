@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from analyzer.devices import Reading
 from analyzer.measurements.record import Status
-from analyzer.stats import MIN_REQUESTS, Window
+from analyzer.statistics.window import MIN_REQUESTS, Window
 
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
 _DRIFT = 0.1

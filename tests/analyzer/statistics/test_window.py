@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analyzer.stats import find_warmup, p99_half_width_s, percentile, summarize
+from analyzer.statistics.window import find_warmup, p99_half_width_s, percentile, summarize
 
 
 def test_percentile_takes_the_nearest_rank() -> None:

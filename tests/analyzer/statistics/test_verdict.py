@@ -4,8 +4,8 @@ import pytest
 
 from analyzer.devices import Reading
 from analyzer.measurements.record import Status
-from analyzer.stats import Window
-from analyzer.verdict import Patience, disagreement, error_text, failure_status, hopeless, judge
+from analyzer.statistics.verdict import Patience, disagreement, error_text, failure_status, hopeless, judge
+from analyzer.statistics.window import Window
 
 MIB = 2**20
 GOOD = {
