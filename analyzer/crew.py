@@ -19,8 +19,8 @@ from analyzer.errors import ServerError, TritonpackError
 from analyzer.interrupts import signals_as_interrupts, signals_held_back, take_signals
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.run import Audience, Job, Turn
+from analyzer.search.grid import Answer
 from analyzer.station import Station, run_station
-from analyzer.sweep import Answer
 
 _END_TIMEOUT_S = 30.0  # a server that hangs takes some seconds to end, a load generator as well
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from analyzer import __version__
-from analyzer.climb import more_instances
-from analyzer.course import Course, search
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.load import LoadGenerator
 from analyzer.measure import measure_trial
@@ -16,8 +14,10 @@ from analyzer.measurements.record import Measurement, Provenance, ServerOnly, St
 from analyzer.measurements.store import Store
 from analyzer.models.repository import Model
 from analyzer.rig import Rig
+from analyzer.search.grid import Answer, Search
+from analyzer.search.knee import more_instances
+from analyzer.search.strategy import Course, search
 from analyzer.statistics.verdict import Patience, is_out_of_memory
-from analyzer.sweep import Answer, Search
 from analyzer.tenancy import Tenancy
 from analyzer.traffic import Traffic
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from analyzer.cli.merge import Options
-from analyzer.course import Course, Method
 from analyzer.errors import ModelError, UsageError
 from analyzer.measurements.record import Variant
 from analyzer.models.repository import Model, read_repository, select
 from analyzer.output.suggestions import suggest
 from analyzer.payload import read_input_data
 from analyzer.run import Job
-from analyzer.sweep import Axes
+from analyzer.search.grid import Axes
+from analyzer.search.strategy import Course, Method
 from analyzer.tensors import build_steps
 from analyzer.traffic import Traffic
 

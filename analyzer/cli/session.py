@@ -21,11 +21,11 @@ from analyzer.measurements.store import STORE_FILE, Store
 from analyzer.measurements.text import answer_line, measurement_table, outcome, server_only_table, trial_name
 from analyzer.progress import Progress
 from analyzer.run import Job
+from analyzer.search.grid import Answer
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch, LaunchMode, choose_server
 from analyzer.station import Station
 from analyzer.statistics.verdict import Patience
-from analyzer.sweep import Answer
 
 
 def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from analyzer.measurements.csv_file import UNKNOWN
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Trial, Variant
 from analyzer.output.text_table import Column, plain_text, worth_showing
 from analyzer.output.units import counted, mib, milliseconds, number, percent, printable, whole
-from analyzer.sweep import Answer
+from analyzer.search.grid import Answer
 
 CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.sweep import Answer, Search
+from analyzer.search.grid import Answer, Search
 
 PROVENANCE = Provenance(
     device_name="d", device_uuid="u", device_memory_bytes=1, driver=None, server="s", tool_version="t", model_hash="h"

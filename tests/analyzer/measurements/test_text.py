@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from analyzer.measurements.record import Status, Trial, Variant
 from analyzer.measurements.text import answer_line, by_subject, measurement_table, server_only_table
-from analyzer.sweep import Answer
+from analyzer.search.grid import Answer
 from tests.analyzer.records import HOST, SERVER, failed, measured
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from analyzer.climb import within
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.sweep import Answer, Search, at_rate
+from analyzer.search.grid import Answer, Search, at_rate
+from analyzer.search.knee import within
 
 TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart
 COMPLETED = 0.97  # share of the requests due that must have been completed

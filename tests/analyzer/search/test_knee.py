@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from analyzer.climb import climb, more_instances
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.sweep import Answer, Axes
+from analyzer.search.grid import Answer, Axes
+from analyzer.search.knee import climb, more_instances
 from tests.analyzer.searching import made, play
 
 Model = Callable[[Trial], Measurement]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from analyzer.course import Course, Method, search
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.peak import find_peak, is_kept, min_window_s
-from analyzer.sweep import Axes
+from analyzer.search.grid import Axes
+from analyzer.search.peak_rate import find_peak, is_kept, min_window_s
+from analyzer.search.strategy import Course, Method, search
 from tests.analyzer.searching import made, play
 
 OPEN = Trial(model="m", concurrency=0, request_rate_per_s=100.0, arrivals="constant")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.sweep import Axes, Search, grid
+from analyzer.search.grid import Axes, Search, grid
 
 AXES = Axes(batches=(4, 1, 2), concurrencies=(2, 1))
 PROVENANCE = Provenance(

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.sweep import Answer, Axes, Search
+from analyzer.search.grid import Answer, Axes, Search
 
 GAIN = 0.05  # a step that adds less throughput than the default precision of a trial has not added any
 FLAT_STEPS = 2  # such steps in a row that end the climb: one may be a bad window

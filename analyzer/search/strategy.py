@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from analyzer.climb import climb
 from analyzer.measurements.record import Measurement, Trial
-from analyzer.peak import find_peak, min_window_s
-from analyzer.sweep import Answer, Axes, Search, grid
+from analyzer.search.grid import Answer, Axes, Search, grid
+from analyzer.search.knee import climb
+from analyzer.search.peak_rate import find_peak, min_window_s
 
 
 class Method(StrEnum):
