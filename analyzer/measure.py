@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from analyzer.devices import Reading
 from analyzer.devices.record import Recorder
-from analyzer.load import LoadGenerator
-from analyzer.loop import Load, Report
+from analyzer.load.event_loop import Load, Report
+from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.statistics.verdict import (
     CLIENT_BOUND,

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from analyzer import __version__
 from analyzer.errors import DeviceError, ModelError, ServerError
-from analyzer.load import LoadGenerator
+from analyzer.load.generator import LoadGenerator
+from analyzer.load.workload import Traffic
 from analyzer.measure import measure_trial
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 from analyzer.measurements.store import Store
@@ -19,7 +20,6 @@ from analyzer.search.knee import more_instances
 from analyzer.search.strategy import Course, search
 from analyzer.statistics.verdict import Patience, is_out_of_memory
 from analyzer.tenancy import Tenancy
-from analyzer.traffic import Traffic
 
 Turn = tuple[Model, Variant]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyzer.devices.choose import Devices
-from analyzer.load import LoadGenerator
+from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.store import Store
 from analyzer.rig import Rig
 from analyzer.run import Audience, Job, Sweep, Turn

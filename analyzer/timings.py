@@ -11,7 +11,7 @@ import numpy as np
 
 from analyzer.devices import Reading
 from analyzer.devices.process import processor_times
-from analyzer.loop import Report
+from analyzer.load.event_loop import Report
 from analyzer.statistics.cpu_steal import Gaps, ProcessorTimes, disturbed
 from analyzer.statistics.window import Window, summarize
 

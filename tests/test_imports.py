@@ -17,7 +17,7 @@ PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and thos
 DOORS = {
     "click": ("*.cli", "*.cli.*", "analyzer.errors"),
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
-    "hpack": ("analyzer.http2",),
+    "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),
     "matplotlib": ("*.figures", "analyzer.output.figure_style"),
@@ -26,7 +26,7 @@ DOORS = {
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.measurements.store",),
-    "tritonclient": ("analyzer.triton", "analyzer.models.config_file", "analyzer.requests"),
+    "tritonclient": ("analyzer.triton", "analyzer.models.config_file", "analyzer.load.kserve"),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
 

@@ -9,15 +9,15 @@ import click
 
 from analyzer.cli.merge import Options
 from analyzer.errors import ModelError, UsageError
+from analyzer.load.input_data import read_input_data
+from analyzer.load.tensors import build_steps
+from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Variant
 from analyzer.models.repository import Model, read_repository, select
 from analyzer.output.suggestions import suggest
-from analyzer.payload import read_input_data
 from analyzer.run import Job
 from analyzer.search.grid import Axes
 from analyzer.search.strategy import Course, Method
-from analyzer.tensors import build_steps
-from analyzer.traffic import Traffic
 
 
 def build_job(options: Options) -> Job:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analyzer.devices.process import processor_times
 from analyzer.errors import TritonpackError
-from analyzer.load import LoadGenerator
+from analyzer.load.generator import LoadGenerator
 from analyzer.statistics.cpu_steal import stolen_share
 from analyzer.timings import Timings
 from benchmarks.profiler.bench import Bench

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from analyzer.load import LoadGenerator
+from analyzer.load.generator import LoadGenerator
 from analyzer.output.units import MIB
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.ours import Row, load_on, repository_of, run_analyze, serving

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.loop import Load
+from analyzer.load.event_loop import Load
+from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.local import LocalServer
-from analyzer.traffic import Traffic
 from analyzer.triton import Triton
 from benchmarks.profiler.peers import Point
 from benchmarks.profiler.processes import PeerError, run

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analyzer.load import LoadGenerator
+from analyzer.load.generator import LoadGenerator
 from analyzer.servers import Endpoint
 from analyzer.statistics.window import summarize
 from benchmarks.profiler.bench import Bench

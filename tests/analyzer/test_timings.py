@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analyzer.devices import Reading
-from analyzer.loop import Report
+from analyzer.load.event_loop import Report
 from analyzer.statistics.cpu_steal import ProcessorTimes
 from analyzer.timings import Timings
 

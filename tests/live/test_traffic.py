@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 from analyzer.errors import ModelError
-from analyzer.load import LoadGenerator
-from analyzer.loop import Load, Report
+from analyzer.load.event_loop import Load, Report
+from analyzer.load.generator import LoadGenerator
+from analyzer.load.input_data import InputData, read_input_data
+from analyzer.load.shared_memory import PREFIX
+from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Model, completed, read_repository
-from analyzer.payload import InputData, read_input_data
 from analyzer.servers import RunningServer
 from analyzer.servers.local import LocalServer
-from analyzer.shared_memory import PREFIX
-from analyzer.traffic import Traffic
 from analyzer.triton import Triton
 from tests.conftest import wait_for
 from tests.live.models import write_model

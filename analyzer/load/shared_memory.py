@@ -17,7 +17,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from analyzer.errors import ModelError, ServerError
-from analyzer.requests import Content, Output, Region, Request, Turn, http_request
+from analyzer.load.kserve import Content, Output, Region, Request, Turn, http_request
 from analyzer.servers import Endpoint
 from analyzer.triton import Triton
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
-from analyzer.payload import read_input_data
+from analyzer.load.input_data import read_input_data
 
 
 def written(folder: Path, document: Any) -> Path:

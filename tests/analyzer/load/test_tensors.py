@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from analyzer.errors import ModelError
+from analyzer.load.input_data import Entry, InputData
+from analyzer.load.tensors import NUMPY_TYPES, build_steps
 from analyzer.models.repository import Input, Model
-from analyzer.payload import Entry, InputData
-from analyzer.tensors import NUMPY_TYPES, build_steps
 
 
 def model_of(*inputs: Input, batches: int = 0, **settings: Any) -> Model:

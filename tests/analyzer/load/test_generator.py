@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from analyzer.errors import ServerError
-from analyzer.load import LoadGenerator
-from analyzer.loop import Load, Report
-from tests.analyzer.test_loop import OK, FakeServer, serving
+from analyzer.load.event_loop import Load, Report
+from analyzer.load.generator import LoadGenerator
+from tests.analyzer.load.test_event_loop import OK, FakeServer, serving
 
 
 def answer(_server: FakeServer, _number: int) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.http1 import Http1Exchange
+from analyzer.load.http1 import Http1Exchange
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 5\r\n\r\nhello"
 BAD = b'HTTP/1.1 400 Bad Request\r\ncontent-length: 15\r\n\r\n{"error":"why"}'

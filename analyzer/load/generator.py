@@ -1,6 +1,6 @@
 """The load generator as its caller sees it: processes that keep N requests in flight, or send R per second.
 
-The event loop (`analyzer.loop`) runs in processes of its own, so that neither the sampler nor the caller's
+The event loop (`analyzer.load.event_loop`) runs in processes of its own, so that neither the sampler nor the caller's
 Python shares its interpreter lock. They are started once and serve every trial of a sweep.
 """
 
@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from analyzer.errors import ServerError
-from analyzer.loop import Load, Report, serve_loads
+from analyzer.load.event_loop import Load, Report, serve_loads
 
 _CLOSE_TIMEOUT_S = 2.0
 _ENDED = "a load generator process ended; was it out of memory?"

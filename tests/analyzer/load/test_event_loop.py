@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from analyzer.loop import Load, Loop, Report
+from analyzer.load.event_loop import Load, Loop, Report
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nbad"

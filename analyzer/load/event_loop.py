@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from typing import Protocol
 
-from analyzer.http1 import Http1Exchange
+from analyzer.load.http1 import Http1Exchange
 
 LATE_S = 0.001  # an open-loop request that leaves this much after it was due counts as late
 _REPORT_PERIOD_S = 0.05

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer.errors import ModelError
-from analyzer.http1 import Http1Exchange
-from analyzer.loop import Load
+from analyzer.load.event_loop import Load
+from analyzer.load.http1 import Http1Exchange
+from analyzer.load.input_data import InputData
+from analyzer.load.kserve import Request, Turn, encode, grpc_exchange, grpc_message, http_request
+from analyzer.load.shared_memory import in_shared_memory
+from analyzer.load.tensors import build_steps
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Model
-from analyzer.payload import InputData
-from analyzer.requests import Request, Turn, encode, grpc_exchange, grpc_message, http_request
 from analyzer.servers import Endpoint
-from analyzer.shared_memory import in_shared_memory
-from analyzer.tensors import build_steps
 
 if TYPE_CHECKING:
-    from analyzer.tensors import Tensors
+    from analyzer.load.tensors import Tensors
 
 _OPEN_LOOP_CONNECTIONS = 256
 _OPEN_LOOP_SEQUENCES = (

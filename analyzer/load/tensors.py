@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import ModelError
-from analyzer.payload import Entry, InputData
+from analyzer.load.input_data import Entry, InputData
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,12 +12,12 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from analyzer.errors import ModelError
-from analyzer.loop import Load
+from analyzer.load.event_loop import Load
+from analyzer.load.input_data import Entry, InputData
+from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Input, Model
-from analyzer.payload import Entry, InputData
 from analyzer.servers import Endpoint
-from analyzer.traffic import Traffic
 
 ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc="10.0.0.1:7001", metrics_url=None, process_id=None, server="")
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from analyzer.http2 import GrpcExchange, header_block
+from analyzer.load.grpc_http2 import GrpcExchange, header_block
 
 if TYPE_CHECKING:
     import numpy as np
