@@ -14,7 +14,7 @@ from analyzer.devices.record import Recorder
 from analyzer.measure import highest
 from analyzer.measurements.record import Provenance, ServerOnly
 from analyzer.servers import Endpoint, RunningServer, Server
-from analyzer.triton import Triton
+from analyzer.servers.control import Triton
 
 
 class Rig:

@@ -26,7 +26,7 @@ DOORS = {
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.measurements.store",),
-    "tritonclient": ("analyzer.triton", "analyzer.models.config_file", "analyzer.load.kserve"),
+    "tritonclient": ("analyzer.servers.control", "analyzer.models.config_file", "analyzer.load.kserve"),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
 

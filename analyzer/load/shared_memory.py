@@ -19,7 +19,7 @@ from pathlib import Path
 from analyzer.errors import ModelError, ServerError
 from analyzer.load.kserve import Content, Output, Region, Request, Turn, http_request
 from analyzer.servers import Endpoint
-from analyzer.triton import Triton
+from analyzer.servers.control import Triton
 
 PREFIX = "tritonpack_"
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory

@@ -8,8 +8,8 @@ from enum import StrEnum
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Server
 from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, connect, triton_image
-from analyzer.servers.launch import START_TIMEOUT_S
 from analyzer.servers.local import Installation, LocalServer
+from analyzer.servers.ports import START_TIMEOUT_S
 from analyzer.servers.remote import RemoteServer
 
 DEFAULT_TRITON_VERSION = "24.10-py3"  # the release that nvidia-pytriton carries too

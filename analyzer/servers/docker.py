@@ -19,8 +19,8 @@ from analyzer.servers.docker_container import (
     container_options,
     remove_segments,
 )
-from analyzer.servers.launch import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports
-from analyzer.servers.owner import is_orphan
+from analyzer.servers.orphans import is_orphan
+from analyzer.servers.ports import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports
 from analyzer.servers.pull_progress import show_pull
 
 if TYPE_CHECKING:

@@ -14,16 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import ServerError
 from analyzer.servers import Endpoint
-from analyzer.servers.launch import (
-    LOOPBACK,
-    Ports,
-    exit_cause,
-    has_ended,
-    triton_flags,
-    triton_version,
-    wait_until_ready,
-)
-from analyzer.servers.owner import our_mark
+from analyzer.servers.health import triton_version, wait_until_ready
+from analyzer.servers.log import exit_cause, has_ended
+from analyzer.servers.orphans import our_mark
+from analyzer.servers.ports import LOOPBACK, Ports, triton_flags
 
 if TYPE_CHECKING:
     from docker import DockerClient

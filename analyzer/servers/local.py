@@ -19,18 +19,9 @@ from typing import Self
 
 from analyzer.errors import ServerError
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.launch import (
-    LOOPBACK,
-    START_TIMEOUT_S,
-    Ports,
-    exit_cause,
-    has_ended,
-    serves_nothing,
-    start_on_ports,
-    triton_flags,
-    triton_version,
-    wait_until_ready,
-)
+from analyzer.servers.health import serves_nothing, triton_version, wait_until_ready
+from analyzer.servers.log import exit_cause, has_ended
+from analyzer.servers.ports import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports, triton_flags
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; tritonserver takes 0.5 s unless it hangs
 

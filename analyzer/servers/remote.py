@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.launch import is_live, is_ready, takes_loads, triton_version
+from analyzer.servers.health import is_live, is_ready, takes_loads, triton_version
 
 METRICS_PORT = 8002  # Triton's default
 READY_TIMEOUT_S = 0.9  # asked twice: a wrong address must be told within 2 s

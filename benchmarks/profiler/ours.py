@@ -16,8 +16,8 @@ from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
+from analyzer.servers.control import Triton
 from analyzer.servers.local import LocalServer
-from analyzer.triton import Triton
 from benchmarks.profiler.peers import Point
 from benchmarks.profiler.processes import PeerError, run
 

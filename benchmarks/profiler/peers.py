@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analyzer.servers.launch import LOOPBACK, choose_ports
 from analyzer.servers.local import Installation, _prepare_package  # no second copy of how the wheel is laid out
+from analyzer.servers.ports import LOOPBACK, choose_ports
 from benchmarks.profiler.processes import Ended, PeerError, run
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.servers.launch import serves_nothing
+from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
 from tests.live.analysis import analyze, outcome, rows
 from tests.live.models import write_caller, write_ensemble, write_model, write_without_config

@@ -13,8 +13,8 @@ import tritonclient.http as triton
 from analyzer.measurements.record import Variant
 from analyzer.models.repository import read_repository, select
 from analyzer.models.variants import variant_config
+from analyzer.servers.control import Triton
 from analyzer.servers.local import LocalServer
-from analyzer.triton import Triton
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 SHAPES = {"image_classifier": (3, 64, 64), "segmenter": (1, 128, 128), "text_encoder": (16,)}

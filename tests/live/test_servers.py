@@ -21,9 +21,10 @@ from analyzer.errors import ServerError
 from analyzer.servers import Server, guard
 from analyzer.servers.docker import DockerServer, connect, find_or_pull
 from analyzer.servers.docker_container import OWNER_LABEL
-from analyzer.servers.launch import has_ended, serves_nothing
+from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
-from analyzer.servers.owner import our_mark
+from analyzer.servers.log import has_ended
+from analyzer.servers.orphans import our_mark
 from analyzer.servers.remote import RemoteServer
 from tests.conftest import LIVE, wait_for
 from tests.fakes.registry import serve_image

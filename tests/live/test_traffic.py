@@ -24,8 +24,8 @@ from analyzer.load.workload import Traffic
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Model, completed, read_repository
 from analyzer.servers import RunningServer
+from analyzer.servers.control import Triton
 from analyzer.servers.local import LocalServer
-from analyzer.triton import Triton
 from tests.conftest import wait_for
 from tests.live.models import write_model
 

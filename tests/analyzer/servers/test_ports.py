@@ -1,4 +1,4 @@
-"""Ports, logs and exits of the servers that we start."""
+"""Ports of the servers that we start, and the start on them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import socket
 import pytest
 
 from analyzer.errors import ServerError
-from analyzer.servers.launch import Ports, choose_ports, exit_cause, last_error, start_on_ports
-
-LOG = """W1120 11:25:41.036825 17660 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
-E1120 11:25:41.037312 17660 server.cc:241] "CudaDriverHelper has not been initialized."
-I1120 11:25:41.440984 17660 grpc_server.cc:2558] "Started GRPCInferenceService at 127.0.0.1:37253"
-a model's own words
-"""
+from analyzer.servers.ports import Ports, choose_ports, start_on_ports
 
 
 def test_ports_are_all_different() -> None:
@@ -86,19 +80,3 @@ def test_start_failure_of_another_kind_is_not_tried_again() -> None:
     with pytest.raises(ServerError, match="no such file"):
         start_on_ports(failing, None, None, None, timeout_s=7.0)
     assert (len(failing.made), failing.stopped) == (1, 1)
-
-
-def test_last_error_is_the_latest_error_line_of_the_log() -> None:
-    """Warnings, information and what models print are no errors; the message stands without its prefix and quotes."""
-    assert last_error(LOG) == "CudaDriverHelper has not been initialized."
-    assert last_error("tritonserver: unrecognized option '--x'\nUsage: tritonserver [options]\nDefault is 0.\n") == (
-        "tritonserver: unrecognized option '--x'"
-    )
-    assert last_error("a model's own words\n") is None
-    assert last_error("") is None
-
-
-def test_exit_cause_names_status_or_signal() -> None:
-    """128 + 9 is SIGKILL; 1 is a status."""
-    assert exit_cause(137, "") == "tritonserver was ended by SIGKILL"
-    assert exit_cause(1, LOG).startswith("tritonserver ended with exit status 1; the last error of its log: Cuda")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from analyzer.servers.owner import is_orphan, our_mark
+from analyzer.servers.orphans import is_orphan, our_mark
 
 
 def test_mark_of_a_living_process_is_no_orphan() -> None:
@@ -15,7 +15,7 @@ def test_mark_of_a_living_process_is_no_orphan() -> None:
 
 def test_mark_of_an_ended_process_is_an_orphan() -> None:
     """A process that has ended left an orphan, running or not."""
-    script = "from analyzer.servers.owner import our_mark; print(our_mark())"
+    script = "from analyzer.servers.orphans import our_mark; print(our_mark())"
     mark = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert is_orphan(mark, running=True)
 

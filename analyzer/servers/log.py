@@ -1,0 +1,47 @@
+"""How a server of ours ended: its exit status, and the last error of its log."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+
+def has_ended(process_id: int | None) -> bool:
+    """Tell whether a process of this host has ended, also one that its parent has not waited for yet."""
+    if process_id is None:
+        return False
+    try:
+        # pid (comm) state ...; comm may hold anything, so count from its last parenthesis
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+# glog's line: severity letter, date, time, thread, file and line, then the message
+_LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
+# what is printed as it is: by the option parser, the loader and the Python stub
+_PLAIN_ERROR = re.compile(r"error\b|unable to\b|.*(unrecognized option|error while loading|Error: )", re.IGNORECASE)
+
+
+def last_error(log: str) -> str | None:
+    """Find the last error in Triton's log, in one line; None where it has none."""
+    found = None
+    for line in log.splitlines():
+        match = _LOG_LINE.match(line)
+        if match and match[1] in "EF":
+            found = match[2]
+        elif not match and _PLAIN_ERROR.match(line):
+            found = line
+    return found.strip().strip('"')[:500] if found else None
+
+
+def exit_cause(status: int, log: str) -> str:
+    """Say in one line how a server ended: its exit status or signal, and the last error of its log."""
+    number = status - 128
+    if number in {known.value for known in signal.Signals}:
+        how = f"tritonserver was ended by {signal.Signals(number).name}"
+    else:
+        how = f"tritonserver ended with exit status {status}"
+    last = last_error(log)
+    return f"{how}; the last error of its log: {last}" if last else how
