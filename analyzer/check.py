@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.devices import Reading
-from analyzer.devices.gpus import Gpu, Gpus
+from analyzer.devices.inventory import Gpu, Gpus
 from analyzer.errors import DeviceError, ServerError
 
 if TYPE_CHECKING:
-    from analyzer.statistics.cpu_steal import ProcessorTimes
+    from analyzer.devices.processors import ProcessorTimes
 
 # The pid namespace that the kernel starts with (Linux, include/uapi/linux/nsfs.h: PID_NS_INIT_INO).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -152,7 +152,8 @@ def _samples(subject: str, refused: Mapping[str, str]) -> Finding:
 
 
 def _check_processes() -> list[Finding]:
-    from analyzer.devices.process import host, processor_times, shared_bytes
+    from analyzer.devices.process import host, shared_bytes
+    from analyzer.devices.processors import processor_times
 
     device = host()
     readable = shared_bytes([os.getpid()]) is not None

@@ -55,7 +55,7 @@ def run_on(stations: Sequence[Station], job: Job, audience: Audience) -> None:
                 process = spawn.Process(target=_work, args=(station, job, theirs), name="tritonpack-station")
                 process.start()
                 theirs.close()
-                members.append(_Member(process, ours, station.devices.describe()))
+                members.append(_Member(process, ours, station.device.describe()))
         _lead(members, iter(range(len(job.turns))), audience)
     finally:
         _dismiss(members)

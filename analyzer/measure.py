@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from analyzer.devices import Reading
-from analyzer.devices.record import Recorder
+from analyzer.devices.recorder import Recorder
 from analyzer.load.event_loop import Load, Report
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial

@@ -10,7 +10,7 @@ from typing import Self
 
 from analyzer.devices import Reading, Sampler
 from analyzer.devices.process import available_bytes
-from analyzer.devices.record import Recorder
+from analyzer.devices.recorder import Recorder
 from analyzer.measure import highest
 from analyzer.measurements.record import Provenance, ServerOnly
 from analyzer.servers import Endpoint, RunningServer, Server

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.devices.choose import Devices
+from analyzer.devices.choose import MeasuredDevice
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.store import Store
 from analyzer.rig import Rig
@@ -22,10 +22,7 @@ class Station:
     Parameters
     ----------
     server : Server
-    devices : Devices
-        With one device.
-    alike : tuple of str
-        UUIDs of other devices on which figures count as this one's.
+    device : MeasuredDevice
     repository : Path
     store : str or Path
         Where measurements are found and kept.
@@ -38,8 +35,7 @@ class Station:
     """
 
     server: Server
-    devices: Devices
-    alike: tuple[str, ...]
+    device: MeasuredDevice
     repository: Path
     store: str | Path
     patience: Patience
@@ -59,8 +55,8 @@ def run_station(station: Station, job: Job, turns: Iterable[Turn], audience: Aud
     rig = Rig(
         station.server,
         station.repository,
-        gpus=station.devices.uuids,
-        open_sampler=station.devices.open_sampler,
+        gpus=station.device.uuids,
+        open_sampler=station.device.open_sampler,
         load_timeout_s=station.load_timeout_s,
     )
     with Store.open(station.store) as store, rig, LoadGenerator(station.client_processes) as generator:
@@ -71,7 +67,7 @@ def run_station(station: Station, job: Job, turns: Iterable[Turn], audience: Aud
             generator,
             patience=station.patience,
             fresh=station.fresh,
-            alike=station.alike,
+            alike=station.device.alike,
             audience=audience,
         )
         sweep.run(turns)

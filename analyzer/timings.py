@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analyzer.devices import Reading
-from analyzer.devices.process import processor_times
+from analyzer.devices.processors import ProcessorTimes, processor_times
 from analyzer.load.event_loop import Report
-from analyzer.statistics.cpu_steal import Gaps, ProcessorTimes, disturbed
+from analyzer.statistics.cpu_steal import Gaps, disturbed
 from analyzer.statistics.window import Window, summarize
 
 _LOOK_S = 0.1  # between looks at the processors

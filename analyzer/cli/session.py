@@ -12,8 +12,7 @@ import click
 from analyzer.cli.job import build_job, sample_models
 from analyzer.cli.merge import Options, merge
 from analyzer.crew import run_on
-from analyzer.devices.choose import Devices
-from analyzer.devices.several import choose_several, like_uuids
+from analyzer.devices.choose import MeasuredDevice, choose_devices
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.interrupts import Interrupted
 from analyzer.measurements.record import Measurement, ServerOnly, Trial
@@ -74,7 +73,7 @@ class _Place:
 
     server: Server
     why: str
-    devices: tuple[Devices, ...]
+    devices: tuple[MeasuredDevice, ...]
 
 
 def _place(options: Options) -> _Place:
@@ -92,7 +91,7 @@ def _place(options: Options) -> _Place:
     )
     if options["dcgm_url"] and not options["url"]:
         raise UsageError("--dcgm-url belongs to a running server: name it with --url host:8000")
-    devices = choose_several(options["gpus"], remote=options["url"] is not None, dcgm_url=options["dcgm_url"])
+    devices = choose_devices(options["gpus"], remote=options["url"] is not None, dcgm_url=options["dcgm_url"])
     for port in ("http_port", "grpc_port", "metrics_port"):
         if len(devices) > 1 and options[port]:
             raise UsageError(
@@ -157,8 +156,7 @@ def _stations(options: Options, place: _Place, job: Job) -> list[Station]:
     return [
         Station(
             server=place.server,
-            devices=each,
-            alike=like_uuids(each),
+            device=each,
             repository=options["model_folder"] or sample_models(),
             store=_store_place(options),
             patience=_patience(options),

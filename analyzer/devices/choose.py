@@ -1,4 +1,4 @@
-"""Which device a sweep is measured on, and the sampler that reads it."""
+"""Which devices a sweep is measured on, and the sampler that reads one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyzer.devices import Sampler
-from analyzer.devices.gpus import Gpu
-from analyzer.devices.own import is_shared, own_memory
+from analyzer.devices.inventory import Gpu, select_gpus
+from analyzer.devices.shared_gpu import is_shared, own_memory
 from analyzer.errors import DeviceError, UsageError
 from analyzer.servers import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
-    """What a server works on.
+class MeasuredDevice:
+    """What a server works on, and what is read while it does.
 
     Parameters
     ----------
     gpu : Gpu or None
         The GPU of this host; None without one, and for a server elsewhere.
+    alike : tuple of str
+        UUIDs of the other GPUs of this host on which figures count as those of this one.
     why : str
         Why there is no GPU of this host in use.
     remote : bool
@@ -31,6 +33,7 @@ class Devices:
     """
 
     gpu: Gpu | None
+    alike: tuple[str, ...] = ()
     why: str = ""
     remote: bool = False
     remote_gpu: str | None = None
@@ -69,41 +72,63 @@ class Devices:
 
             return ProcessSampler(endpoint.process_id)
         from analyzer.devices.nvml import NvmlSampler
-        from analyzer.devices.tree import ProcessTree
+        from analyzer.devices.process_tree import ProcessTree
 
         sampler = NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
         return own_memory(sampler) if is_shared(self.gpu) else sampler
 
 
-def choose_devices(wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None) -> Devices:
-    """Take the GPU asked for, else the first of this host, else the host.
+def choose_devices(
+    wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None
+) -> tuple[MeasuredDevice, ...]:
+    """Take the GPUs asked for, else the first of this host and all that are like it, else the host.
 
     Parameters
     ----------
     wanted : sequence of str
-        Index, UUID or its beginning of the GPU; one of them, since a server is measured on one device.
+        Indices, UUIDs or their beginnings.
     remote : bool
-        Whether the server runs elsewhere.
+        Whether the server runs elsewhere; it is then measured on one device.
     dcgm_url : str, optional
         The DCGM exporter's page there, for figures that Triton does not publish.
 
     Raises
     ------
     UsageError
-        If that GPU is not there; the message lists those that are.
+        If a GPU is not there, several are named for one remote server, or two of them differ: their figures would
+        not make one profile.
     """
-    if len(wanted) > 1:
-        raise UsageError(
-            f"{len(wanted)} GPUs are named, {', '.join(wanted)}, and a server is measured on one: name one"
-        )
     if remote:
-        return Devices(gpu=None, remote=True, remote_gpu=wanted[0] if wanted else None, dcgm_url=dcgm_url)
-    from analyzer.devices.gpus import select_gpus
+        if len(wanted) > 1:
+            raise UsageError(
+                f"{len(wanted)} GPUs are named, {', '.join(wanted)}, and a server is measured on one: name one"
+            )
+        return (MeasuredDevice(gpu=None, remote=True, remote_gpu=wanted[0] if wanted else None, dcgm_url=dcgm_url),)
     from analyzer.devices.nvml import list_gpus
 
     gpus = list_gpus()
-    chosen = select_gpus(gpus, wanted) or gpus.present[:1]
-    return Devices(gpu=chosen[0] if chosen else None, why=gpus.why_none)
+    chosen = select_gpus(gpus, wanted)
+    if not gpus.present:
+        return (MeasuredDevice(gpu=None, why=gpus.why_none),)
+    if not chosen:
+        chosen = tuple(gpu for gpu in gpus.present if _alike(gpu, gpus.present[0]))
+    for gpu in chosen:
+        if not _alike(gpu, chosen[0]):
+            raise UsageError(
+                f"GPU {chosen[0].index} is a {chosen[0].name} and GPU {gpu.index} a {gpu.name}: a sweep is spread over "
+                "like ones only; give them one at a time with --gpus"
+            )
+    return tuple(
+        MeasuredDevice(
+            gpu=gpu,
+            alike=tuple(other.uuid for other in gpus.present if other.uuid != gpu.uuid and _alike(other, gpu)),
+        )
+        for gpu in chosen
+    )
+
+
+def _alike(one: Gpu, other: Gpu) -> bool:
+    return (one.name, one.memory_bytes, one.mig) == (other.name, other.memory_bytes, other.mig)
 
 
 def _open_remote(endpoint: Endpoint, gpu: str | None, dcgm_url: str | None) -> Sampler:

@@ -15,9 +15,9 @@ from contextlib import suppress
 import pynvml
 
 from analyzer.devices import Device, Reading
-from analyzer.devices.gpus import Gpus
+from analyzer.devices.inventory import Gpus
+from analyzer.devices.nvml_device import Part, find, parts
 from analyzer.devices.nvml_gpm import Gpm
-from analyzer.devices.nvml_part import Part, find, parts
 from analyzer.errors import DeviceError
 
 PERIOD_S = 0.05  # a driver samples every 1/6 to 1 s, newer ones more often; memory moves faster

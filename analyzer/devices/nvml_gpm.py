@@ -6,7 +6,7 @@ import math
 
 import pynvml
 
-from analyzer.devices.nvml_part import Part
+from analyzer.devices.nvml_device import Part
 
 GPM_SPAN_S = 0.1  # nvml.h asks for at least 100 ms between two GPM samples
 METRICS = (

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from analyzer.devices import Device, Reading
-from analyzer.devices.tree import CLOCK_TICK_S, Process, ProcessTree, busy_between
-from analyzer.statistics.cpu_steal import ProcessorTimes
+from analyzer.devices.process_tree import Process, ProcessTree, busy_between
+from analyzer.devices.processors import processor_name, processors
 
 PERIOD_S = 0.02  # short enough for memory that a model takes only while it runs
 LOOK_SPAN_S = 0.1  # between looks at the tree: shorter ones show single bursts, not how busy the host is
@@ -121,16 +121,11 @@ class ProcessSampler:
 def host() -> Device:
     """This host as a device: its processor's name, its id and its memory."""
     return Device(
-        name=_processor_name(),
+        name=processor_name(),
         uuid=_machine_id(MACHINE_ID_FILES),
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES,
         driver=None,
     )
-
-
-def processors() -> int:
-    """Logical processors of the host."""
-    return os.cpu_count() or 1
 
 
 def available_bytes() -> int | None:
@@ -140,20 +135,6 @@ def available_bytes() -> int | None:
     except OSError:
         return None
     return _kilobytes(text, b"\nMemAvailable:") * 1024 or None
-
-
-def processor_times() -> ProcessorTimes:
-    """Read what this host's processors have done since boot (proc_stat(5)); nothing where /proc does not show it."""
-    try:
-        line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
-        user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])
-    except (OSError, ValueError):
-        return ProcessorTimes(time_s=time.perf_counter(), busy_s=0.0, stolen_s=0.0)
-    return ProcessorTimes(
-        time_s=time.perf_counter(),
-        busy_s=(user + nice + system + interrupts + soft_interrupts) * CLOCK_TICK_S,
-        stolen_s=stolen * CLOCK_TICK_S,
-    )
 
 
 def shared_bytes(pids: Iterable[int]) -> int | None:
@@ -193,14 +174,6 @@ def anonymous_bytes(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return (resident - shared) * _PAGE_BYTES if resident else None  # a zombie has nothing resident
-
-
-def _processor_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and value.strip():
-            return f"{value.strip()}, {processors()} processors"
-    return f"{platform.machine()}, {processors()} processors"  # Arm kernels give no name
 
 
 def _machine_id(files: Iterable[Path]) -> str:

@@ -8,35 +8,19 @@ was in flight in them, fast or slow. Where nothing is stolen, nothing is left ou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzer.devices.processors import ProcessorTimes
+
 Floats = NDArray[np.floating[Any]]
 
 SLICE_S = 0.5  # stretches that are judged; the kernel counts steal in hundredths of a second
 MOST_STOLEN = 0.02  # of the processors in use, one at least: below it rates are as without, above 5 % lower and more
 BACKLOG = 3  # a server at 75 % of its capacity works off what a stall has left in three times the stall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessorTimes:
-    """What a host's processors have done since boot, all together.
-
-    Parameters
-    ----------
-    time_s : float
-        When it was read, on the clock of the timings.
-    busy_s, stolen_s : float
-        Worked, and were wanted but given to others by the hypervisor.
-    """
-
-    time_s: float
-    busy_s: float
-    stolen_s: float
 
 
 class Gaps:

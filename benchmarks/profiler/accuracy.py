@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from analyzer.devices.process import processor_times
+from analyzer.devices.processors import processor_times
 from analyzer.errors import TritonpackError
 from analyzer.load.generator import LoadGenerator
 from analyzer.statistics.cpu_steal import stolen_share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from analyzer.check import check_host, undisturbed
-from analyzer.statistics.cpu_steal import ProcessorTimes
+from analyzer.devices.processors import ProcessorTimes
 from tests.fakes import nvml
 
 SHOW = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analyzer.devices import Reading
+from analyzer.devices.processors import ProcessorTimes
 from analyzer.load.event_loop import Report
-from analyzer.statistics.cpu_steal import ProcessorTimes
 from analyzer.timings import Timings
 
 

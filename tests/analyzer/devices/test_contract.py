@@ -67,11 +67,11 @@ def test_process_sampler_keeps_the_contract_on_a_real_triton(triton):
 
 
 def test_devices_are_chosen_and_opened(triton, nvml_library, tmp_path):
-    """The first GPU, the one asked for, the host without one, and the metrics of a server elsewhere."""
-    host = choose_devices()
+    """Every like GPU, the one asked for, the host without one, and the metrics of a server elsewhere."""
+    (host,) = choose_devices()
     assert host.gpu is None and host.uuids == () and "no NVIDIA driver" in host.describe()
     assert isinstance(host.open_sampler(triton.endpoint), ProcessSampler)
-    elsewhere = choose_devices(remote=True)
+    (elsewhere,) = choose_devices(remote=True)
     assert isinstance(elsewhere.open_sampler(triton.endpoint), PrometheusSampler)
     for index in (0, 1):
         nvml.write_state(
@@ -82,10 +82,12 @@ from analyzer.devices.choose import choose_devices
 from analyzer.servers import Endpoint
 import os
 endpoint = Endpoint(http="127.0.0.1:1", grpc=None, metrics_url=None, process_id=os.getpid(), server="")
-assert choose_devices().uuids == ("GPU-0",)
-devices = choose_devices(["1"])
-assert devices.uuids == ("GPU-1",) and devices.describe() == "T4, GPU-1"
-assert devices.open_sampler(endpoint).read().memory_bytes == 9 * 2**20
+assert [(device.uuids, device.alike) for device in choose_devices()] == [
+    (("GPU-0",), ("GPU-1",)), (("GPU-1",), ("GPU-0",))
+]
+(device,) = choose_devices(["1"])
+assert device.uuids == ("GPU-1",) and device.describe() == "T4, GPU-1"
+assert device.open_sampler(endpoint).read().memory_bytes == 9 * 2**20
 """
     done = nvml.run_python(code, library=nvml_library, state=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -96,18 +98,18 @@ def test_devices_that_cannot_be_are_told():
     with pytest.raises(UsageError, match=r"GPU '7' is not on this host; present: no NVIDIA driver"):
         choose_devices(["7"])
     with pytest.raises(UsageError, match="2 GPUs are named"):
-        choose_devices(["0", "1"])
+        choose_devices(["0", "1"], remote=True)
     unknown = Endpoint(http="host:8000", grpc=None, metrics_url=None, process_id=None, server="")
     with pytest.raises(DeviceError, match="--launch-mode remote"):
-        choose_devices().open_sampler(unknown)
+        choose_devices()[0].open_sampler(unknown)
     with pytest.raises(DeviceError, match="--metrics-url"):
-        choose_devices(remote=True).open_sampler(unknown)
+        choose_devices(remote=True)[0].open_sampler(unknown)
 
 
 def test_the_exporter_of_a_remote_device_is_read_too():
     """Its page's figures join those of Triton's."""
     with serve(TRITON) as url, serve(DCGM) as dcgm_url:
         remote = Endpoint(http="host:8000", grpc=None, metrics_url=url, process_id=None, server="")
-        devices = choose_devices(["GPU-a"], remote=True, dcgm_url=dcgm_url)
-        readings = check_sampler(devices.open_sampler(remote), readings=1, period_s=0.01)
+        (device,) = choose_devices(["GPU-a"], remote=True, dcgm_url=dcgm_url)
+        readings = check_sampler(device.open_sampler(remote), readings=1, period_s=0.01)
     assert readings[0].dram_bandwidth_utilization == 0.125

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from analyzer.devices.process import LOOK_SPAN_S, ProcessSampler, _machine_id, host, processors
-from analyzer.devices.tree import Process, ProcessTree, busy_between
+from analyzer.devices.process_tree import Process, ProcessTree, busy_between
 from analyzer.errors import DeviceError
 
 MIB = 2**20

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analyzer.statistics.cpu_steal import Gaps, ProcessorTimes, disturbed, stolen_share
+from analyzer.devices.processors import ProcessorTimes
+from analyzer.statistics.cpu_steal import Gaps, disturbed, stolen_share
 from analyzer.statistics.window import summarize
 
 

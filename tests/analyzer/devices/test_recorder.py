@@ -7,7 +7,7 @@ import time
 import pytest
 
 from analyzer.devices import Device, Reading
-from analyzer.devices.record import Recorder
+from analyzer.devices.recorder import Recorder
 from analyzer.errors import DeviceError
 
 

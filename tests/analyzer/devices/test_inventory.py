@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.devices.gpus import Gpu, Gpus, select_gpus
+from analyzer.devices.inventory import Gpu, Gpus, select_gpus
 from analyzer.errors import UsageError
 
 

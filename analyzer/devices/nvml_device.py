@@ -8,7 +8,7 @@ from typing import Any
 import pynvml
 
 from analyzer.devices import Device
-from analyzer.devices.gpus import Gpu
+from analyzer.devices.inventory import Gpu
 from analyzer.errors import DeviceError
 
 _LOST = {

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.devices.gpus import Gpu
-from analyzer.devices.own import is_shared
+from analyzer.devices.inventory import Gpu
+from analyzer.devices.shared_gpu import is_shared
 from tests.fakes import nvml
 
 MIB = 2**20
 CODE = """
 import json
 from analyzer.devices.nvml import NvmlSampler, list_gpus
-from analyzer.devices.own import is_shared, own_memory
+from analyzer.devices.shared_gpu import is_shared, own_memory
 (gpu,) = list_gpus().present
 sampler = own_memory(NvmlSampler(gpu.uuid, processes=lambda: {41, 42}))
 print(json.dumps([is_shared(gpu), sampler.read().memory_bytes, sampler.device.name, sampler.min_window_s > 0]))

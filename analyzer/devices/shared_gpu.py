@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzer.devices import Device, Reading, Sampler
-from analyzer.devices.gpus import Gpu
+from analyzer.devices.inventory import Gpu
 
 TENANT_BYTES = 64 << 20  # in use before the server starts, above which somebody else must be on the card
 

@@ -1,0 +1,56 @@
+"""The processors of this host: their name and number, and what they have done since boot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyzer.devices.process_tree import CLOCK_TICK_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorTimes:
+    """What a host's processors have done since boot, all together.
+
+    Parameters
+    ----------
+    time_s : float
+        When it was read, on the clock of the timings.
+    busy_s, stolen_s : float
+        Worked, and were wanted but given to others by the hypervisor.
+    """
+
+    time_s: float
+    busy_s: float
+    stolen_s: float
+
+
+def processors() -> int:
+    """Logical processors of the host."""
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """Name the processor as the kernel does, with the number of logical processors."""
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return f"{value.strip()}, {processors()} processors"
+    return f"{platform.machine()}, {processors()} processors"  # Arm kernels give no name
+
+
+def processor_times() -> ProcessorTimes:
+    """Read what this host's processors have done since boot (proc_stat(5)); nothing where /proc does not show it."""
+    try:
+        line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
+        user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])
+    except (OSError, ValueError):
+        return ProcessorTimes(time_s=time.perf_counter(), busy_s=0.0, stolen_s=0.0)
+    return ProcessorTimes(
+        time_s=time.perf_counter(),
+        busy_s=(user + nice + system + interrupts + soft_interrupts) * CLOCK_TICK_S,
+        stolen_s=stolen * CLOCK_TICK_S,
+    )
