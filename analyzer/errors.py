@@ -1,21 +1,31 @@
-"""The one tree of failures that a user can act on, and how a command ends on one."""
+"""The one tree of failures that a user can act on.
+
+Messages name an option as Python does, in backquotes: `max_trial_s`. A command line writes its flag there instead
+(`analyzer.formats.option_values.in_flags`).
+"""
 
 from __future__ import annotations
 
-import click
-
 EXIT_FAILURE = 1  # a failure that the user can act on
-EXIT_USAGE = 2  # a command line or an input file that cannot be taken
+EXIT_USAGE = 2  # a command line, an argument or an input file that cannot be taken
 EXIT_INFEASIBLE = 3  # no plan exists
 
 
-class TritonpackError(click.ClickException):
+class TritonpackError(Exception):
     """A failure whose message gives the fact, the value and the way out, in one line.
 
-    click prints it as ``Error: message`` on stderr and ends the command with `exit_code`, without a traceback.
+    Attributes
+    ----------
+    message : str
+    exit_code : int
+        That a command ends with on this failure.
     """
 
     exit_code = EXIT_FAILURE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class UsageError(TritonpackError):

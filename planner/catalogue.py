@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 
 from analyzer.errors import UsageError
-from analyzer.output.suggestions import suggest
-from analyzer.output.units import MIB
+from analyzer.formats.suggestions import suggest
+from analyzer.formats.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 from planner.difference import expanded
 from planner.formulate import Formulation
 from planner.mig import WHOLE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 from planner.demand import Requirement, Spread
 from planner.entries import Entry, csv_entries, read_input, toml_entries, unique
 

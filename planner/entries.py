@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from analyzer.errors import UsageError
-from analyzer.output.suggestions import suggest
+from analyzer.formats.suggestions import suggest
 
 _TOML_HEADER = re.compile(r"\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
 _TOML_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_\-]+)["']?\s*=""")

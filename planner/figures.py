@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analyzer.output.figure_style import DIM, PALETTE, head, house_style
+from analyzer.formats.figure_style import DIM, PALETTE, head, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

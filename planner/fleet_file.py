@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 from planner.catalogue import CatalogueType, catalogue, find_type
 from planner.entries import Entry, read_input, toml_entries, unique
 from planner.fleet import FleetType, Scaling, Thresholds, devices_of

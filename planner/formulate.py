@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analyzer.errors import UsageError
-from analyzer.output.suggestions import suggest
+from analyzer.formats.suggestions import suggest
 from planner.demand import Requirement, Spread
 from planner.fleet import FleetType
 from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 
 WHOLE = "whole"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import TritonpackError, UsageError
-from analyzer.output.files import write_whole
+from analyzer.formats.files import write_whole
 from planner.placement import Placement
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
+from analyzer.formats.suggestions import suggest
 from analyzer.measurements.record import Measurement, ServerOnly
-from analyzer.output.suggestions import suggest
 
 UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/measurements/csv_file.py)
 
@@ -127,7 +127,7 @@ def _idle(device: str, baselines: Mapping[str, int | None]) -> int | None:
 
 def _newest(rows: list[Measurement]) -> list[Measurement]:
     newest = rows[-1].provenance.model_hash
-    last = {m.trial: m for m in rows if m.provenance.model_hash == newest}
+    last = {(m.trial, m.instances): m for m in rows if m.provenance.model_hash == newest}
     return list(last.values())
 
 
@@ -168,7 +168,7 @@ def _point(m: Measurement, server_memory_bytes: int) -> OperatingPoint:
         )
     return OperatingPoint(
         variant=trial.variant.name,
-        instances=trial.instances,
+        instances=m.instances,
         batch=trial.batch,
         concurrency=trial.concurrency,
         throughput_infer_per_s=m.throughput_infer_per_s,

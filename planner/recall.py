@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analyzer.errors import UsageError
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 from planner.demand import Requirement, Spread
 from planner.fleet import FleetType, Scaling, Thresholds
 from planner.objective import Objective

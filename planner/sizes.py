@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from analyzer.errors import UsageError
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 
 _UNITS = {"B": 1} | {
     f"{prefix}{suffix}": base**power

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analyzer.output.text_table import Column, plain_text, worth_showing
-from analyzer.output.units import counted, mib, number, percent, printable, whole
+from analyzer.formats.text_table import Column, plain_text, worth_showing
+from analyzer.formats.units import counted, mib, number, percent, printable, whole
 from planner.placement import Placement
 
 if TYPE_CHECKING:

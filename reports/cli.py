@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyzer import __version__
+from analyzer.cli.command import Command
 from analyzer.errors import TritonpackError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ SERVER_ONLY_CSV = "metrics-server-only.csv"
 
 
 @click.command(
+    cls=Command,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: report results placement.json -o report",
 )
@@ -72,8 +74,8 @@ def _write_tables(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> list[Path]:
     """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
+    from analyzer.formats.files import file_stem, free_stem, write_whole
     from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
-    from analyzer.output.files import file_stem, free_stem, write_whole
     from reports.placements import placed_gpus, to_csv
 
     source = Path(profiles).resolve()
@@ -99,11 +101,11 @@ def _write_pages(
     documents: Sequence[tuple[str, dict[str, Any]]],
 ) -> tuple[Path, list[Path]]:
     """Write the pictures, and the page that holds them."""
+    from analyzer.formats.figure_style import png
+    from analyzer.formats.files import file_stem, free_stem, write_whole
+    from analyzer.formats.units import counted
     from analyzer.measurements.figures import write_measurement_figures
     from analyzer.measurements.text import by_subject
-    from analyzer.output.figure_style import png
-    from analyzer.output.files import file_stem, free_stem, write_whole
-    from analyzer.output.units import counted
     from reports.figures import placement_figures
     from reports.page import render
     from reports.placements import shown_gpus

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from analyzer.output.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
-from analyzer.output.units import counted, number
+from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
+from analyzer.formats.units import counted, number
 from reports.placements import MOST_SINGLE, PlacedGpu, PlacedModel
 
 if TYPE_CHECKING:

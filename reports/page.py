@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analyzer.formats.units import number
 from analyzer.measurements.csv_file import UNKNOWN
 from analyzer.measurements.record import Measurement, ServerOnly, Status
 from analyzer.measurements.text import Subject, by_subject, device
-from analyzer.output.units import number
 from planner.tables import headline
 from reports import tables
 from reports.placements import MOST_SINGLE, shown_gpus

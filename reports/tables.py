@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from analyzer.formats.text_table import Column, worth_showing
+from analyzer.formats.units import counted, mib, milliseconds, number, whole
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
-from analyzer.output.text_table import Column, worth_showing
-from analyzer.output.units import counted, mib, milliseconds, number, whole
 from reports.placements import PlacedGpu, PlacedModel, one_by_one
 
 Record = TypeVar("Record")

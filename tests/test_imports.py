@@ -15,12 +15,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and those before it
 DOORS = {
-    "click": ("*.cli", "*.cli.*", "analyzer.errors"),
+    "click": ("*.cli", "*.cli.*"),
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement_file",),
-    "matplotlib": ("*.figures", "analyzer.output.figure_style"),
+    "matplotlib": ("*.figures", "analyzer.formats.figure_style"),
     "numba": ("planner.closing", "planner.knapsack"),
     "ortools": ("planner.exact", "planner.master", "planner.moves_model"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),

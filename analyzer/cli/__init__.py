@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from analyzer import __version__
-from analyzer.cli.options import GroupedCommand, sweep_options
+from analyzer.cli.command import GroupedCommand
+from analyzer.cli.options import sweep_options
 from analyzer.errors import EXIT_FAILURE
-from analyzer.interrupts import signals_as_interrupts
+from analyzer.sweep.signals import signals_as_interrupts
 
 
 @click.command(
@@ -48,12 +49,11 @@ def main(ctx: click.Context, /, **values: Any) -> None:
     """
     with signals_as_interrupts():
         if values["check"]:
-            from analyzer.check import check_host
-            from analyzer.measurements.text import finding_table
+            from analyzer.cli.host_check import check_host, finding_table
 
             click.echo(finding_table(check_host()))
             return
-        from analyzer.cli.session import analyze
+        from analyzer.cli.analyze import analyze
 
         failed = analyze(ctx, values)
     if failed:

@@ -66,7 +66,7 @@ class MeasuredDevice:
         if self.remote:
             return _open_remote(endpoint, self.remote_gpu, self.dcgm_url)
         if endpoint.process_id is None:
-            raise DeviceError(f"the server at {endpoint.http} has no process on this host: use --launch-mode remote")
+            raise DeviceError(f"the server at {endpoint.http} has no process on this host: use `launch_mode='remote'`")
         if self.gpu is None:
             from analyzer.devices.process import ProcessSampler
 
@@ -116,7 +116,7 @@ def choose_devices(
         if not _alike(gpu, chosen[0]):
             raise UsageError(
                 f"GPU {chosen[0].index} is a {chosen[0].name} and GPU {gpu.index} a {gpu.name}: a sweep is spread over "
-                "like ones only; give them one at a time with --gpus"
+                "like ones only; give them one at a time with `gpus`"
             )
     return tuple(
         MeasuredDevice(
@@ -135,5 +135,5 @@ def _open_remote(endpoint: Endpoint, gpu: str | None, dcgm_url: str | None) -> S
     from analyzer.devices.prometheus import PrometheusSampler
 
     if endpoint.metrics_url is None:
-        raise DeviceError(f"the server at {endpoint.http} has no known metrics page: give it with --metrics-url")
+        raise DeviceError(f"the server at {endpoint.http} has no known metrics page: give it with `metrics_url`")
     return PrometheusSampler(endpoint.metrics_url, dcgm_url=dcgm_url, gpu=gpu)

@@ -195,7 +195,7 @@ def fetch(url: str) -> str:
     except (URLError, OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error) or type(error).__name__
         raise DeviceError(
-            f"metrics page {url} cannot be read ({reason}): check --metrics-url and Triton's --allow-metrics"
+            f"metrics page {url} cannot be read ({reason}): check `metrics_url` and Triton's --allow-metrics"
         ) from None
     return text.decode(errors="replace")
 
@@ -232,7 +232,7 @@ def _choose(samples: Iterable[Sample], wanted: str | None, url: str) -> str | No
         return None
     listing = ", ".join(shown) or "none"
     if wanted is None:
-        raise UsageError(f"{url} shows {len(shown)} GPUs; name one with --gpus: {listing}")
+        raise UsageError(f"{url} shows {len(shown)} GPUs; name one with `gpus`: {listing}")
     fact = "means several GPUs" if found else "is not shown"
     raise UsageError(f"GPU {wanted!r} {fact} by {url}; shown: {listing}")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Self
+from collections.abc import Iterable
+from typing import Self, TypeVar
 
 from analyzer.devices import Reading, Sampler
+
+Number = TypeVar("Number", int, float)
 
 MAX_COST = 0.02  # of one processor's time, so that the recorder does not take what it measures
 MAX_CREDIT_S = 0.1  # saved up by cheap readings for a costly one
@@ -111,3 +114,14 @@ class Recorder:
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def highest(values: Iterable[Number | None]) -> Number | None:
+    """Return the largest known value; None where none is known."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the known values; None where none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -66,13 +66,13 @@ def read_input_data(path: Path) -> InputData:
     try:
         return _read_folder(path) if path.is_dir() else _read_json(path)
     except OSError as error:
-        raise UsageError(f"--input-data {error.filename or path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"`input_data` {error.filename or path} cannot be read: {error.strerror}") from None
 
 
 def _read_folder(path: Path) -> InputData:
     files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
     if not files:
-        raise UsageError(f"--input-data {path} holds no file; put one named after each input in it")
+        raise UsageError(f"`input_data` {path} holds no file; put one named after each input in it")
     step = {f.name: Entry(values=f.read_bytes(), shape=None, where=str(f), text_lines=True) for f in files}
     return InputData(source=str(path), streams=((step,),))
 
@@ -81,12 +81,12 @@ def _read_json(path: Path) -> InputData:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise UsageError(f"--input-data {path} is not JSON: too deeply nested") from None
+        raise UsageError(f"`input_data` {path} is not JSON: too deeply nested") from None
     except ValueError as error:
-        raise UsageError(f"--input-data {path} is not JSON: {error}") from None
+        raise UsageError(f"`input_data` {path} is not JSON: {error}") from None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list) or not data:
-        raise UsageError(f'--input-data {path} needs a list "data" with at least one entry')
+        raise UsageError(f'`input_data` {path} needs a list "data" with at least one entry')
     if all(isinstance(stream, list) for stream in data):
         streams = [
             tuple(_read_step(step, f"{path}: data[{i}][{j}]") for j, step in enumerate(stream))

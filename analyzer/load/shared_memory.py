@@ -19,7 +19,7 @@ from pathlib import Path
 from analyzer.errors import ModelError, ServerError
 from analyzer.load.kserve import Content, Output, Region, Request, Turn, http_request
 from analyzer.servers import Endpoint
-from analyzer.servers.control import Triton
+from analyzer.servers.control import ControlClient
 
 PREFIX = "tritonpack_"
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
@@ -104,7 +104,7 @@ def _allocate(path: Path, size: int) -> None:
             os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
     except OSError as error:
         text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
-        raise ModelError(f"{text}: lower --batch or --concurrency, or enlarge {_FOLDER}") from None
+        raise ModelError(f"{text}: lower `batches` or `concurrencies`, or enlarge {_FOLDER}") from None
 
 
 def _hand_over(path: Path, process_id: int) -> None:
@@ -116,11 +116,11 @@ def _hand_over(path: Path, process_id: int) -> None:
 
 @contextmanager
 def _registered(name: str, size: int, address: str) -> Iterator[None]:
-    with Triton(address, timeout_s=_TIMEOUT_S) as triton:
+    with ControlClient(address, timeout_s=_TIMEOUT_S) as triton:
         try:
             triton.register_memory(name, size)
         except ModelError as error:
-            hint = "--shared-memory system needs a Triton that shares this host's /dev/shm"
+            hint = "`shared_memory='system'` needs a Triton that shares this host's /dev/shm"
             raise ModelError(f"{error.message}; {hint}") from None
         try:
             yield

@@ -92,11 +92,15 @@ def resolve_shape(model: Model, entry: Input, shapes: Mapping[str, tuple[int, ..
         given = _warmup_dims(model, entry.name)
         if given is None:
             text = ",".join("?" if n < 0 else str(n) for n in entry.dims)
-            raise ModelError(f"input {entry.name} has variable dimensions; give them as --shape {entry.name}:{text}")
+            raise ModelError(
+                f"input {entry.name} has variable dimensions; give them with `shapes`, as {entry.name}:{text}"
+            )
     if given is None:
         return entry.dims
     if not _fits(given, entry.dims):
-        raise ModelError(f"--shape {entry.name}:{_joined(given)} does not fit the model's dims {_joined(entry.dims)}")
+        raise ModelError(
+            f"`shapes` has {entry.name}:{_joined(given)}, which does not fit the model's dims {_joined(entry.dims)}"
+        )
     return given
 
 

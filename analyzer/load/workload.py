@@ -34,7 +34,7 @@ _STARTS = 16  # places in the data at which connections start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class Workload:
     """What requests carry, and how they travel.
 
     Parameters
@@ -88,7 +88,7 @@ class Traffic:
         """
         protocol, _, memory = trial.transport.partition("+")
         if model.decoupled and protocol == "http":
-            raise ModelError(f"{model.name} is decoupled, and Triton serves such models over gRPC: --protocol grpc")
+            raise ModelError(f"{model.name} is decoupled, and Triton serves such models over gRPC: `protocol='grpc'`")
         connections = trial.concurrency or (_OPEN_LOOP_SEQUENCES if model.sequence else _OPEN_LOOP_CONNECTIONS)
         streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed)
         if model.sequence and self.data is None:
@@ -129,7 +129,7 @@ class Traffic:
             socket.create_connection(_split(address), timeout=_CONNECT_TIMEOUT_S).close()
         except OSError as error:
             raise ModelError(
-                f"no gRPC at {address} ({error.strerror or error}): name it with --grpc-url, or use --protocol http"
+                f"no gRPC at {address} ({error.strerror or error}): name it with `grpc_url`, or use `protocol='http'`"
             ) from None
         return address
 

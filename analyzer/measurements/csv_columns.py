@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from analyzer.formats.units import MIB
 from analyzer.measurements.record import Variant
-from analyzer.output.units import MIB
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 _DIGITS = 6  # significant digits of a figure; measurements settle within per cent

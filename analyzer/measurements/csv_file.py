@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import UsageError
+from analyzer.formats.files import write_whole
+from analyzer.formats.suggestions import suggest
+from analyzer.formats.units import MIB
 from analyzer.measurements.csv_columns import (
     COLUMNS,
     FIGURES,
@@ -28,11 +31,10 @@ from analyzer.measurements.csv_columns import (
     unguarded,
 )
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.output.files import write_whole
-from analyzer.output.suggestions import suggest
-from analyzer.output.units import MIB
 
+MODEL_CSV, SERVER_ONLY_CSV = "metrics-model.csv", "metrics-server-only.csv"
 UNKNOWN = "unknown"
+REQUIRED = ("model", "batch", "concurrency")
 ARRIVALS = ("poisson", "constant")
 _CRLF = "\r\n"
 
@@ -45,7 +47,7 @@ def write_measurements_csv(path: Path, measurements: Iterable[Measurement]) -> N
     OSError
         If the file cannot be written; nothing of it is then left.
     """
-    _write(path, COLUMNS, (_row(measurement) for measurement in measurements))
+    _write(path, COLUMNS, (measurement_cells(measurement) for measurement in measurements))
 
 
 def write_server_only_csv(path: Path, baselines: Iterable[ServerOnly]) -> None:
@@ -81,9 +83,9 @@ def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
         line and the column are named.
     """
     measurements = []
-    for where, cells in _read(path, COLUMNS, ("model", "batch", "concurrency")):
+    for where, cells in _read(path, COLUMNS, REQUIRED):
         try:
-            measurements.append(_measurement(cells))
+            measurements.append(to_measurement(cells))
         except ValueError as error:
             raise UsageError(f"{where}: {error}") from None
     return tuple(measurements)
@@ -108,13 +110,14 @@ def read_server_only_csv(path: Path) -> tuple[ServerOnly, ...]:
     return tuple(baselines)
 
 
-def _row(measurement: Measurement) -> dict[str, str]:
+def measurement_cells(measurement: Measurement) -> dict[str, str]:
+    """Write a measurement as cells by `COLUMNS`."""
     trial = measurement.trial
     return {
         "model": trial.model,
         "device": measurement.provenance.device_name,
         "variant": trial.variant.name,
-        "instances": str(trial.instances),
+        "instances": str(measurement.instances),
         "batch": str(trial.batch),
         "concurrency": str(trial.concurrency),
         "status": str(measurement.status),
@@ -147,7 +150,7 @@ def _read(path: Path, known: Sequence[str], required: Sequence[str]) -> Iterator
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            columns = _header(path, next(reader, []), known, required)
+            columns = check_header(f"{path}, line 1", next(reader, []), known, required)
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if not row:
@@ -164,20 +167,36 @@ def _read(path: Path, known: Sequence[str], required: Sequence[str]) -> Iterator
         raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _header(path: Path, header: list[str], known: Sequence[str], required: Sequence[str]) -> list[str]:
+def check_header(
+    where: str, header: Sequence[str], known: Sequence[str] = COLUMNS, required: Sequence[str] = REQUIRED
+) -> list[str]:
+    """Return the names of a table's columns.
+
+    Raises
+    ------
+    UsageError
+        If one is not known, is there twice or is missing.
+    """
     columns = [name.strip() for name in header]
     for name in columns:
         if name not in known:
-            raise UsageError(f"{path}, line 1: unknown column '{name}'; {suggest(name, known)}")
+            raise UsageError(f"{where}: unknown column '{name}'; {suggest(name, known)}")
         if columns.count(name) > 1:
-            raise UsageError(f"{path}, line 1: column {name} stands there twice; leave one")
+            raise UsageError(f"{where}: column {name} stands there twice; leave one")
     missing = [name for name in required if name not in columns]
     if missing:
-        raise UsageError(f"{path}, line 1: no column {', '.join(missing)}; required are {', '.join(required)}")
+        raise UsageError(f"{where}: no column {', '.join(missing)}; required are {', '.join(required)}")
     return columns
 
 
-def _measurement(cells: Mapping[str, str]) -> Measurement:
+def to_measurement(cells: Mapping[str, str]) -> Measurement:
+    """Read a measurement from its cells by column; what is absent or empty is unknown.
+
+    Raises
+    ------
+    ValueError
+        If a cell cannot be taken; the message names the column.
+    """
     if not cells["model"].strip():
         raise ValueError("column model is empty; give the model's name")
     variant = to_variant(cells.get("variant", ""))
@@ -185,7 +204,6 @@ def _measurement(cells: Mapping[str, str]) -> Measurement:
     trial = Trial(
         model=cells["model"],
         variant=variant,
-        instances=to_count(cells, "instances", default=variant.instances or 1),
         batch=to_count(cells, "batch"),
         concurrency=to_count(cells, "concurrency", least=1 if rate is None else 0),
         request_rate_per_s=rate,
@@ -199,6 +217,7 @@ def _measurement(cells: Mapping[str, str]) -> Measurement:
         trial=trial,
         provenance=_provenance(cells.get("device") or UNKNOWN, UNKNOWN),
         status=_status(cells.get("status") or Status.OK),
+        instances=to_count(cells, "instances", default=variant.instances or 1),
         cause=cells.get("cause", ""),
         **figures,
     )

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analyzer.formats.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY, head, house_style, png
+from analyzer.formats.files import file_stem, free_stem, write_whole
+from analyzer.formats.units import MIB, mib, number
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import Subject, by_subject, device, load, processor
-from analyzer.output.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY, head, house_style, png
-from analyzer.output.files import file_stem, free_stem, write_whole
-from analyzer.output.units import MIB, mib, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -69,8 +69,6 @@ class Trial:
     ----------
     model : str
     variant : Variant
-    instances : int
-        Instances that serve the model, the variant's or the configuration's own.
     batch : int
         Inferences in one request.
     concurrency : int
@@ -88,7 +86,6 @@ class Trial:
 
     model: str
     variant: Variant = Variant()
-    instances: int = 1
     batch: int = 1
     concurrency: int = 1
     request_rate_per_s: float | None = None
@@ -131,6 +128,8 @@ class Measurement:
 
     Parameters
     ----------
+    instances : int
+        Instances that served the model: the variant's, or the configuration's own.
     cause : str
         Why `status` is not OK, in one line; where it is, what is to be minded, mostly nothing.
     throughput_infer_per_s : float
@@ -167,6 +166,7 @@ class Measurement:
     trial: Trial
     provenance: Provenance
     status: Status
+    instances: int = 1
     cause: str = ""
     throughput_infer_per_s: float | None = None
     throughput_ci: float | None = None

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
-_PREFIXES = {Trial: "", Provenance: "", Variant: "variant_"}  # a trial has instances, and so has its variant
+_PREFIXES = {Trial: "", Provenance: "", Variant: "variant_"}  # a measurement has instances, and so has its variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,10 @@ def to_server_only(row: Mapping[str, Any]) -> ServerOnly:
 
 
 def identity(record: Trial | Provenance) -> dict[str, Any]:
-    """Return the columns that are not at their defaults, so that a field added later keeps the old identities.
-
-    A trial's instances follow from its variant and the model's files, and Triton may have to be asked for them.
-    """
+    """Return the columns that are not at their defaults, so that a field added later keeps the old identities."""
     kind: type = type(record)
     defaults = {column.name: column.default for column in columns(kind)}
-    return {name: value for name, value in flat(record).items() if value != defaults[name] and name != "instances"}
+    return {name: value for name, value in flat(record).items() if value != defaults[name]}
 
 
 def _columns(record: Any, prefix: str) -> Iterator[Field]:

@@ -6,12 +6,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from analyzer.check import Finding
+from analyzer.formats.text_table import Column, plain_text, worth_showing
+from analyzer.formats.units import counted, mib, milliseconds, number, percent, printable, whole
 from analyzer.measurements.csv_file import UNKNOWN
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Trial, Variant
-from analyzer.output.text_table import Column, plain_text, worth_showing
-from analyzer.output.units import counted, mib, milliseconds, number, percent, printable, whole
-from analyzer.search.grid import Answer
 
 CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 
@@ -67,7 +65,7 @@ def subject(measurement: Measurement) -> Subject:
     return Subject(
         model=trial.model,
         variant=trial.variant,
-        instances=trial.instances,
+        instances=measurement.instances,
         open_loop=trial.request_rate_per_s is not None,
         transport=trial.transport,
         inputs=trial.inputs,
@@ -102,23 +100,6 @@ def trial_name(trial: Trial) -> str:
     rate = trial.request_rate_per_s
     pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
     return f"{trial.model}{variant} batch {trial.batch} {pace}"
-
-
-def answer_line(answer: Answer) -> str:
-    """Say what a search found, in one line."""
-    about = answer.about
-    variant = "" if about.variant == Variant() else f" ({about.variant.name})"
-    batch = f" at batch {about.batch}" if answer.sought != "instances" else ""
-    of = printable(f"{answer.sought.capitalize()} of {about.model}{variant}{batch}")
-    if answer.found is None:
-        return f"{of}: none, {printable(answer.why)}"
-    trial, found = answer.found.trial, answer.found
-    rate = trial.request_rate_per_s
-    pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
-    if not batch:
-        pace = f"{trial.instances} at batch {trial.batch}, {pace}"
-    figures = f"{number(found.throughput_infer_per_s)} infer/s, p99 {milliseconds(found.latency_p99_s)} ms"
-    return f"{of}: {pace}, {figures}" + (f" ({printable(answer.why)})" if answer.why else "")
 
 
 def _status(measurement: Measurement) -> str:
@@ -212,16 +193,3 @@ def measurement_table(measurements: Sequence[Measurement]) -> str:
 def server_only_table(records: Sequence[ServerOnly]) -> str:
     """Write what the idle server takes as aligned plain text, one row a device and server."""
     return plain_text(worth_showing(SERVER_ONLY_COLUMNS, records), records)
-
-
-FINDING_COLUMNS: list[Column[Finding]] = [
-    Column(title="Of", unit="", text=lambda f: f.subject, numeric=False),
-    Column(title="What", unit="", text=lambda f: f.what, numeric=False),
-    Column(title="Can", unit="", text=lambda f: "yes" if f.can else "no", numeric=False),
-    Column(title="How or why", unit="", text=lambda f: f.detail, numeric=False),
-]
-
-
-def finding_table(findings: Sequence[Finding]) -> str:
-    """Write what a host can and cannot measure as aligned plain text."""
-    return plain_text(FINDING_COLUMNS, findings)

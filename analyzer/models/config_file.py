@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analyzer.output.suggestions import suggest
+from analyzer.formats.suggestions import suggest
 
 CONFIG_FILE = "config.pbtxt"
 

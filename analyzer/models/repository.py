@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import UsageError
+from analyzer.formats.suggestions import suggest
 from analyzer.models.config_file import CONFIG_FILE, parse_config
 from analyzer.models.content_hash import hash_files, within
-from analyzer.output.suggestions import suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.search.grid import Answer, Axes, Search
+from analyzer.search import Axes, SearchResult, TrialSearch
 
 GAIN = 0.05  # a step that adds less throughput than the default precision of a trial has not added any
 FLAT_STEPS = 2  # such steps in a row that end the climb: one may be a bad window
@@ -17,7 +17,7 @@ MOST_NARROWINGS = 4  # … or after so many more trials, should noise move it ab
 
 def climb(
     first: Trial, axes: Axes, max_batch_size: int | None, *, max_concurrency: int, latency_p99_s: float | None
-) -> Search:
+) -> TrialSearch:
     """Try 1, 2, 4, 8, … requests in flight for each batch, until throughput stops growing or p99 passes the budget.
 
     The end is reached when two steps in a row gain less than 5 % over the best so far, when p99 is above
@@ -29,10 +29,10 @@ def climb(
 
     Returns
     -------
-    tuple of Answer
+    tuple of SearchResult
         The knee of each batch.
     """
-    answers: list[Answer] = []
+    answers: list[SearchResult] = []
     ceiling = max_concurrency
     for batch in sorted(axes.batches_for(max_batch_size)):
         about = replace(first, batch=batch)
@@ -49,8 +49,8 @@ def climb(
 
 
 def more_instances(
-    levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None, room_bytes: int | None
-) -> Answer | int:
+    levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None, free_memory_bytes: int | None
+) -> SearchResult | int:
     """Return how many instances to climb with next, or the answer where more of them do not pay or do not fit.
 
     Their number is doubled while that adds 5 % to the best throughput within the budget. More are not loaded where
@@ -62,28 +62,28 @@ def more_instances(
         What each number of instances gave, in the order tried; none is empty.
     most : int
         Instances that are tried at the most.
-    room_bytes : int or None
+    free_memory_bytes : int or None
         What is free on the device without the model; None where that is not known.
     """
 
-    def answer(found: Measurement | None, why: str) -> Answer:
-        return Answer(sought="instances", about=levels[0][0].trial, found=found, why=why)
+    def answer(found: Measurement | None, why: str) -> SearchResult:
+        return SearchResult(sought="instances", about=levels[0][0].trial, found=found, why=why)
 
     *earlier, latest = (_best(level, latency_p99_s) for level in levels)
     before = max((m for m in earlier if m is not None), key=_rate, default=None)
-    count = levels[-1][-1].trial.instances
+    count = levels[-1][-1].instances
     if latest is None:
         failures = [m.cause for m in levels[-1] if not m.status.measured]
         return answer(before, f"{count}: {failures[0] if failures else 'no trial kept the p99 budget'}")
     if before is not None and _rate(latest) < (1 + GAIN) * _rate(before):
         return answer(before, f"{count} changed throughput by {_rate(latest) / _rate(before) - 1:+.0%}")
     if count >= most:
-        return answer(latest, f"--max-instances is {most}")
+        return answer(latest, f"`max_instances` is {most}")
     twice = min(2 * count, most)
     needed_bytes = twice / count * max(m.model_memory_bytes or 0 for m in levels[-1])
-    if room_bytes is not None and needed_bytes > room_bytes:
+    if free_memory_bytes is not None and needed_bytes > free_memory_bytes:
         need = f"{twice} would need {needed_bytes / 2**20:,.0f} MiB"
-        return answer(latest, f"{need}, and {room_bytes / 2**20:,.0f} MiB are free")
+        return answer(latest, f"{need}, and {free_memory_bytes / 2**20:,.0f} MiB are free")
     return twice
 
 
@@ -156,14 +156,14 @@ def _rate(measurement: Measurement) -> float:
     return measurement.throughput_infer_per_s or 0.0
 
 
-def _answer(about: Trial, tried: Mapping[int, Measurement], ceiling: int, latency_p99_s: float | None) -> Answer:
+def _answer(about: Trial, tried: Mapping[int, Measurement], ceiling: int, latency_p99_s: float | None) -> SearchResult:
     at = knee(tried, latency_p99_s)
     if at is None:
         lowest = tried[min(tried)]
         why = "the trial at concurrency 1 failed"
         if lowest.status.measured and lowest.latency_p99_s is not None:
             why = f"concurrency 1 already has a p99 latency of {lowest.latency_p99_s * 1e3:.3g} ms"
-        return Answer(sought="knee", about=about, found=None, why=why)
+        return SearchResult(sought="knee", about=about, found=None, why=why)
     good = _good(tried, latency_p99_s)
     why = ""
     if at == good[-1]:
@@ -174,4 +174,4 @@ def _answer(about: Trial, tried: Mapping[int, Measurement], ceiling: int, latenc
             why = "the p99 budget bounds it"
         else:
             why = f"concurrency {above[0].trial.concurrency} failed"
-    return Answer(sought="knee", about=about, found=tried[at], why=why)
+    return SearchResult(sought="knee", about=about, found=tried[at], why=why)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.search.grid import Answer, Search, at_rate
+from analyzer.search import SearchResult, TrialSearch, at_rate
 from analyzer.search.knee import within
 
 TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart
@@ -18,7 +18,7 @@ _LOWER = 0.5
 _MOST_STEPS = 12  # of the bracket: from 1/4096 of the closed loop's rate to 100 times it
 
 
-def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s: float) -> Search:
+def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s: float) -> TrialSearch:
     """Try the closed loop's rate, then others until one is kept and the next is not, then bisect to 5 %.
 
     Parameters
@@ -32,7 +32,7 @@ def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s:
 
     Returns
     -------
-    tuple of Answer
+    tuple of SearchResult
         One: the highest rate tried that is kept (see `is_kept`).
     """
     about = replace(first, batch=batch, concurrency=0)
@@ -51,7 +51,7 @@ def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s:
         rate = _rounded(rate * (_LOWER if kept is None else _RAISE))
     if kept is None:
         why = f"even {high:g} requests/s were not kept" if high < math.inf else "no rate could be tried"
-        return (Answer(sought="peak", about=about, found=None, why=why),)
+        return (SearchResult(sought="peak", about=about, found=None, why=why),)
     while high < math.inf and high > TOLERANCE * low:
         rate = _rounded(math.sqrt(low * high))
         if not low < rate < high:
@@ -62,7 +62,7 @@ def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s:
         else:
             high = rate
     why = f"{high:g} requests/s were not kept" if high < math.inf else "no rate tried was too high"
-    return (Answer(sought="peak", about=about, found=kept, why=why),)
+    return (SearchResult(sought="peak", about=about, found=kept, why=why),)
 
 
 def min_window_s(rate_per_s: float, latency_p99_s: float) -> float:

@@ -1,4 +1,4 @@
-"""The course that a search takes through one model: grid or climb, and the peak after it.                   [pure]"""
+"""The strategy that a search takes through one model: grid or climb, and the peak after it.                   [pure]"""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from analyzer.measurements.record import Measurement, Trial
-from analyzer.search.grid import Answer, Axes, Search, grid
+from analyzer.search import Axes, SearchResult, TrialSearch
+from analyzer.search.grid import grid
 from analyzer.search.knee import climb
 from analyzer.search.peak_rate import find_peak, min_window_s
 
 
-class Method(StrEnum):
+class SearchMethod(StrEnum):
     """How concurrencies are chosen."""
 
     GRID = "grid"
@@ -19,13 +20,13 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Strategy:
     """What is tried of one model.
 
     Parameters
     ----------
     axes : Axes
-    method : Method
+    method : SearchMethod
     max_concurrency, max_instances : int
         Where a climb ends at the latest; with one instance, or where the variants name their number, it is not raised.
     latency_p99_s : float or None
@@ -37,7 +38,7 @@ class Course:
     """
 
     axes: Axes = field(default_factory=Axes)
-    method: Method = Method.GRID
+    method: SearchMethod = SearchMethod.GRID
     max_concurrency: int = 1024
     max_instances: int = 1
     latency_p99_s: float | None = None
@@ -54,13 +55,13 @@ class Course:
         """Count the trials of one variant: exactly for a grid, about as many as there will be for a search."""
         batches = len(self.axes.batches_for(max_batch_size))
         closed = self.axes.points(max_batch_size)
-        if self.method is Method.CLIMB:
+        if self.method is SearchMethod.CLIMB:
             closed = batches * (self.max_concurrency.bit_length() + 2)
         return (closed + (7 * batches if self.find_peak else 0)) * self.max_instances.bit_length()
 
 
-def search(first: Trial, course: Course, max_batch_size: int | None) -> Search:
-    """Follow a course.
+def search(first: Trial, strategy: Strategy, max_batch_size: int | None) -> TrialSearch:
+    """Follow a strategy.
 
     Parameters
     ----------
@@ -69,14 +70,14 @@ def search(first: Trial, course: Course, max_batch_size: int | None) -> Search:
     max_batch_size : int or None
         The model's own, None where it is not known.
     """
-    axes = course.axes
-    at_rates = replace(first, arrivals=course.arrivals)
-    if course.method is Method.CLIMB:
-        budget = course.latency_p99_s
-        inner = climb(first, axes, max_batch_size, max_concurrency=course.max_concurrency, latency_p99_s=budget)
+    axes = strategy.axes
+    at_rates = replace(first, arrivals=strategy.arrivals)
+    if strategy.method is SearchMethod.CLIMB:
+        budget = strategy.latency_p99_s
+        inner = climb(first, axes, max_batch_size, max_concurrency=strategy.max_concurrency, latency_p99_s=budget)
     else:
         inner = grid(at_rates if axes.request_rates_per_s else first, axes, max_batch_size)
-    if not course.find_peak or course.latency_p99_s is None:
+    if not strategy.find_peak or strategy.latency_p99_s is None:
         return (yield from inner)
     closed: list[Measurement] = []
     answers = list((yield from _noted(inner, closed)))
@@ -85,14 +86,14 @@ def search(first: Trial, course: Course, max_batch_size: int | None) -> Search:
             m.throughput_infer_per_s / batch for m in closed if m.trial.batch == batch and m.throughput_infer_per_s
         ]
         if rates:
-            answers += yield from find_peak(at_rates, batch, max(rates), course.latency_p99_s)
+            answers += yield from find_peak(at_rates, batch, max(rates), strategy.latency_p99_s)
         else:
             about = replace(first, batch=batch)
-            answers.append(Answer(sought="peak", about=about, found=None, why="no closed-loop trial has figures"))
+            answers.append(SearchResult(sought="peak", about=about, found=None, why="no closed-loop trial has figures"))
     return tuple(answers)
 
 
-def _noted(inner: Search, seen: list[Measurement]) -> Search:
+def _noted(inner: TrialSearch, seen: list[Measurement]) -> TrialSearch:
     """Pass a search on, and keep what it was sent."""
     try:
         trial = next(inner)

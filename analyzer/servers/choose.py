@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Server
-from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, connect, triton_image
+from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, FollowPull, connect, triton_image
 from analyzer.servers.local import Installation, LocalServer
 from analyzer.servers.ports import START_TIMEOUT_S
 from analyzer.servers.remote import RemoteServer
@@ -42,6 +42,8 @@ class Launch:
         How long the server may take to be ready, in seconds.
     shared_memory : bool
         Whether a container shares this host's /dev/shm; a process of the host does so anyway.
+    follow_pull : callable or None
+        Shows the pull of an image; see `DockerServer`.
     """
 
     mode: LaunchMode = LaunchMode.AUTO
@@ -54,14 +56,15 @@ class Launch:
     metrics_port: int | None = None
     start_timeout_s: float = START_TIMEOUT_S
     shared_memory: bool = False
+    follow_pull: FollowPull | None = None
 
     def __post_init__(self) -> None:
         if self.url and self.mode not in (LaunchMode.REMOTE, LaunchMode.AUTO):
-            raise UsageError(f"--url names a running server, but --launch-mode is {self.mode}: drop one of them")
+            raise UsageError(f"`url` names a running server, but `launch_mode` is {self.mode}: drop one of them")
         if self.mode is LaunchMode.REMOTE and not self.url:
-            raise UsageError("--launch-mode remote needs the server's address: --url host:8000")
+            raise UsageError("`launch_mode='remote'` needs the server's address: `url='host:8000'`")
         if self.metrics_url and not self.url:
-            raise UsageError("--metrics-url belongs to a running server: name it with --url host:8000")
+            raise UsageError("`metrics_url` belongs to a running server: name it with `url='host:8000'`")
 
 
 def choose_server(launch: Launch) -> tuple[Server, str]:
@@ -76,11 +79,11 @@ def choose_server(launch: Launch) -> tuple[Server, str]:
         If auto finds neither an engine nor a Triton.
     """
     if launch.url:
-        return RemoteServer(launch.url, metrics_url=launch.metrics_url), "--url names it"
+        return RemoteServer(launch.url, metrics_url=launch.metrics_url), "`url` names it"
     if launch.mode is LaunchMode.DOCKER:
-        return _docker(launch), "--launch-mode asks for it"
+        return _docker(launch), "`launch_mode` asks for it"
     if launch.mode is LaunchMode.LOCAL:
-        return _local(launch), "--launch-mode asks for it"
+        return _local(launch), "`launch_mode` asks for it"
     try:
         ready = _engine_advantage(_image(launch))
     except ServerError as error:
@@ -120,6 +123,7 @@ def _docker(launch: Launch) -> Server:
         metrics_port=launch.metrics_port,
         start_timeout_s=launch.start_timeout_s,
         shm_bytes=None if launch.shared_memory else PRIVATE_SHM_BYTES,
+        follow_pull=launch.follow_pull,
     )
 
 

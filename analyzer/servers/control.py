@@ -15,7 +15,7 @@ _POLL_S = 0.01
 _UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed under concurrent requests
 
 
-class Triton:
+class ControlClient:
     """One server's HTTP endpoint.
 
     Parameters

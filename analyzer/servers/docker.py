@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from analyzer.errors import ServerError
@@ -21,13 +21,13 @@ from analyzer.servers.docker_container import (
 )
 from analyzer.servers.orphans import is_orphan
 from analyzer.servers.ports import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports
-from analyzer.servers.pull_progress import show_pull
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 REPOSITORY = "nvcr.io/nvidia/tritonserver"  # https://catalog.ngc.nvidia.com/orgs/nvidia/containers/tritonserver
 PRIVATE_SHM_BYTES = 1 << 30
+FollowPull = Callable[[str, Iterable[Mapping[str, Any]]], str | None]
 PING_TIMEOUT_S = 1.5  # an engine that does not answer must be told within 2 s
 
 
@@ -50,14 +50,15 @@ def connect() -> DockerClient:
     address = urlsplit(host)
     if address.scheme in ("tcp", "http", "https", "ssh") and address.hostname not in ("localhost", LOOPBACK, "::1"):
         raise ServerError(
-            f"the Docker engine at {host} is on another host: start Triton there and use --launch-mode remote --url"
+            f"the Docker engine at {host} is on another host: start Triton there and use "
+            "`launch_mode='remote'` with `url`"
         )
     try:
         client = docker.from_env(timeout=PING_TIMEOUT_S)  # type: ignore[arg-type]  # seconds; floats work
     except (docker.errors.DockerException, OSError) as error:
         raise ServerError(
             f"no Docker engine answers at {host or 'its default socket'} ({cause(error)}): start it, "
-            "or use --launch-mode local"
+            "or use `launch_mode='local'`"
         ) from error
     client.api.timeout = ANSWER_TIMEOUT_S  # type: ignore[assignment]
     return client
@@ -76,6 +77,8 @@ class DockerServer:
         How long the server may take until it is ready, in seconds.
     shm_bytes : int or None
         Size of the container's shared memory; the Python backend passes tensors through it. None shares this host's.
+    follow_pull : callable, optional
+        Shows a pull while its events arrive; see `read_pull`, which shows nothing.
     """
 
     def __init__(
@@ -87,11 +90,13 @@ class DockerServer:
         metrics_port: int | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
         shm_bytes: int | None = PRIVATE_SHM_BYTES,
+        follow_pull: FollowPull | None = None,
     ) -> None:
         self._image = image
         self._ports = (http_port, grpc_port, metrics_port)
         self._start_timeout_s = start_timeout_s
         self._shm_bytes = shm_bytes
+        self._follow_pull = follow_pull or read_pull
 
     def describe(self) -> str:
         """Say in a few words what will serve."""
@@ -105,7 +110,7 @@ class DockerServer:
         client = connect()
         try:
             remove_orphans(client)
-            digest = find_or_pull(client, self._image)
+            digest = find_or_pull(client, self._image, self._follow_pull)
 
             def make(ports: Ports) -> TritonContainer:
                 options = container_options(self._image, repository.resolve(), gpus, ports, self._shm_bytes)
@@ -120,7 +125,7 @@ class DockerServer:
             client.close()
 
 
-def find_or_pull(client: DockerClient, image: str) -> str:
+def find_or_pull(client: DockerClient, image: str, follow_pull: FollowPull) -> str:
     """Return the image's digest (its id where no registry knows it), after pulling it where it is missing.
 
     Raises
@@ -134,19 +139,19 @@ def find_or_pull(client: DockerClient, image: str) -> str:
         try:
             found = client.images.get(image)
         except docker.errors.ImageNotFound:
-            pull(client, image)
+            pull(client, image, follow_pull)
             found = client.images.get(image)
     except (docker.errors.DockerException, OSError) as error:
         raise ServerError(
             f"the image {image} is not on this host and cannot be pulled ({cause(error)}): correct "
-            "--triton-version, name an image with --triton-image, or use --launch-mode local"
+            "`triton_version`, name an image with `triton_image`, or use `launch_mode='local'`"
         ) from error
     digests: list[str] = found.attrs.get("RepoDigests") or []
     return digests[0].rpartition("@")[2] if digests else str(found.id)
 
 
-def pull(client: DockerClient, image: str) -> None:
-    """Pull an image, with a bar on stderr.
+def pull(client: DockerClient, image: str, follow_pull: FollowPull) -> None:
+    """Pull an image.
 
     Raises
     ------
@@ -157,9 +162,22 @@ def pull(client: DockerClient, image: str) -> None:
     from docker.utils import parse_repository_tag
 
     name, tag = parse_repository_tag(image)
-    failure = show_pull(image, client.api.pull(name, tag=tag or "latest", stream=True, decode=True))
+    failure = follow_pull(image, client.api.pull(name, tag=tag or "latest", stream=True, decode=True))
     if failure:
         raise docker.errors.DockerException(failure)
+
+
+def read_pull(image: str, events: Iterable[Mapping[str, Any]]) -> str | None:
+    """Read a pull to its end; return what it failed with, None for nothing.
+
+    Parameters
+    ----------
+    image : str
+        That is pulled.
+    events : iterable of mapping
+        As the engine's API streams them for ``POST /images/create``.
+    """
+    return next((str(event["error"]) for event in events if "error" in event), None)
 
 
 def remove_orphans(client: DockerClient) -> None:

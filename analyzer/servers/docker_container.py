@@ -111,7 +111,8 @@ class TritonContainer:
             why = cause(error)
             way_out = "install NVIDIA's container toolkit on this host, or " if "device driver" in why else ""
             raise ServerError(
-                f"the Docker engine could not start {self._options['image']} ({why}): {way_out}use --launch-mode local"
+                f"the Docker engine could not start {self._options['image']} ({why}): {way_out}use "
+                "`launch_mode='local'`"
             ) from error
         wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
         self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")

@@ -59,7 +59,7 @@ def choose_ports(*, http: int | None, grpc: int | None, metrics: int | None) -> 
     with ExitStack() as held:  # all are held until the last is chosen, so that no two are the same
         numbers = [
             _bind(held, port, option)
-            for port, option in ((http, "--http-port"), (grpc, "--grpc-port"), (metrics, "--metrics-port"))
+            for port, option in ((http, "http_port"), (grpc, "grpc_port"), (metrics, "metrics_port"))
         ]
     return Ports(http=numbers[0], grpc=numbers[1], metrics=numbers[2])
 
@@ -73,7 +73,7 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
     except (OSError, OverflowError) as error:
         raise ServerError(
             f"port {port} on {LOOPBACK} cannot be taken ({error}): stop what listens there or "
-            f"choose another with {option}"
+            f"choose another with `{option}`"
         ) from error
     number: int = listener.getsockname()[1]
     return number

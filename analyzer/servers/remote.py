@@ -35,7 +35,7 @@ class RemoteServer:
     def __init__(self, url: str, *, metrics_url: str | None = None) -> None:
         self._host, self._http = _split_address(url)
         if metrics_url is not None and urlsplit(metrics_url).scheme not in ("http", "https"):
-            raise UsageError(f"--metrics-url {metrics_url} is not an address such as http://host:8002/metrics")
+            raise UsageError(f"`metrics_url` {metrics_url} is not an address such as http://host:8002/metrics")
         self._metrics_url = metrics_url or f"http://{self._host}:{METRICS_PORT}/metrics"
 
     def describe(self) -> str:
@@ -48,7 +48,7 @@ class RemoteServer:
         if not is_ready(self._http, timeout_s=READY_TIMEOUT_S):
             live = is_live(self._http, timeout_s=READY_TIMEOUT_S)
             what = "lives but is not ready" if live else "does not answer"
-            raise ServerError(f"Triton at {self._http} {what}: start it there, or correct --url")
+            raise ServerError(f"Triton at {self._http} {what}: start it there, or correct `url`")
         version = triton_version(self._http)
         if not takes_loads(self._http):
             raise ServerError(
@@ -80,7 +80,7 @@ class RemoteTriton:
 
 def _split_address(url: str) -> tuple[str, str]:
     """Split an address into its host and ``host:port``."""
-    wrong = UsageError(f"--url {url} is not an address such as host:8000 (plain HTTP)")
+    wrong = UsageError(f"`url` {url} is not an address such as host:8000 (plain HTTP)")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port

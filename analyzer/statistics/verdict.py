@@ -30,7 +30,7 @@ _OUT_OF_MEMORY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class StoppingRule:
     """How sure a figure must be, and how long to wait for it.
 
     Parameters
@@ -50,40 +50,40 @@ class Patience:
     request_timeout_s: float = 30.0
 
 
-def settled(window: Window, patience: Patience) -> bool:
+def settled(window: Window, rule: StoppingRule) -> bool:
     """Whether a window is long and its figures sure enough."""
     return (
-        window.duration_s >= patience.min_window_s
-        and window.throughput_ci <= patience.throughput_ci
-        and window.latency_p99_ci <= patience.latency_p99_ci
+        window.duration_s >= rule.min_window_s
+        and window.throughput_ci <= rule.throughput_ci
+        and window.latency_p99_ci <= rule.latency_p99_ci
     )
 
 
-def needed_s(window: Window, patience: Patience) -> float:
+def needed_s(window: Window, rule: StoppingRule) -> float:
     """Estimate how long a window would settle: intervals narrow with the square root of its length."""
-    excess = max(window.throughput_ci / patience.throughput_ci, window.latency_p99_ci / patience.latency_p99_ci)
+    excess = max(window.throughput_ci / rule.throughput_ci, window.latency_p99_ci / rule.latency_p99_ci)
     return window.duration_s * excess**2
 
 
-def hopeless(window: Window, patience: Patience) -> bool:
+def hopeless(window: Window, rule: StoppingRule) -> bool:
     """Whether a window is so far from settled that the time a trial has will hardly do: better told soon."""
-    if window.requests < MIN_REQUESTS or window.duration_s < max(_HOPELESS_AFTER_S, patience.min_window_s):
+    if window.requests < MIN_REQUESTS or window.duration_s < max(_HOPELESS_AFTER_S, rule.min_window_s):
         return False
-    return needed_s(window, patience) > _HOPELESS * patience.max_trial_s
+    return needed_s(window, rule) > _HOPELESS * rule.max_trial_s
 
 
-def too_little(window: Window | None, left_out_s: float, patience: Patience) -> bool:
+def too_little(window: Window | None, left_out_s: float, rule: StoppingRule) -> bool:
     """Whether so much of a trial was disturbed that what is left is not worth judging."""
     if window is None:
         return left_out_s > 0
-    return window.duration_s < min(patience.min_window_s, left_out_s)
+    return window.duration_s < min(rule.min_window_s, left_out_s)
 
 
 def judge(
     window: Window,
     busiest_client: float,
     readings: Sequence[Reading],
-    patience: Patience,
+    rule: StoppingRule,
     *,
     left_out_s: float = 0.0,
     spoiled: bool = False,
@@ -101,42 +101,42 @@ def judge(
     """
     if any(reading.throttled for reading in readings):
         return Status.UNSETTLED, (
-            "the device was throttled by power or heat; cool it or lower its load, and measure anew (--fresh)"
+            "the device was throttled by power or heat; cool it or lower its load, and measure anew (`fresh=True`)"
         )
     if busiest_client > CLIENT_BOUND:
         return Status.UNSETTLED, (
             f"client-bound: the load generator used {busiest_client:.0%} of a core, so the server may be "
-            "faster; raise --client-processes or send from another host (--launch-mode remote)"
+            "faster; raise `client_processes` or send from another host (`launch_mode='remote'`)"
         )
     width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
     if spoiled:
         return Status.UNSETTLED, (
             f"the hypervisor gave this host's processors to others too often to leave that out ({width}); "
-            "measure anew (--fresh) at a quieter time or on another host"
+            "measure anew (`fresh=True`) at a quieter time or on another host"
         )
-    if settled(window, patience):
+    if settled(window, rule):
         return Status.OK, ""
     theft = f"; {left_out_s:.3g} s are left out, when the hypervisor gave processors to others" if left_out_s else ""
     longer = 1 + left_out_s / window.duration_s  # as much again will be left out
     if window.requests < MIN_REQUESTS:
         enough_s = math.ceil(1.5 * longer * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
-            f"too few requests ({window.requests}) for a p99{theft}; raise --max-trial-seconds to {enough_s}"
+            f"too few requests ({window.requests}) for a p99{theft}; raise `max_trial_s` to {enough_s}"
         )
     if abs(window.drift) > _DRIFT:
         return Status.UNSETTLED, (
             f"throughput drifted by {window.drift:+.0%} within the window ({width}){theft or _SOMETHING_ELSE}; "
-            "measure it anew (--fresh), or raise --max-trial-seconds"
+            "measure it anew (`fresh=True`), or raise `max_trial_s`"
         )
-    if needed_s(window, patience) <= window.duration_s:
-        enough_s = math.ceil(2 * longer * patience.min_window_s)  # the warm-up may take half of a trial
+    if needed_s(window, rule) <= window.duration_s:
+        enough_s = math.ceil(2 * longer * rule.min_window_s)  # the warm-up may take half of a trial
         return Status.UNSETTLED, (
-            f"the window of {window.duration_s:.3g} s is shorter than the {patience.min_window_s:.3g} s that the "
-            f"device's own samples or the search for a peak need{theft}; raise --max-trial-seconds to {enough_s}"
+            f"the window of {window.duration_s:.3g} s is shorter than the {rule.min_window_s:.3g} s that the "
+            f"device's own samples or the search for a peak need{theft}; raise `max_trial_s` to {enough_s}"
         )
     return Status.UNSETTLED, (
-        f"still wide after {window.duration_s:.3g} s ({width}){theft}; raise --max-trial-seconds to about "
-        f"{math.ceil(1.2 * longer * needed_s(window, patience))}, or --precision"
+        f"still wide after {window.duration_s:.3g} s ({width}){theft}; raise `max_trial_s` to about "
+        f"{math.ceil(1.2 * longer * needed_s(window, rule))}, or `precision_pct`"
     )
 
 

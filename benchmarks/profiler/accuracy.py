@@ -12,7 +12,7 @@ from analyzer.devices.processors import processor_times
 from analyzer.errors import TritonpackError
 from analyzer.load.generator import LoadGenerator
 from analyzer.statistics.cpu_steal import stolen_share
-from analyzer.timings import Timings
+from analyzer.sweep.timings import Timings
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.ours import load_on, repository_of, run_analyze, serving
 from benchmarks.profiler.peers import Point, run_model_analyzer, run_perf_analyzer

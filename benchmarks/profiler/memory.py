@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from analyzer.formats.units import MIB
 from analyzer.load.generator import LoadGenerator
-from analyzer.output.units import MIB
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.ours import Row, load_on, repository_of, run_analyze, serving
 from benchmarks.profiler.peers import run_model_analyzer

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyzer.load.event_loop import Load
-from analyzer.load.workload import Traffic
+from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.control import Triton
+from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
 from benchmarks.profiler.peers import Point
 from benchmarks.profiler.processes import PeerError, run
@@ -36,9 +36,9 @@ def repository_of(models: Sequence[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(repository: Path) -> Iterator[tuple[RunningServer, Triton]]:
+def serving(repository: Path) -> Iterator[tuple[RunningServer, ControlClient]]:
     """Run a server without models; the second value loads them."""
-    with LocalServer().serve(repository) as server, Triton(server.endpoint.http) as triton:
+    with LocalServer().serve(repository) as server, ControlClient(server.endpoint.http) as triton:
         yield server, triton
 
 
@@ -49,7 +49,7 @@ def load_on(
     """Prepare the load that `analyze` would send at a point."""
     found = select(read_repository(repository), (model,))[0]
     trial = Trial(model=model, batch=batch, concurrency=concurrency, transport=protocol)
-    with Traffic(protocol=protocol).to(endpoint, found, trial) as load:
+    with Workload(protocol=protocol).to(endpoint, found, trial) as load:
         yield load
 
 

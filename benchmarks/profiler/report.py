@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from analyzer.devices.process import host
-from analyzer.output.units import MIB
+from analyzer.formats.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

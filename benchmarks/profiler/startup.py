@@ -16,14 +16,14 @@ from benchmarks.profiler.report import Table
 
 MODEL = "trivial"
 _SIZE = Path(__file__).with_name("environment_size.py")
-Answer = Callable[[], str]
+SearchResult = Callable[[], str]
 
 
 def run_case(bench: Bench) -> list[Table]:
     """Measure each with both tools; the median of the times."""
     times = bench.pick(11, quick=3)
     with repository_of([MODEL]) as repository:
-        asked: list[tuple[str, str, Answer, Answer]] = [
+        asked: list[tuple[str, str, SearchResult, SearchResult]] = [
             (
                 "Help text (s)",
                 "under 0.25",
@@ -62,7 +62,7 @@ def run_case(bench: Bench) -> list[Table]:
     return [Table(title="Start-up", header=["What", "tritonpack", "Model Analyzer", "Target"], rows=rows, notes=notes)]
 
 
-def _or_failure(measure: Answer) -> str:
+def _or_failure(measure: SearchResult) -> str:
     try:
         return measure()
     except PeerError as error:

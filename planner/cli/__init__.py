@@ -7,6 +7,8 @@ from importlib.metadata import version
 
 import click
 
+from analyzer.cli.command import Group
+
 _COMMANDS = {  # name: module, loaded when the command is used so that `plan --help` is instant, and what it does
     "solve": ("planner.cli.solve", "Place the models on as few GPUs as can be, and prove it."),
     "explain": ("planner.cli.explain", "Say why a plan needs the GPUs it needs, and what would save one."),
@@ -16,7 +18,7 @@ _COMMANDS = {  # name: module, loaded when the command is used so that `plan --h
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from analyzer.output.units import counted, printable
+from analyzer.cli.command import Command
+from analyzer.formats.units import counted, printable
 from planner.difference import Difference, Move, difference
 from planner.placement_file import read_placement
 
 
-@click.command(name="diff")
+@click.command(name="diff", cls=Command)
 @click.argument("before", metavar="A.json")
 @click.argument("after", metavar="B.json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from analyzer.cli.command import Command
 from analyzer.errors import UsageError
-from analyzer.output.units import counted, printable
+from analyzer.formats.units import counted, printable
 from planner.cli.params import Size
 from planner.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
@@ -24,7 +25,7 @@ from planner.resource_bounds import resource_bounds
 from planner.tables import headline
 
 
-@click.command(name="explain")
+@click.command(name="explain", cls=Command)
 @click.argument("placement", metavar="PLACEMENT.json")
 @click.argument("profiles", metavar="[PROFILES]", required=False)
 @click.option("--server-memory", type=Size(), metavar="SIZE", help="As it was given to plan solve.")

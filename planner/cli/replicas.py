@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from analyzer.cli.command import Command
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
-from analyzer.output.units import counted
+from analyzer.formats.units import counted
 from planner.catalogue import find_type
 from planner.cli.params import Percent, Size
 from planner.fleet import Thresholds
@@ -14,7 +15,7 @@ from planner.replicas import count_replicas
 from planner.sizes import format_size
 
 
-@click.command(name="replicas")
+@click.command(name="replicas", cls=Command)
 @click.argument("profiles", metavar="[PROFILES]", required=False)
 @click.option("--model", metavar="NAME", help="Count copies of this model of PROFILES.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Its figures at this batch.")

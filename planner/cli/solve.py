@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from analyzer.cli.command import Command
 from analyzer.errors import UsageError
-from analyzer.output.units import printable
+from analyzer.formats.units import printable
 from planner.cli.inputs import planning_options, read_inputs
 from planner.cli.search import answer, answer_from, search_limits, search_options
 from planner.placement import build_placement
@@ -16,7 +17,7 @@ from planner.placement_file import read_placement, to_json, write_placement
 from planner.tables import baseline_text, moves_text, placement_text
 
 
-@click.command(name="solve")
+@click.command(name="solve", cls=Command)
 @click.argument("profiles", metavar="PROFILES")
 @planning_options
 @search_options

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from analyzer.cli.command import Command
 from analyzer.errors import TritonpackError, UsageError
-from analyzer.output.files import write_whole
-from analyzer.output.text_table import Column, plain_text
-from analyzer.output.units import percent, whole
+from analyzer.formats.files import write_whole
+from analyzer.formats.text_table import Column, plain_text
+from analyzer.formats.units import percent, whole
 from planner.cli.inputs import Inputs, planning_options, read_inputs, with_rate_factor
 from planner.cli.params import Factors
 from planner.cli.search import answer, search_options
@@ -23,7 +24,7 @@ COLUMNS = ("rate_factor", "status", "gpus", "objective", "value", "lower_bound",
 Row = dict[str, Any]
 
 
-@click.command(name="sweep")
+@click.command(name="sweep", cls=Command)
 @click.argument("profiles", metavar="PROFILES")
 @click.option("--rate-factor", "factors", type=Factors(), default="1,1.5,2,3", show_default=True, metavar="A,B",
               help="Factors on every rate of the demand.")  # fmt: skip
@@ -49,7 +50,7 @@ def command(profiles: str, factors: tuple[float, ...], output: str | None, plot:
     if output and output != "-":
         _write(output, _csv(rows))
     if plot:
-        from analyzer.output.figure_style import png
+        from analyzer.formats.figure_style import png
         from planner.figures import growth_figure
 
         _write(plot, png(growth_figure(rows, inputs.rules.objective.unit)))

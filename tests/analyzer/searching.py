@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.search.grid import Answer, Search
+from analyzer.search import SearchResult, TrialSearch
 
 PROVENANCE = Provenance(
     device_name="d", device_uuid="u", device_memory_bytes=1, driver=None, server="s", tool_version="t", model_hash="h"
@@ -28,7 +28,7 @@ def made(
     )
 
 
-def play(search: Search, model: Callable[[Trial], Measurement]) -> tuple[list[Trial], tuple[Answer, ...]]:
+def play(search: TrialSearch, model: Callable[[Trial], Measurement]) -> tuple[list[Trial], tuple[SearchResult, ...]]:
     """Play a search to its end; return what it tried and what it answers."""
     tried = []
     try:

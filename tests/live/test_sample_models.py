@@ -13,7 +13,7 @@ import tritonclient.http as triton
 from analyzer.measurements.record import Variant
 from analyzer.models.repository import read_repository, select
 from analyzer.models.variants import variant_config
-from analyzer.servers.control import Triton
+from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
@@ -50,7 +50,7 @@ def test_sample_models_are_a_repository() -> None:
 
 def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServer) -> None:
     """Item i of a batch is what the item gives alone, up to rounding; different items give different answers."""
-    with local_server.serve(SAMPLES) as running, Triton(running.endpoint.http) as control:
+    with local_server.serve(SAMPLES) as running, ControlClient(running.endpoint.http) as control:
         client = triton.InferenceServerClient(running.endpoint.http)
         for model, shape in OUTPUTS.items():
             control.load(model)
@@ -73,7 +73,7 @@ def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServ
 
 def test_text_encoder_takes_any_length(local_server: LocalServer) -> None:
     """One token and a hundred give one unit vector each."""
-    with local_server.serve(SAMPLES) as running, Triton(running.endpoint.http) as control:
+    with local_server.serve(SAMPLES) as running, ControlClient(running.endpoint.http) as control:
         client = triton.InferenceServerClient(running.endpoint.http)
         control.load("text_encoder")
         for length in (1, 100):
@@ -91,7 +91,7 @@ def test_variants_are_loaded_by_a_real_triton(local_server: LocalServer, tmp_pat
     assert model.config is not None
     batched = Variant(instances=2, dynamic_batching=True, max_queue_delay_s=100e-6, max_batch_size=4)
     found = []
-    with local_server.serve(repository) as running, Triton(running.endpoint.http) as control:
+    with local_server.serve(repository) as running, ControlClient(running.endpoint.http) as control:
         for variant in (Variant(), batched, Variant(dynamic_batching=False)):
             control.load(model.name, json.dumps(variant_config(model.config, variant)))
             config = control.config(model.name)

@@ -207,7 +207,7 @@ def test_own_server_on_a_busy_port_is_refused_at_once(
         port = int(running.endpoint.http.rpartition(":")[2])
         own_server(kind, request)  # has the engine up before the clock runs
         start_s = time.perf_counter()
-        with pytest.raises(ServerError, match=f"port {port} .* --http-port"):
+        with pytest.raises(ServerError, match=f"port {port} .* `http_port`"):
             second = (
                 LocalServer(http_port=port)
                 if kind == "local"
@@ -380,7 +380,7 @@ def test_image_that_cannot_be_had_is_told_at_once(echo_repository: Path) -> None
     """No registry has it: the image and both ways out are named in under two seconds."""
     start_s = time.perf_counter()
     with (
-        pytest.raises(ServerError, match=r"tritonpack\.invalid/none:1 .* --triton-image"),
+        pytest.raises(ServerError, match=r"tritonpack\.invalid/none:1 .* `triton_image`"),
         DockerServer("tritonpack.invalid/none:1").serve(echo_repository),
     ):
         pass
@@ -433,7 +433,7 @@ def test_engine_that_does_not_answer_is_told_at_once(
         monkeypatch.setenv("DOCKER_HOST", hosts[kind])
         start_s = time.perf_counter()
         with (
-            pytest.raises(ServerError, match="--launch-mode") as raised,
+            pytest.raises(ServerError, match="`launch_mode=") as raised,
             DockerServer("own/triton:1").serve(echo_repository),
         ):
             pass

@@ -20,11 +20,11 @@ from analyzer.load.event_loop import Load, Report
 from analyzer.load.generator import LoadGenerator
 from analyzer.load.input_data import InputData, read_input_data
 from analyzer.load.shared_memory import PREFIX
-from analyzer.load.workload import Traffic
+from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Model, completed, read_repository
 from analyzer.servers import RunningServer
-from analyzer.servers.control import Triton
+from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
 from tests.conftest import wait_for
 from tests.live.models import write_model
@@ -80,14 +80,14 @@ class Bench:
     def load_model(self, name: str) -> Model:
         """Load a model; return it as Triton completed it."""
         (model,) = [model for model in read_repository(self.repository) if model.name == name]
-        with Triton(self.running.endpoint.http) as triton:
+        with ControlClient(self.running.endpoint.http) as triton:
             triton.load(name)
             return completed(model, triton.config(name))
 
-    def send(self, model: Model, traffic: Traffic, *, concurrency: int = 2, batch: int = 1) -> Sent:
+    def send(self, model: Model, workload: Workload, *, concurrency: int = 2, batch: int = 1) -> Sent:
         """Send a trial's load for a moment, at least until something came of it."""
-        trial = Trial(model=model.name, transport=traffic.transport(model), concurrency=concurrency, batch=batch)
-        with traffic.to(self.running.endpoint, model, trial) as load:
+        trial = Trial(model=model.name, transport=workload.transport(model), concurrency=concurrency, batch=batch)
+        with workload.to(self.running.endpoint, model, trial) as load:
             return self.send_load(load)
 
     def send_load(self, load: Load, seconds: float = 0.3) -> Sent:
@@ -135,8 +135,8 @@ def test_every_transport_delivers_what_was_sent_at_every_size(local_server: Loca
             data = read_input_data(folder)
             for transport in TRANSPORTS:
                 protocol, _, memory = transport.partition("+")
-                traffic = Traffic(protocol=protocol, shared_memory=bool(memory), data=data)
-                sent = bench.send(model, traffic)
+                workload = Workload(protocol=protocol, shared_memory=bool(memory), data=data)
+                sent = bench.send(model, workload)
                 assert (sent.errors, sent.first_error) == (0, ""), (count, transport)
                 assert sent.completed >= 1, (count, transport)
     assert our_memory() == set()
@@ -147,9 +147,9 @@ def test_outputs_really_go_to_shared_memory(local_server: LocalServer, tmp_path:
     write_model(tmp_path, "next", execute="x = x + 1")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("next")
-        traffic = Traffic(shared_memory=True, protocol="grpc")
+        workload = Workload(shared_memory=True, protocol="grpc")
         trial = Trial(model="next", transport="grpc+shm", concurrency=2)
-        with traffic.to(bench.running.endpoint, model, trial) as load:
+        with workload.to(bench.running.endpoint, model, trial) as load:
             assert bench.send_load(load).errors == 0
             (name,) = our_memory()
             values = np.fromfile(f"/dev/shm/{name}", "<f4", count=48).reshape(3, 16)  # a line of 64 bytes a tensor
@@ -164,14 +164,14 @@ def test_errors_come_with_tritons_words(local_server: LocalServer, tmp_path: Pat
     write_model(tmp_path, "picky", execute="if len(x) > 1: raise ValueError('too many: 100% %')")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("picky")
-        traffic = Traffic(protocol=protocol)
-        assert bench.send(model, traffic).errors == 0
+        workload = Workload(protocol=protocol)
+        assert bench.send(model, workload).errors == 0
         for batch, said in ((2, "too many: 100% %"), (9, "batch-size must be <= 8")):
-            sent = bench.send(model, traffic, batch=batch)
+            sent = bench.send(model, workload, batch=batch)
             assert sent.completed == 0
             assert sent.errors > 1
             assert said in sent.first_error
-        sent = bench.send(replace(model, name="absent"), traffic)
+        sent = bench.send(replace(model, name="absent"), workload)
         assert (sent.completed, sent.errors > 1, "unknown model" in sent.first_error) == (0, True, True)
 
 
@@ -180,7 +180,7 @@ def test_a_killed_server_is_lost(local_server: LocalServer, tmp_path: Path, prot
     """The loop ends, and says that nothing answers there."""
     write_model(tmp_path, "fatal", execute="os.kill(os.getppid(), signal.SIGKILL)")
     with bench_on(local_server, tmp_path) as bench:
-        sent = bench.send(bench.load_model("fatal"), Traffic(protocol=protocol), concurrency=1)
+        sent = bench.send(bench.load_model("fatal"), Workload(protocol=protocol), concurrency=1)
         assert sent.lost
         assert sent.completed == 0
         assert "closed the connection" in sent.first_error
@@ -203,7 +203,7 @@ def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp
         model = bench.load_model("m")
         endpoint = replace(bench.running.endpoint, grpc=None)
         trial = Trial(model="m", transport="grpc", concurrency=1)
-        with Traffic(protocol="grpc", grpc_address=endpoint.http).to(endpoint, model, trial) as load:
+        with Workload(protocol="grpc", grpc_address=endpoint.http).to(endpoint, model, trial) as load:
             sent = bench.send_load(load)
     assert sent.completed == 0
     assert sent.errors > 0
@@ -217,10 +217,10 @@ def test_sequences_start_and_end_on_every_connection(local_server: LocalServer, 
     protocol, _, memory = transport.partition("+")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("counter")
-        sent = bench.send(model, Traffic(protocol=protocol, shared_memory=bool(memory)), concurrency=4)
+        sent = bench.send(model, Workload(protocol=protocol, shared_memory=bool(memory)), concurrency=4)
         assert sent.errors == 0, sent.first_error
         assert sent.completed > 4 * 20
-        wrong = bench.send(model, Traffic(protocol=protocol, sequence_length=3), concurrency=4)
+        wrong = bench.send(model, Workload(protocol=protocol, sequence_length=3), concurrency=4)
         assert "another length" in wrong.first_error  # so the model does count
 
 
@@ -234,7 +234,7 @@ def test_a_files_streams_are_sequences(local_server: LocalServer, tmp_path: Path
     )
     data: InputData = read_input_data(file)
     with bench_on(local_server, tmp_path) as bench:
-        sent = bench.send(bench.load_model("counter"), Traffic(data=data), concurrency=1)
+        sent = bench.send(bench.load_model("counter"), Workload(data=data), concurrency=1)
     assert (sent.errors, sent.first_error) == (0, "")
     assert sent.completed > 6
 
@@ -247,14 +247,14 @@ def test_a_decoupled_model_is_complete_with_its_last_response(local_server: Loca
     file.write_text('{"data": [{"X": [-1, -1]}]}')
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("stream")
-        assert Traffic().transport(model) == "grpc"
-        assert bench.send(model, Traffic()).errors == 0
-        assert bench.send(model, Traffic(shared_memory=True)).errors == 0
-        sent = bench.send(model, Traffic(data=read_input_data(file)))
+        assert Workload().transport(model) == "grpc"
+        assert bench.send(model, Workload()).errors == 0
+        assert bench.send(model, Workload(shared_memory=True)).errors == 0
+        sent = bench.send(model, Workload(data=read_input_data(file)))
         assert sent.completed == 0
         assert "negative" in sent.first_error
-        with pytest.raises(ModelError, match="--protocol grpc"):
-            bench.send(model, Traffic(protocol="http"))
+        with pytest.raises(ModelError, match="protocol='grpc'"):
+            bench.send(model, Workload(protocol="http"))
 
 
 def test_shared_memory_that_cannot_be_had_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_shared_memory_that_cannot_be_had_is_an_error(local_server: LocalServer,
         trial = Trial(model="m", transport="http+shm", concurrency=free.f_blocks * free.f_frsize // 64 + 1)
         with (
             pytest.raises(ModelError, match="enlarge /dev/shm"),
-            Traffic(shared_memory=True).to(bench.running.endpoint, model, trial),
+            Workload(shared_memory=True).to(bench.running.endpoint, model, trial),
         ):
             pass
     assert our_memory() == set()

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analyzer.output.figure_style import png
+from analyzer.formats.figure_style import png
 from reports.figures import RESOURCES, SERVER, TOTAL, placement_figures, segments
 from reports.placements import placed_gpus
 from tests.reports.documents import document, gpu, model

@@ -100,9 +100,9 @@ def test_devices_that_cannot_be_are_told():
     with pytest.raises(UsageError, match="2 GPUs are named"):
         choose_devices(["0", "1"], remote=True)
     unknown = Endpoint(http="host:8000", grpc=None, metrics_url=None, process_id=None, server="")
-    with pytest.raises(DeviceError, match="--launch-mode remote"):
+    with pytest.raises(DeviceError, match="launch_mode='remote'"):
         choose_devices()[0].open_sampler(unknown)
-    with pytest.raises(DeviceError, match="--metrics-url"):
+    with pytest.raises(DeviceError, match="`metrics_url`"):
         choose_devices(remote=True)[0].open_sampler(unknown)
 
 

@@ -105,7 +105,7 @@ def test_a_host_without_gpu_shows_itself():
 def test_one_of_several_gpus_is_to_be_named():
     """Without a name the message lists them; with one only its figures are read."""
     with serve(TRITON + SECOND) as url:
-        with pytest.raises(UsageError, match="shows 2 GPUs; name one with --gpus: GPU-a, GPU-b"):
+        with pytest.raises(UsageError, match="shows 2 GPUs; name one with `gpus`: GPU-a, GPU-b"):
             PrometheusSampler(url)
         with pytest.raises(UsageError, match=r"'GPU-c' is not shown by .*; shown: GPU-a, GPU-b"):
             PrometheusSampler(url, gpu="GPU-c")

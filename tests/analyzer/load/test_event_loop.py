@@ -20,14 +20,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nbad"
 LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-Answer = Callable[["FakeServer", int], bytes]
+SearchResult = Callable[["FakeServer", int], bytes]
 
 
 @dataclass
 class FakeServer:
     """Answers requests of a fixed size, each connection in a thread of its own."""
 
-    answer: Answer
+    answer: SearchResult
     request_bytes: int
     requests: list[tuple[int, bytes]] = field(default_factory=list)  # number of the connection, and what it asked
     connections: int = 0
@@ -58,7 +58,7 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 @contextmanager
-def serving(answer: Answer, *, request_bytes: int = 3) -> Iterator[FakeServer]:
+def serving(answer: SearchResult, *, request_bytes: int = 3) -> Iterator[FakeServer]:
     """Serve on a loopback port inside the ``with`` block."""
     server = FakeServer(answer, request_bytes)
     with socket.create_server(("127.0.0.1", 0)) as listener:

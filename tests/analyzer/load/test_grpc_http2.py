@@ -43,7 +43,7 @@ def trailers(stream: int, status: str = "0", message: str = "", *, huffman: bool
 
 
 def answer(stream: int, content: bytes = b"\0\0\0\0\5hello") -> bytes:
-    """Answer a call as Triton does: headers, one message, trailers."""
+    """SearchResult a call as Triton does: headers, one message, trailers."""
     head = block((":status", "200"), ("content-type", "application/grpc"))
     return frame(HEADERS, END_HEADERS, stream, head) + frame(DATA, 0, stream, content) + trailers(stream)
 

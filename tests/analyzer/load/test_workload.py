@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2
 from analyzer.errors import ModelError
 from analyzer.load.event_loop import Load
 from analyzer.load.input_data import Entry, InputData
-from analyzer.load.workload import Traffic
+from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Input, Model
 from analyzer.servers import Endpoint
@@ -38,10 +38,10 @@ def data_of(*streams: int) -> InputData:
     return InputData(source="f.json", streams=made)
 
 
-def load_of(traffic: Traffic, model: Model, **point: Any) -> Load:
+def load_of(workload: Workload, model: Model, **point: Any) -> Load:
     """Prepare a trial's load."""
-    trial = Trial(model=model.name, transport=traffic.transport(model), **point)
-    with traffic.to(ENDPOINT, model, trial) as load:
+    trial = Trial(model=model.name, transport=workload.transport(model), **point)
+    with workload.to(ENDPOINT, model, trial) as load:
         return load
 
 
@@ -70,7 +70,7 @@ def number_of(request: bytes) -> int:
 
 def test_http_request_holds_the_batch_as_binary() -> None:
     """Batch 3 of two INT32: shape 3 x 2 and 24 bytes; the model's name is quoted."""
-    ((request,),) = load_of(Traffic(protocol="http"), model_of(), batch=3).scripts
+    ((request,),) = load_of(Workload(protocol="http"), model_of(), batch=3).scripts
     first, document, binary = http_parts(request)
     assert first == "POST /v2/models/a%20b/infer HTTP/1.1"
     assert document["inputs"] == [
@@ -82,8 +82,8 @@ def test_http_request_holds_the_batch_as_binary() -> None:
 
 def test_grpc_message_holds_the_same_as_http() -> None:
     """Name, shape, type and the very bytes."""
-    ((over_http,),) = load_of(Traffic(protocol="http"), model_of(), batch=3).scripts
-    ((over_grpc,),) = load_of(Traffic(protocol="grpc"), model_of(), batch=3).scripts
+    ((over_http,),) = load_of(Workload(protocol="http"), model_of(), batch=3).scripts
+    ((over_grpc,),) = load_of(Workload(protocol="grpc"), model_of(), batch=3).scripts
     message = grpc_parts(over_grpc)
     (tensor,) = message.inputs
     assert (message.model_name, tensor.name, tensor.datatype, list(tensor.shape)) == ("a b", "X", "INT32", [3, 2])
@@ -92,21 +92,21 @@ def test_grpc_message_holds_the_same_as_http() -> None:
 
 def test_grpc_goes_where_the_server_says() -> None:
     """Both addresses come from a server of our own."""
-    load = load_of(Traffic(protocol="grpc"), model_of())
+    load = load_of(Workload(protocol="grpc"), model_of())
     assert (load.host, load.port) == ("10.0.0.1", 7001)
 
 
 def test_grpc_address_of_another_server_is_tried_first() -> None:
-    """--grpc-url, else port 8001 of the same host: one that does not answer is told with the way out."""
+    """`grpc_url`, else port 8001 of the same host: one that does not answer is told with the way out."""
     trial, model = Trial(model="a b", transport="grpc"), model_of()
     elsewhere = replace(ENDPOINT, http="127.0.0.1:1", grpc=None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        named = Traffic(protocol="grpc", grpc_address=f"127.0.0.1:{port}")
+        named = Workload(protocol="grpc", grpc_address=f"127.0.0.1:{port}")
         with named.to(elsewhere, model, trial) as load:
             assert (load.host, load.port) == ("127.0.0.1", port)
     with (
-        pytest.raises(ModelError, match=f"no gRPC at 127.0.0.1:{port} .*--grpc-url"),
+        pytest.raises(ModelError, match=f"no gRPC at 127.0.0.1:{port} .*`grpc_url`"),
         named.to(elsewhere, model, trial),
     ):
         pass
@@ -114,7 +114,7 @@ def test_grpc_address_of_another_server_is_tried_first() -> None:
 
 def test_connections_start_at_different_steps_of_the_data() -> None:
     """Six steps on three connections start at 0, 2 and 4, and each sends them all."""
-    load = load_of(Traffic(data=data_of(4, 2)), model_of(), concurrency=3)
+    load = load_of(Workload(data=data_of(4, 2)), model_of(), concurrency=3)
     assert [[number_of(request) for request in script] for script in load.scripts] == [
         [0, 1, 2, 3, 4, 5],
         [2, 3, 4, 5, 0, 1],
@@ -125,8 +125,8 @@ def test_connections_start_at_different_steps_of_the_data() -> None:
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_each_connection_has_a_sequence_of_its_own(protocol: str) -> None:
     """Random steps: four a sequence, the first one starts it and the last one ends it."""
-    traffic = Traffic(protocol=protocol, sequence_length=4)
-    load = load_of(traffic, model_of(sequence=True), concurrency=3)
+    workload = Workload(protocol=protocol, sequence_length=4)
+    load = load_of(workload, model_of(sequence=True), concurrency=3)
     turns = [[turn_of(request, protocol) for request in script] for script in load.scripts]
     assert [[(start, end) for _, start, end in script] for script in turns] == [
         [(True, False), (False, False), (False, False), (False, True)]
@@ -146,7 +146,7 @@ def turn_of(request: bytes, protocol: str) -> tuple[int, bool, bool]:
 
 def test_streams_of_a_file_are_shared_out_over_connections() -> None:
     """Three sequences of 2, 1 and 3 steps on two connections: the first one sends the third one too."""
-    load = load_of(Traffic(data=data_of(2, 1, 3)), model_of(sequence=True), concurrency=2)
+    load = load_of(Workload(data=data_of(2, 1, 3)), model_of(sequence=True), concurrency=2)
     assert [[number_of(request) for request in script] for script in load.scripts] == [[0, 1, 3, 4, 5], [2]]
     starts = [[turn_of(request, "http")[1] for request in script] for script in load.scripts]
     assert starts == [[True, False, True, False, False], [True]]
@@ -156,8 +156,8 @@ def test_streams_of_a_file_are_shared_out_over_connections() -> None:
 def test_decoupled_models_go_over_grpc_by_themselves() -> None:
     """And HTTP, asked for, is refused with the way out."""
     decoupled = model_of(decoupled=True)
-    assert Traffic().transport(decoupled) == "grpc"
-    assert Traffic(shared_memory=True).transport(decoupled) == "grpc+shm"
-    assert Traffic().transport(model_of()) == "http"
-    with pytest.raises(ModelError, match="--protocol grpc"):
-        load_of(Traffic(protocol="http"), decoupled)
+    assert Workload().transport(decoupled) == "grpc"
+    assert Workload(shared_memory=True).transport(decoupled) == "grpc+shm"
+    assert Workload().transport(model_of()) == "http"
+    with pytest.raises(ModelError, match="protocol='grpc'"):
+        load_of(Workload(protocol="http"), decoupled)

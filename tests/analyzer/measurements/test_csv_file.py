@@ -56,7 +56,8 @@ def test_write_measurements_has_the_columns_promised_and_the_readers_units(tmp_p
     """Milliseconds, MiB, percent and MHz, six digits at most, and an empty cell for what is not known."""
     full = replace(
         FAILED,
-        trial=Trial(model="chest", variant=Variant(instances=2), instances=2, request_rate_per_s=50.0),
+        trial=Trial(model="chest", variant=Variant(instances=2), request_rate_per_s=50.0),
+        instances=2,
         status=Status.OK,
         throughput_infer_per_s=172.4375119,  # six digits: 172.438
         latency_p99_s=0.0123456789,  # 12.3457 ms
@@ -79,7 +80,7 @@ def test_write_measurements_has_the_columns_promised_and_the_readers_units(tmp_p
 
 def test_every_figure_of_a_measurement_has_a_column() -> None:
     """A figure added to the record must come out, too."""
-    figures = {field.name for field in fields(Measurement)} - {"trial", "provenance", "status", "cause"}
+    figures = {field.name for field in fields(Measurement)} - {"trial", "provenance", "status", "instances", "cause"}
     assert {figure.field for figure in FIGURES} == figures | {"model_memory_bytes"}
 
 
@@ -107,7 +108,6 @@ MEASUREMENTS = st.builds(
         Trial,
         model=TEXT.filter(str.strip),
         variant=VARIANTS,
-        instances=st.integers(1, 99),
         batch=st.integers(1, 999),
         concurrency=st.integers(1, 999),
         request_rate_per_s=st.none() | st.integers(1, 10**5).map(float),
@@ -117,11 +117,12 @@ MEASUREMENTS = st.builds(
     ).map(lambda trial: trial if trial.request_rate_per_s else replace(trial, arrivals="poisson")),
     provenance=st.just(UNKNOWN),
     status=st.sampled_from(Status),
+    instances=st.integers(1, 99),
     cause=TEXT,
     **{
         field.name: MEMORY if field.name.endswith("_bytes") else COUNT if "int" in field.type else NUMBER
         for field in fields(Measurement)
-        if field.name not in ("trial", "provenance", "status", "cause")
+        if field.name not in ("trial", "provenance", "status", "instances", "cause")
     },
 )
 

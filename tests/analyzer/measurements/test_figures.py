@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyzer.formats.figure_style import label
 from analyzer.measurements.figures import measurement_figure, write_measurement_figures
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
-from analyzer.output.figure_style import label
 from tests.analyzer.records import HOST, failed, measured
 
 

@@ -24,7 +24,7 @@ HOST = Provenance(
     tool_version="0.1.0",
     model_hash="a" * 64,
 )
-TRIAL = Trial(model="chest", variant=Variant(instances=2, dynamic_batching=False), instances=2, batch=4)
+TRIAL = Trial(model="chest", variant=Variant(instances=2, dynamic_batching=False), batch=4)
 DONE = Measurement(
     trial=TRIAL,
     provenance=HOST,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzer.measurements.record import Status, Trial, Variant
-from analyzer.measurements.text import answer_line, by_subject, measurement_table, server_only_table
-from analyzer.search.grid import Answer
+from analyzer.measurements.text import by_subject, measurement_table, server_only_table
 from tests.analyzer.records import HOST, SERVER, failed, measured
 
 
@@ -38,18 +37,6 @@ def test_causes_stay_short_in_the_table() -> None:
     assert cause.startswith("no memory no memory")
     assert cause.endswith("…")
     assert len(cause) <= 60
-
-
-def test_answers_say_what_was_found_or_why_not() -> None:
-    """One line each, with the model, the batch and the figures: 4 in flight give 400 infer/s at 40 ms."""
-    found = measured(batch=2, concurrency=4)
-    about = replace(found.trial, concurrency=1)
-    knee = Answer(sought="knee", about=about, found=found, why="the p99 budget bounds it")
-    assert answer_line(knee) == (
-        "Knee of chest at batch 2: concurrency 4, 400 infer/s, p99 40.0 ms (the p99 budget bounds it)"
-    )
-    none = Answer(sought="peak", about=about, found=None, why="even 3 requests/s were not kept")
-    assert answer_line(none) == "Peak of chest at batch 2: none, even 3 requests/s were not kept"
 
 
 def test_rates_with_constant_arrivals_are_a_table_of_their_own() -> None:

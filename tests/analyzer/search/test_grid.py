@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.search.grid import Axes, Search, grid
+from analyzer.search import Axes, TrialSearch
+from analyzer.search.grid import grid
 
 AXES = Axes(batches=(4, 1, 2), concurrencies=(2, 1))
 PROVENANCE = Provenance(
@@ -11,7 +12,7 @@ PROVENANCE = Provenance(
 )
 
 
-def follow(search: Search, outcome: Callable[[Trial], Status]) -> list[tuple[int, int]]:
+def follow(search: TrialSearch, outcome: Callable[[Trial], Status]) -> list[tuple[int, int]]:
     """Play a search to its end and list its (batch, concurrency)."""
     tried = []
     trial = next(search, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.search.grid import Answer, Axes
+from analyzer.search import Axes, SearchResult
 from analyzer.search.knee import climb, more_instances
 from tests.analyzer.searching import made, play
 
@@ -25,7 +25,7 @@ def station(places: int) -> Model:
 
 def climbed(
     model: Model, *, batches: tuple[int, ...] = (1,), most: int = 1024, budget_s: float | None = None
-) -> tuple[list[tuple[int, int]], tuple[Answer, ...]]:
+) -> tuple[list[tuple[int, int]], tuple[SearchResult, ...]]:
     """Climb; return (batch, concurrency) of every trial, and the answers."""
     search = climb(Trial(model="m"), Axes(batches=batches), 64, max_concurrency=most, latency_p99_s=budget_s)
     tried, answers = play(search, model)
@@ -113,12 +113,12 @@ def level(
     instances: int, rate: float | None, *, p99_s: float = 0.01, model_mib: int = 100, cause: str = ""
 ) -> list[Measurement]:
     """Make what a climb with some instances gave: a point at half the best rate, and the best one."""
-    trial = Trial(model="m", instances=instances)
+    trial = Trial(model="m")
     if rate is None:
-        return [replace(made(trial, status=Status.LOAD_FAILED), cause=cause)]
+        return [replace(made(trial, status=Status.LOAD_FAILED), cause=cause, instances=instances)]
     best = made(replace(trial, concurrency=2), rate, p99_s)
     memory = {"server_memory_bytes": 50 << 20, "max_memory_bytes": (50 + model_mib) << 20}
-    return [replace(m, **memory) for m in (made(trial, rate / 2, p99_s), best)]
+    return [replace(m, instances=instances, **memory) for m in (made(trial, rate / 2, p99_s), best)]
 
 
 def raised(
@@ -133,7 +133,7 @@ def raised(
     if isinstance(more, int):
         return more
     assert more.sought == "instances"
-    return more.found and more.found.trial.instances, more.why
+    return more.found and more.found.instances, more.why
 
 
 def test_instances_are_doubled_while_each_doubling_adds_5_percent() -> None:
@@ -142,7 +142,7 @@ def test_instances_are_doubled_while_each_doubling_adds_5_percent() -> None:
     assert raised([level(1, 100), level(2, 106)]) == 4
     assert raised([level(1, 100), level(2, 106), level(4, 110)]) == (2, "4 changed throughput by +4%")
     assert raised([level(3, 100)], most=5) == 5
-    assert raised([level(1, 100), level(2, 200)], most=2) == (2, "--max-instances is 2")
+    assert raised([level(1, 100), level(2, 200)], most=2) == (2, "`max_instances` is 2")
 
 
 def test_instances_that_do_not_fit_are_not_loaded() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.search.grid import Axes
+from analyzer.search import Axes
 from analyzer.search.peak_rate import find_peak, is_kept, min_window_s
-from analyzer.search.strategy import Course, Method, search
+from analyzer.search.strategy import SearchMethod, Strategy, search
 from tests.analyzer.searching import made, play
 
 OPEN = Trial(model="m", concurrency=0, request_rate_per_s=100.0, arrivals="constant")
@@ -76,8 +76,8 @@ def test_course_seeks_the_peak_of_each_batch_after_its_closed_loop() -> None:
     def model(trial: Trial) -> Measurement:
         return queue(1000.0)(trial) if trial.request_rate_per_s else made(trial, 40.0 * trial.batch, 0.025)
 
-    course = Course(axes=Axes(batches=(1, 2), concurrencies=(1,)), find_peak=True, latency_p99_s=0.050)
-    tried, answers = play(search(Trial(model="m"), course, 8), model)
+    strategy = Strategy(axes=Axes(batches=(1, 2), concurrencies=(1,)), find_peak=True, latency_p99_s=0.050)
+    tried, answers = play(search(Trial(model="m"), strategy, 8), model)
     assert [(trial.batch, trial.concurrency) for trial in tried[:2]] == [(1, 1), (2, 1)]
     assert next(trial.request_rate_per_s for trial in tried if trial.request_rate_per_s) == 40.0
     assert [(answer.sought, answer.about.batch) for answer in answers] == [("peak", 1), ("peak", 2)]
@@ -85,6 +85,6 @@ def test_course_seeks_the_peak_of_each_batch_after_its_closed_loop() -> None:
 
 def test_course_gives_knees_before_peaks() -> None:
     """With a climb there are both answers; nothing is sought where nothing was measured."""
-    course = Course(axes=Axes(batches=(1,)), method=Method.CLIMB, find_peak=True, latency_p99_s=0.050)
-    _, answers = play(search(Trial(model="m"), course, 8), lambda t: made(t, status=Status.INFERENCE_ERROR))
+    strategy = Strategy(axes=Axes(batches=(1,)), method=SearchMethod.CLIMB, find_peak=True, latency_p99_s=0.050)
+    _, answers = play(search(Trial(model="m"), strategy, 8), lambda t: made(t, status=Status.INFERENCE_ERROR))
     assert [(answer.sought, answer.found) for answer in answers] == [("knee", None), ("peak", None)]

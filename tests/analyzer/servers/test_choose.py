@@ -86,5 +86,5 @@ def test_auto_with_an_engine_that_lacks_the_image_is_local() -> None:
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, str]) -> None:
     """An address and a mode that starts a server exclude each other, and metrics belong to an address."""
-    with pytest.raises(UsageError, match="--url"):
+    with pytest.raises(UsageError, match="url"):
         Launch(**options)  # type: ignore[arg-type]

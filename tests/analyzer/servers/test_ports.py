@@ -20,14 +20,14 @@ def test_port_somebody_listens_on_is_refused_with_its_option() -> None:
     """The message names the port and the option that changes it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ServerError, match=rf"port {port} .* --grpc-port"):
+        with pytest.raises(ServerError, match=rf"port {port} .* `grpc_port`"):
             choose_ports(http=None, grpc=port, metrics=None)
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_port_that_is_none_is_refused(port: int) -> None:
     """A number that no port has is one clear line too."""
-    with pytest.raises(ServerError, match="--http-port"):
+    with pytest.raises(ServerError, match="`http_port`"):
         choose_ports(http=port, grpc=None, metrics=None)
 
 
@@ -35,7 +35,7 @@ def test_same_port_twice_is_refused() -> None:
     """One port cannot be HTTP and metrics."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(ServerError, match="--metrics-port"):
+    with pytest.raises(ServerError, match="`metrics_port`"):
         choose_ports(http=port, grpc=None, metrics=port)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from analyzer.devices import Reading
 from analyzer.measurements.record import Status
-from analyzer.statistics.verdict import Patience, disagreement, error_text, failure_status, hopeless, judge
+from analyzer.statistics.verdict import StoppingRule, disagreement, error_text, failure_status, hopeless, judge
 from analyzer.statistics.window import Window
 
 MIB = 2**20
@@ -34,7 +34,7 @@ def test_a_window_that_cannot_be_relied_on_says_why(
     """A narrow window is ok; any other is unsettled, with the reason and the way out."""
     window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
     readings = [Reading(time_s=1.0, throttled=throttled)]
-    status, cause = judge(window, busiest_client, readings, Patience())
+    status, cause = judge(window, busiest_client, readings, StoppingRule())
     assert status is (Status.UNSETTLED if said else Status.OK)
     assert said in cause
 
@@ -43,7 +43,7 @@ def test_a_window_that_cannot_be_relied_on_says_why(
 def test_an_unsure_window_tells_what_was_left_out(changes: dict[str, float]) -> None:
     """Somebody else's load on the machine below is the likeliest reason, and nothing in this host shows it."""
     window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
-    status, cause = judge(window, 0.1, [], Patience(), left_out_s=4.5)
+    status, cause = judge(window, 0.1, [], StoppingRule(), left_out_s=4.5)
     assert status is Status.UNSETTLED
     assert "4.5 s are left out, when the hypervisor gave processors to others" in cause
 
@@ -51,15 +51,15 @@ def test_an_unsure_window_tells_what_was_left_out(changes: dict[str, float]) -> 
 def test_a_longer_trial_is_asked_for_where_part_of_it_is_left_out() -> None:
     """2 s at ±20 % need 2 x (20 / 10)**2 = 8 s for ±10 %, a fifth more to be safe; as much again is left out."""
     window = Window(**{**GOOD, "latency_p99_ci": 0.2})  # type: ignore[arg-type]
-    assert "to about 10, or" in judge(window, 0.1, [], Patience())[1]
-    assert "to about 20, or" in judge(window, 0.1, [], Patience(), left_out_s=2.0)[1]
+    assert "to about 10, or" in judge(window, 0.1, [], StoppingRule())[1]
+    assert "to about 20, or" in judge(window, 0.1, [], StoppingRule(), left_out_s=2.0)[1]
 
 
 def test_a_narrow_window_is_ok_unless_it_holds_what_was_disturbed() -> None:
     """What is left out does no harm; a window of nothing but disturbed time tells of others."""
     window = Window(**GOOD)  # type: ignore[arg-type]
-    assert judge(window, 0.1, [], Patience(), left_out_s=4.5) == (Status.OK, "")
-    status, cause = judge(window, 0.1, [], Patience(), spoiled=True)
+    assert judge(window, 0.1, [], StoppingRule(), left_out_s=4.5) == (Status.OK, "")
+    status, cause = judge(window, 0.1, [], StoppingRule(), spoiled=True)
     assert status is Status.UNSETTLED
     assert "too often to leave that out" in cause
 
@@ -79,7 +79,7 @@ def test_a_trial_that_cannot_settle_in_its_time_is_hopeless(
 ) -> None:
     """An interval narrows with the square root of the window; beyond twice the longest trial it is given up."""
     window = Window(**{**GOOD, "end_s": duration_s, "requests": requests, "throughput_ci": throughput_ci})  # type: ignore[arg-type]
-    assert hopeless(window, Patience()) is expected
+    assert hopeless(window, StoppingRule()) is expected
 
 
 def test_device_and_processes_may_differ_by_64_mib_or_a_twentieth() -> None:

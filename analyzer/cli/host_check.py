@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from analyzer.devices import Reading
 from analyzer.devices.inventory import Gpu, Gpus
 from analyzer.errors import DeviceError, ServerError
+from analyzer.formats.text_table import Column, plain_text
 
 if TYPE_CHECKING:
     from analyzer.devices.processors import ProcessorTimes
@@ -215,3 +216,16 @@ def _check_docker(gpus: Gpus) -> list[Finding]:
         detail = "the engine has NVIDIA's runtime" if can else "the engine has none: install nvidia-container-toolkit"
         findings.append(Finding(subject="Triton", what="in Docker on a GPU", can=can, detail=detail))
     return findings
+
+
+FINDING_COLUMNS: list[Column[Finding]] = [
+    Column(title="Of", unit="", text=lambda f: f.subject, numeric=False),
+    Column(title="What", unit="", text=lambda f: f.what, numeric=False),
+    Column(title="Can", unit="", text=lambda f: "yes" if f.can else "no", numeric=False),
+    Column(title="How or why", unit="", text=lambda f: f.detail, numeric=False),
+]
+
+
+def finding_table(findings: Sequence[Finding]) -> str:
+    """Write what a host can and cannot measure as aligned plain text."""
+    return plain_text(FINDING_COLUMNS, findings)

@@ -1,10 +1,11 @@
-"""SIGINT and SIGTERM as an exception, so that every ``with`` cleans up."""
+"""SIGINT and SIGTERM as an exception, so that every ``with`` block cleans up."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,24 +24,37 @@ class Interrupted(SystemExit):
 
 
 @contextlib.contextmanager
-def signals_as_interrupts() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would break the cleaning up."""
+def signals_as_interrupts(signals: Sequence[signal.Signals] = _SIGNALS) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would break the cleaning up.
+
+    Parameters
+    ----------
+    signals : sequence of Signals
+        Those that are turned.
+    """
 
     def ignore(_number: int, _frame: FrameType | None) -> None:
         # no SIG_IGN: Python complains of a second signal that was already on its way ("ignored due to race condition")
         return
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        for each in _SIGNALS:
+        for each in signals:
             signal.signal(each, ignore)
         raise Interrupted(number)
 
-    before = {each: signal.signal(each, interrupt) for each in _SIGNALS}
+    before = {each: signal.signal(each, interrupt) for each in signals}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def sigint_as_interrupt() -> contextlib.AbstractContextManager[None]:
+    """Turn Ctrl-C into `Interrupted` where this is the main thread, which alone is told of it."""
+    if threading.current_thread() is threading.main_thread():
+        return signals_as_interrupts((signal.SIGINT,))
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

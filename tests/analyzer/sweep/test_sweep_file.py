@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analyzer.cli import main
-from analyzer.cli.merge import Options, merge
 from analyzer.errors import UsageError
+from analyzer.sweep.settings import SweepSettings
+from analyzer.sweep.sweep_file import merge
 
 
-def options(folder: Path, text: str, *arguments: str) -> Options:
-    """Merge a file of this text under a command line."""
+def settings(folder: Path, text: str, **given: Any) -> SweepSettings:
+    """Merge a file of this text under what was given."""
     file = folder / "sweep.yaml"
     file.write_text(text)
-    with main.make_context("analyze", ["--config", str(file), *arguments]) as ctx:
-        return merge(ctx, ctx.params)
+    return merge(given, file)
 
 
 def test_command_line_wins_over_model_over_file_over_default(tmp_path: Path) -> None:
@@ -28,34 +28,42 @@ precision: 10
 models:
   m: {batch: 8, concurrency: [1, 16], instances: 2}
 """
-    merged = options(tmp_path, text, "--concurrency", "32")
-    assert (merged["batch"], merged["concurrency"], merged["precision"]) == ((1, 2), (32,), 10.0)
-    assert merged["max_trial_seconds"] == 15.0
+    merged = settings(tmp_path, text, concurrencies=(32,))
+    assert (merged.batches, merged.concurrencies, merged.precision_pct) == ((1, 2), (32,), 10.0)
+    assert merged.max_trial_s == 15.0
     m, other = merged.of("m"), merged.of("other")
-    assert (m["batch"], m["concurrency"], m["instances"]) == ((8,), (32,), (2,))
-    assert (other["batch"], other["concurrency"], other["instances"]) == ((1, 2), (32,), ())
-    assert merged.given == {"batch", "concurrency", "precision", "config"}
-    assert "instances" in m.given
+    assert (m.batches, m.concurrencies, m.instances) == ((8,), (32,), (2,))
+    assert (other.batches, other.concurrencies, other.instances) == ((1, 2), (32,), ())
+    assert merged.given == {"batches", "concurrencies", "precision_pct"}
+    assert m.is_given("instances")
+    assert not other.is_given("instances")
+
+
+def test_options_of_single_models_win_over_all_others(tmp_path: Path) -> None:
+    """What Python says of one model is nearer than what it says of all, and than the file."""
+    merged = settings(tmp_path, "models: {m: {batch: 2}}", batches=(4,), per_model={"m": {"batches": [8]}})
+    assert merged.of("m").batches == (8,)
+    assert merged.of("other").batches == (4,)
 
 
 def test_off_and_on_are_settings_and_not_truths(tmp_path: Path) -> None:
     """YAML reads a bare off as false; the file means what the command line means."""
-    merged = options(tmp_path, "dynamic-batching: [off, on, on:100us]\nexport: true\nmax_batch_size: 4\n")
-    assert merged["dynamic_batching"] == ((False, 0.0), (True, 0.0), (True, pytest.approx(1e-4)))
-    assert merged["export"] is True
-    assert merged["max_batch_size"] == (4,)
+    merged = settings(tmp_path, "dynamic-batching: [off, on, on:100us]\nexport: true\nmax_batch_size: 4\n")
+    assert merged.dynamic_batching == ((False, 0.0), (True, 0.0), (True, pytest.approx(1e-4)))
+    assert merged.export is True
+    assert merged.max_batch_sizes == (4,)
 
 
 def test_shapes_are_a_list_of_the_options_values(tmp_path: Path) -> None:
     """An option that may be repeated takes a list."""
-    merged = options(tmp_path, "shape: ['TOKENS:128', 'm:PIXELS:3,4']\n")
-    assert dict(merged["shapes"]) == {"TOKENS": (128,), "m:PIXELS": (3, 4)}
+    merged = settings(tmp_path, "shape: ['TOKENS:128', 'm:PIXELS:3,4']\n")
+    assert dict(merged.shapes) == {"TOKENS": (128,), "m:PIXELS": (3, 4)}
 
 
 def test_empty_file_says_nothing(tmp_path: Path) -> None:
     """Comments alone, and a models key without any, are fine."""
-    assert options(tmp_path, "# nothing yet\n")["batch"] == (1,)
-    assert options(tmp_path, "models:\n")["batch"] == (1,)
+    assert settings(tmp_path, "# nothing yet\n").batches == (1,)
+    assert settings(tmp_path, "models:\n").batches == (1,)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,7 @@ def test_empty_file_says_nothing(tmp_path: Path) -> None:
         ("latency-p99-ms: [1, 2]", "latency-p99-ms takes one value, and here are 2"),
         ("find-peak: perhaps", "'perhaps' is not a valid boolean"),
         ("precision: 0", "is not in the range"),
-        ("max-trial-seconds: nan", "'nan' is not in the range"),
+        ("max-trial-seconds: nan", "nan is not in the range"),
         ("request-timeout: none", "'none' is not a valid number"),
         ("load-timeout: 1e9", "is not in the range"),
         ("http-port: 70000", "70000 is not in the range"),
@@ -109,7 +117,7 @@ def test_empty_file_says_nothing(tmp_path: Path) -> None:
 def test_malformed_file_is_refused_with_key_and_line(tmp_path: Path, text: str, said: str) -> None:
     """The message is one line that names the file, the place and the value."""
     with pytest.raises(UsageError) as raised:
-        options(tmp_path, text)
+        settings(tmp_path, text)
     assert said in raised.value.message
     assert "sweep.yaml" in raised.value.message
     assert "\n" not in raised.value.message
@@ -120,8 +128,5 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "large").write_bytes(b"#" * (1 << 20) + b"\n")
     for name, said in (("none", "No such file"), ("", "directory"), ("binary", "not UTF-8"), ("large", "1 MiB")):
-        with (
-            main.make_context("analyze", ["--config", str(tmp_path / name)]) as ctx,
-            pytest.raises(UsageError, match=said),
-        ):
-            merge(ctx, ctx.params)
+        with pytest.raises(UsageError, match=said):
+            merge({}, tmp_path / name)

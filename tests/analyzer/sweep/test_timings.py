@@ -9,7 +9,7 @@ import pytest
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes
 from analyzer.load.event_loop import Report
-from analyzer.timings import Timings
+from analyzer.sweep.timings import Timings
 
 
 def report(end_s: Sequence[float], latency_s: Sequence[float], **changes: object) -> Report:

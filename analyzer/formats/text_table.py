@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from analyzer.output.units import printable
+from analyzer.formats.units import printable
 
 Record = TypeVar("Record")
 

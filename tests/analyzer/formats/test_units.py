@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.output.units import counted, mib, milliseconds, number, percent, printable, shortened, whole
+from analyzer.formats.units import counted, mib, milliseconds, number, percent, printable, shortened, whole
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A running server with a recorder on its device: what a trial needs, and what a restart replaces."""
+"""A running server with its control client and a recorder on its device; a restart replaces all three."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Self
 
 from analyzer.devices import Reading, Sampler
 from analyzer.devices.process import available_bytes
-from analyzer.devices.recorder import Recorder
-from analyzer.measure import highest
+from analyzer.devices.recorder import Recorder, highest
 from analyzer.measurements.record import Provenance, ServerOnly
 from analyzer.servers import Endpoint, RunningServer, Server
-from analyzer.servers.control import Triton
+from analyzer.servers.control import ControlClient
 
 
-class Rig:
-    """A context manager: inside, `running`, `triton` and `recorder` belong to one live server.
+class InstrumentedServer:
+    """A context manager: inside, `running`, `control` and `recorder` belong to one live server.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ class Rig:
     """
 
     running: RunningServer
-    triton: Triton
+    control: ControlClient
     recorder: Recorder
 
     def __init__(
@@ -65,8 +64,9 @@ class Rig:
 
     def _start(self) -> None:
         self.running = self._stack.enter_context(self._server.serve(self._repository, gpus=self._gpus))
-        self.triton = self._stack.enter_context(Triton(self.running.endpoint.http, timeout_s=self._load_timeout_s))
-        sampler = self._open_sampler(self.running.endpoint)
+        endpoint = self.running.endpoint
+        self.control = self._stack.enter_context(ControlClient(endpoint.http, timeout_s=self._load_timeout_s))
+        sampler = self._open_sampler(endpoint)
         self._stack.callback(sampler.close)
         self._device = sampler.device
         self._min_window_s = sampler.min_window_s
@@ -83,7 +83,7 @@ class Rig:
         return self._min_window_s
 
     def provenance(self, *, tool_version: str, model_hash: str = "") -> Provenance:
-        """Say where and with what a measurement on this rig is made."""
+        """Say where and with what a measurement on this server is made."""
         return Provenance(
             device_name=self._device.name,
             device_uuid=self._device.uuid,
@@ -94,7 +94,7 @@ class Rig:
             model_hash=model_hash,
         )
 
-    def watch_idle(self, *, tool_version: str) -> ServerOnly:
+    def measure_idle(self, *, tool_version: str) -> ServerOnly:
         """Measure the server before any model is loaded."""
         start_s = time.perf_counter()
         time.sleep(self.min_window_s)
@@ -106,7 +106,7 @@ class Rig:
             max_memory_utilization=highest(reading.memory_utilization for reading in readings),
         )
 
-    def room_bytes(self) -> int | None:
+    def free_memory_bytes(self) -> int | None:
         """Return what is free on the device; None where it cannot be asked, on another host.
 
         What other tenants of a shared card hold counts as free: the readings are of the server alone there.

@@ -27,40 +27,57 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
 from analyzer.errors import UsageError
-from analyzer.output.suggestions import suggest
+from analyzer.formats.option_values import Names, Numbers, Option, options_of
+from analyzer.formats.suggestions import suggest
+from analyzer.sweep.settings import PER_MODEL, BatchingSettings, Shapes, SweepSettings
 
 MODELS = "models"
-PER_MODEL = (  # parameters that a model's section may set
-    *("batch", "concurrency", "request_rate", "arrivals", "instances", "dynamic_batching", "max_batch_size"),
-    *("search", "max_concurrency", "max_instances", "latency_p99_ms", "find_peak"),
-)
-_NOT_IN_FILE = ("config", "help", "version", "check")
+_LISTS = (BatchingSettings, Names, Numbers)  # kinds whose text has commas between values
 _MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepFile:
-    """What a file says, as the options' types give it.
+    """What a file says.
 
     Parameters
     ----------
     values : mapping
-        By the parameter's name.
+        By the option's name in `SweepSettings`.
     models : mapping
         By the model's name, then as `values`.
-    lines : mapping of str to int
+    where : mapping of str to str
         Where each model's section stands.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    lines: Mapping[str, int] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_sweep_file(path: Path, ctx: click.Context) -> SweepFile:
+def merge(given: Mapping[str, Any], config: Path | None) -> SweepSettings:
+    """Make settings of what was given and of a sweep file under it: what was given wins over the file.
+
+    Parameters
+    ----------
+    given : mapping
+        Options by their names in `SweepSettings`; those that are not there have the file's values, else defaults.
+
+    Raises
+    ------
+    UsageError
+        See `read_sweep_file` and `SweepSettings`.
+    """
+    file = read_sweep_file(config) if config else SweepFile()
+    own = given.get("per_model", {})
+    sections = {name: {k: v for k, v in values.items() if k not in given} for name, values in file.models.items()}
+    values = {**file.values, **given}
+    values["per_model"] = {name: {**sections.get(name, {}), **own.get(name, {})} for name in {**sections, **own}}
+    return SweepSettings(**values, given=frozenset(values) - {"per_model"}, where=file.where)
+
+
+def read_sweep_file(path: Path) -> SweepFile:
     """Read and check a whole file.
 
     Raises
@@ -75,31 +92,31 @@ def read_sweep_file(path: Path, ctx: click.Context) -> SweepFile:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise UsageError(f"--config {path} is larger than 1 MiB; is it a sweep file?")
+            raise UsageError(f"`config` {path} is larger than 1 MiB; is it a sweep file?")
         root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)
     except OSError as error:
-        raise UsageError(f"--config {path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"`config` {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--config {path} is not UTF-8 text") from None
+        raise UsageError(f"`config` {path} is not UTF-8 text") from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise UsageError(f"{where}: no YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}") from None
     if root is None:
         return SweepFile()
-    parameters = {p.name: p for p in ctx.command.params if p.name and p.name not in _NOT_IN_FILE}
+    options = options_of(SweepSettings)
     values: dict[str, Any] = {}
     models: dict[str, dict[str, Any]] = {}
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     for key, node, where in _entries(root, str(path)):
         if key != MODELS:
-            values.update([_value(key, node, where, parameters, ctx)])
+            values.update([_value(key, node, where, options)])
             continue
         for name, section, place in _entries(node, where):
-            allowed = {each: parameters[each] for each in PER_MODEL if each in parameters}
-            models[name] = dict(_value(k, n, w, allowed, ctx) for k, n, w in _entries(section, place))
-            lines[name] = section.start_mark.line + 1
-    return SweepFile(values=values, models=models, lines=lines)
+            allowed = {each: options[each] for each in PER_MODEL}
+            models[name] = dict(_value(k, n, w, allowed) for k, n, w in _entries(section, place))
+            places[name] = f"{path}, line {section.start_mark.line + 1}"
+    return SweepFile(values=values, models=models, where=places)
 
 
 def _entries(node: Any, where: str) -> Iterator[tuple[str, Any, str]]:
@@ -123,35 +140,23 @@ def _entries(node: Any, where: str) -> Iterator[tuple[str, Any, str]]:
         yield key, value, place
 
 
-def _value(
-    key: str, node: Any, where: str, parameters: Mapping[str, click.Parameter], ctx: click.Context
-) -> tuple[str, Any]:
-    """Convert one value as the command line would; return it with its parameter's name."""
-    by_key = {_key(parameter): parameter for parameter in parameters.values()}
-    parameter = by_key.get(key.replace("_", "-"))
-    if parameter is None:
+def _value(key: str, node: Any, where: str, options: Mapping[str, Option]) -> tuple[str, Any]:
+    """Convert one value as the command line would; return it with its option's name."""
+    by_key = {declared.flag: name for name, declared in options.items()}
+    name = by_key.get(key.replace("_", "-"))
+    if name is None:
         raise UsageError(f"{where}: unknown key '{key}'; {suggest(key.replace('_', '-'), [*by_key, MODELS])}")
-    texts = _texts(key, node, where)
-    single = not isinstance(parameter.type, _list_types())
+    kind, texts = options[name].kind, _texts(key, node, where)
     if not texts:
         raise UsageError(f"{where}: {key} has no value")
-    if single and not parameter.multiple and len(texts) != 1:
-        raise UsageError(f"{where}: {key} takes one value, and here are {len(texts)}")
-    given: Any = texts if parameter.multiple else ",".join(texts)
     try:
-        return str(parameter.name), parameter.type_cast_value(ctx, given)
-    except click.BadParameter as error:
-        raise UsageError(f"{where}: {key}: {' '.join(error.message.split())}") from None
-
-
-def _key(parameter: click.Parameter) -> str:
-    return max(parameter.opts, key=len).lstrip("-")
-
-
-def _list_types() -> tuple[type, ...]:
-    from analyzer.cli.params import DynamicBatching, Names, Numbers
-
-    return (DynamicBatching, Names, Numbers)
+        if isinstance(kind, Shapes):
+            return name, tuple(pair for text in texts for pair in kind.parse(text))
+        if len(texts) != 1 and not isinstance(kind, _LISTS):
+            raise UsageError(f"{where}: {key} takes one value, and here are {len(texts)}")
+        return name, kind.parse(",".join(texts))
+    except ValueError as error:
+        raise UsageError(f"{where}: {key}: {error}") from None
 
 
 def _texts(key: str, node: Any, where: str) -> list[str]:

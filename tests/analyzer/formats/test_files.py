@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.output.files import file_stem, free_stem, write_whole
+from analyzer.formats.files import file_stem, free_stem, write_whole
 
 
 def test_write_whole_replaces_the_old_content(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from analyzer.output.units import printable, shortened
+from analyzer.formats.units import printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

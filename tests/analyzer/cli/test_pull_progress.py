@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.servers.pull_progress import follow, show_pull
+from analyzer.cli.pull_progress import follow, show_pull
 
 
 def downloading(layer: str, current: int, total: int) -> dict[str, object]:

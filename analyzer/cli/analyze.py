@@ -1,0 +1,126 @@
+"""One run of `analyze`: progress on stderr, then the tables, the export and the summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from analyzer.cli.progress import Progress
+from analyzer.cli.pull_progress import show_pull
+from analyzer.cli.search_results import search_result_line
+from analyzer.errors import TritonpackError
+from analyzer.formats.option_values import in_flags
+from analyzer.measurements.record import Measurement, ServerOnly
+from analyzer.measurements.store import Store
+from analyzer.measurements.text import measurement_table, outcome, server_only_table, trial_name
+from analyzer.search import SearchResult
+from analyzer.sweep.measure import SweepResult, export, prepare
+from analyzer.sweep.observer import Recording
+from analyzer.sweep.settings import FLAGS, SweepSettings
+from analyzer.sweep.signals import Interrupted
+from analyzer.sweep.sweep_file import merge
+
+
+def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
+    """Run the command; return whether a trial has no figures.
+
+    Raises
+    ------
+    TritonpackError, Interrupted
+        What ended the sweep early; the finished trials are stored, shown and exported before that.
+    """
+    prepared = prepare(merge(_typed(ctx, values), values["config"]), follow_pull=show_pull)
+    settings, job = prepared.settings, prepared.job
+    for note in job.notes:
+        click.echo(note, err=True)
+    with Store.open(settings.store_place) as store:
+        store_name = store.name
+    click.echo(f"Triton: {prepared.server.describe()} ({in_flags(prepared.server_why, FLAGS)})", err=True)
+    for device in prepared.devices:
+        click.echo(f"Device: {device.describe()}", err=True)
+    recording = Recording()
+    stopped: BaseException | None = None
+    try:
+        with Progress(job.points) as progress:
+            prepared.run(_Shown(recording, progress), flags=FLAGS)
+    except (Interrupted, TritonpackError) as error:
+        if not recording.measurements:
+            raise
+        stopped = error
+    result = prepared.result(recording)
+    _show(result)
+    if settings.export:
+        try:
+            _export(settings, result)
+        except TritonpackError as error:
+            if stopped is None:
+                raise
+            click.echo(in_flags(error.message, FLAGS), err=True)
+    if stopped is not None:
+        click.echo(f"{len(result)} of {job.points} trials are in {store_name}; run again to go on", err=True)
+        raise stopped from None
+    return _summarize(result)
+
+
+def _typed(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that stand on the command line; a sweep file gives way to no others."""
+    typed = {
+        name: value
+        for name, value in values.items()
+        if name in FLAGS and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if "shapes" in typed:  # each time that the option is given it has one shape
+        typed["shapes"] = tuple(pair for shape in typed["shapes"] for pair in shape)
+    return typed
+
+
+class _Shown:
+    """Passes what a sweep tells on to a recording, and shows how far it has come."""
+
+    def __init__(self, recording: Recording, progress: Progress) -> None:
+        self._recording = recording
+        self._progress = progress
+
+    def idle_measured(self, idle: ServerOnly) -> None:
+        self._recording.idle_measured(idle)
+
+    def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
+        self._recording.trial_ended(measurement, found=found)
+        self._progress.advance(measurement, found=found)
+
+    def search_ended(self, result: SearchResult) -> None:
+        self._recording.search_ended(result)
+
+    def noted(self, text: str) -> None:
+        self._recording.noted(text)
+        self._progress.say(in_flags(text, FLAGS))
+
+
+def _show(result: SweepResult) -> None:
+    if result.server_only:
+        click.echo("Triton without models\n" + server_only_table(result.server_only) + "\n")
+    click.echo(measurement_table(result.rows))
+    if result.search_results:
+        lines = [in_flags(search_result_line(each), FLAGS) for each in result.search_results]
+        click.echo("\n" + "\n".join(lines))
+
+
+def _export(settings: SweepSettings, result: SweepResult) -> None:
+    figures = export(settings, result)
+    click.echo(
+        f"Wrote {settings.filename_model}, {settings.filename_server_only} and {len(figures)} plots to "
+        f"{settings.export_folder}",
+        err=True,
+    )
+
+
+def _summarize(result: SweepResult) -> bool:
+    """Name the trials without figures and those that are unsure; return whether there is one of the former."""
+    failed = [m for m in result if not m.status.measured]
+    for measurement in [m for m in result if m.cause]:
+        click.echo(f"{trial_name(measurement.trial)}: {outcome(measurement)}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {len(result)} trials have no figures", err=True)
+    return bool(failed)

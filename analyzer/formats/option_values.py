@@ -1,0 +1,316 @@
+"""What options take: one check and one sentence for the command line, for files and for Python.
+
+A kind of value reads text (`parse`) and judges what Python gives (`check`); both raise ValueError with the same
+sentence, to which the caller adds the option's name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from analyzer.errors import UsageError
+
+MOST = 1_000_000  # of any number in a list: beyond it is a slip
+_TRUE, _FALSE = {"1", "true", "t", "yes", "y", "on"}, {"0", "false", "f", "no", "n", "off"}
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+
+
+class Kind:
+    """A kind of value.
+
+    Attributes
+    ----------
+    metavar : str
+        How a help text shows it.
+    """
+
+    metavar = "VALUE"
+
+    def parse(self, text: str) -> Any:
+        """Read a value as it is written on a command line or in a file."""
+        return self.check(text)
+
+    def check(self, value: Any) -> Any:
+        """Return a value that Python gives, in the form that a record keeps."""
+        raise NotImplementedError
+
+
+class Number(Kind):
+    """A finite number in a range.
+
+    Parameters
+    ----------
+    low, high : float
+        `high` may be infinite.
+    open_low : bool
+        Whether `low` itself is out of range.
+    whole : bool
+        Whether it is an int.
+    """
+
+    def __init__(
+        self, low: float, high: float = math.inf, *, open_low: bool = False, whole: bool = False, metavar: str = "N"
+    ) -> None:
+        self.low, self.high, self.open_low, self.whole, self.metavar = low, high, open_low, whole, metavar
+
+    def parse(self, text: str) -> float:
+        """Read the number."""
+        try:
+            number: float = int(text) if self.whole else float(text)
+        except ValueError:
+            raise ValueError(self._no_number(text)) from None
+        return self.check(number)
+
+    def check(self, value: Any) -> float:
+        """Return the number."""
+        if not _is_number(value, whole=self.whole):
+            raise ValueError(self._no_number(value))
+        number: float = value if self.whole else float(value)
+        above = self.low < number if self.open_low else self.low <= number
+        if not (above and number <= self.high and math.isfinite(number)):  # a NaN is neither above nor below
+            raise ValueError(f"{number} is not in the range {self._range()}")
+        return number
+
+    def _no_number(self, value: object) -> str:
+        return f"{value!r} is not a valid {'integer' if self.whole else 'number'}"
+
+    def _range(self) -> str:
+        if self.high == math.inf:
+            return f"x{'>' if self.open_low else '>='}{self.low:g}"
+        return f"{self.low:.10g}{'<' if self.open_low else '<='}x<={self.high:.10g}"
+
+
+class Numbers(Kind):
+    """Positive numbers, each once, in the order given; text has commas between them, as ``1,2,4``."""
+
+    metavar = "N,N,…"
+
+    def __init__(self, number: type[int] | type[float]) -> None:
+        self._number = number
+
+    def parse(self, text: str) -> tuple[float, ...]:
+        """Read the numbers."""
+        numbers = []
+        for part in text.split(","):
+            try:
+                numbers.append(self._number(part))
+            except ValueError:
+                raise ValueError(self._no_number(part.strip() or text)) from None
+        return self.check(numbers)
+
+    def check(self, value: Any) -> tuple[float, ...]:
+        """Return the numbers; one alone need not be in a list."""
+        numbers = [value] if isinstance(value, int | float) else _listed(value)
+        for number in numbers:
+            if not _is_number(number, whole=self._number is int):
+                raise ValueError(self._no_number(number))
+            if not 0 < number <= MOST:
+                raise ValueError(f"{number} is out of range; give numbers above 0, to {MOST:,}")
+        return tuple(dict.fromkeys(numbers))
+
+    def _no_number(self, value: object) -> str:
+        what = "whole number" if self._number is int else "number"
+        return f"{value!r} is not a {what}; give numbers separated by commas, as 1,2,4"
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    metavar = "WORD"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+
+    def check(self, value: Any) -> str:
+        """Return the word."""
+        if value not in self.words:
+            raise ValueError(f"{value!r} is not one of {', '.join(map(repr, self.words))}")
+        return str(value)
+
+
+class Flag(Kind):
+    """True or false."""
+
+    def parse(self, text: str) -> bool:
+        """Read ``true``, ``yes``, ``on`` … or their opposites."""
+        word = text.strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ValueError(f"{text!r} is not a valid boolean; write true or false")
+        return word in _TRUE
+
+    def check(self, value: Any) -> bool:
+        """Return the flag."""
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither True nor False")
+        return value
+
+
+class Names(Kind):
+    """Names, of which none is empty; text has commas between them."""
+
+    metavar = "NAME,NAME,…"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Read the names."""
+        return self._none_empty(tuple(part.strip() for part in text.split(",")), text)
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """Return the names; one alone need not be in a list."""
+        return self._none_empty((value,) if isinstance(value, str) else tuple(map(str, _listed(value))), value)
+
+    @staticmethod
+    def _none_empty(names: tuple[str, ...], given: object) -> tuple[str, ...]:
+        if not all(names):
+            raise ValueError(f"{given!r} has an empty name")
+        return names
+
+
+class Word(Kind):
+    """Text without spaces, and some of it: the name of an image, a tag, a URL."""
+
+    def __init__(self, metavar: str) -> None:
+        self.metavar = metavar
+
+    def check(self, value: Any) -> str:
+        """Return the text."""
+        text = str(value)
+        if not text or not text.isprintable() or " " in text:
+            raise ValueError(f"{text!r} is no {self.metavar.lower()}")
+        return text
+
+
+class Text(Kind):
+    """Any text in one line, and some of it."""
+
+    def __init__(self, metavar: str) -> None:
+        self.metavar = metavar
+
+    def check(self, value: Any) -> str:
+        """Return the text."""
+        text = str(value)
+        if not text.strip() or not text.isprintable():
+            raise ValueError(f"{text!r} is no {self.metavar.lower()}")
+        return text
+
+
+class Address(Kind):
+    """A host and a port, ``host:8001``."""
+
+    metavar = "HOST:PORT"
+
+    def check(self, value: Any) -> str:
+        """Return the address."""
+        host, _, port = str(value).rpartition(":")
+        if not host or "/" in host or not (port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"{value!r} is not an address such as host:8001")
+        return str(value)
+
+
+class FileName(Kind):
+    """The name of a file in a folder of ours: it leads nowhere else."""
+
+    metavar = "NAME"
+
+    def check(self, value: Any) -> str:
+        """Return the name."""
+        name = str(value)
+        if not name or "/" in name or name in (".", "..") or not name.isprintable() or len(name) > 200:
+            raise ValueError(f"{name!r} is no file name; the folder is given with `export_path`")
+        return name
+
+
+class FilePath(Kind):
+    """A file or a folder."""
+
+    def __init__(self, metavar: str) -> None:
+        self.metavar = metavar
+
+    def check(self, value: Any) -> Path:
+        """Return the path."""
+        if not isinstance(value, str | Path) or not str(value):
+            raise ValueError(f"{value!r} is no path")
+        return Path(value)
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    return isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise ValueError(f"{value!r} is no list")
+    return list(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a settings record.
+
+    Parameters
+    ----------
+    flag : str
+        Its long name on the command line, without dashes.
+    """
+
+    kind: Kind
+    flag: str
+    default: Any
+
+
+def option(default: Any, kind: Kind, flag: str = "") -> Any:
+    """Declare a field of a settings record: its default, its kind, its flag where that is not the field's name."""
+    return field(default=default, metadata={"kind": kind, "flag": flag})
+
+
+def options_of(record: type) -> dict[str, Option]:
+    """Return every option of a settings record by its name in Python."""
+    return {
+        f.name: Option(f.metadata["kind"], f.metadata["flag"] or f.name.replace("_", "-"), f.default)
+        for f in fields(record)
+        if "kind" in f.metadata
+    }
+
+
+def check_options(record: Any) -> None:
+    """Check every option of a settings record that is not at its default; keep each as its kind gives it.
+
+    Raises
+    ------
+    UsageError
+        For the first that cannot be taken.
+    """
+    for name, declared in options_of(type(record)).items():
+        value = getattr(record, name)
+        if value is declared.default:
+            continue
+        try:
+            object.__setattr__(record, name, declared.kind.check(value))
+        except ValueError as error:
+            raise UsageError(f"Invalid value for `{name}`: {error}") from None
+
+
+def in_flags(text: str, flags: Mapping[str, str]) -> str:
+    """Write a message as a command line says it: what Python calls ```max_moves=3``` is ``--max-moves 3`` there.
+
+    Parameters
+    ----------
+    text : str
+        With options in backquotes; other names in backquotes stay as they are.
+    flags : mapping of str to str
+        Each option's flag, without dashes, by its name in Python.
+    """
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
+        if name not in flags:
+            return match[0]
+        if value in (None, "True"):
+            return f"--{flags[name]}"
+        return f"--{flags[name]} {value.strip(chr(39))}{'MiB' if name.endswith('_mib') else ''}"
+
+    return _NAMED.sub(flag, text)

@@ -1,0 +1,115 @@
+"""Measurements from where they are kept: an output folder of `analyze`, a store, or a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from analyzer.errors import UsageError
+from analyzer.measurements.csv_file import (
+    MODEL_CSV,
+    SERVER_ONLY_CSV,
+    read_measurements_csv,
+    read_server_only_csv,
+)
+from analyzer.measurements.record import Measurement, ServerOnly
+from analyzer.measurements.store import STORE_FILE, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Measurements(Sequence[Measurement]):
+    """Measurements in the order of their making, failed trials included.
+
+    Parameters
+    ----------
+    rows : tuple of Measurement
+    server_only : tuple of ServerOnly
+        The idle server on each device.
+
+    Examples
+    --------
+    >>> from analyzer import read_measurements
+    >>> measurements = read_measurements("tests/data/case-study.csv")
+    >>> len(measurements), measurements[0].trial.model
+    (9, 'classification_breast')
+    >>> measurements.to_frame()["max_memory_mib"].max()
+    15225.0
+    """
+
+    rows: tuple[Measurement, ...]
+    server_only: tuple[ServerOnly, ...] = ()
+
+    @overload
+    def __getitem__(self, index: int) -> Measurement: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Measurement, ...]: ...
+    def __getitem__(self, index: int | slice) -> Measurement | tuple[Measurement, ...]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return iter(self.rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row a measurement; the columns are those of the CSV file, with units in their names."""
+        from analyzer.measurements.frame import measurements_frame
+
+        return measurements_frame(self.rows)
+
+
+def read_measurements(source: str | Path) -> Measurements:
+    """Read what was measured, failed trials included, and what the idle server takes.
+
+    Parameters
+    ----------
+    source : str or Path
+        An output folder of analyze, a store's file or URL, or a CSV file as analyze exports it.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to read, or it cannot be taken.
+    StoreError
+        If the store cannot be read.
+
+    Examples
+    --------
+    >>> from analyzer import read_measurements
+    >>> [m.trial.model for m in read_measurements("tests/data/case-study.csv") if (m.max_utilization or 0) > 0.9]
+    ['segmentation_ct_colon_tumor']
+    """
+    if "://" in str(source):
+        return _from_store(str(source))
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(path)
+    if not path.exists():
+        raise UsageError(f"there is no '{source}'; give an output folder of analyze, a store's URL or a metrics CSV")
+    if path.suffix.lower() in (".sqlite", ".db"):
+        return _from_store(path)
+    return _from_csv(path)
+
+
+def _from_folder(folder: Path) -> Measurements:
+    if (folder / STORE_FILE).is_file():
+        return _from_store(folder / STORE_FILE)
+    if (folder / MODEL_CSV).is_file():
+        return _from_csv(folder / MODEL_CSV)
+    raise UsageError(f"'{folder}' holds neither {STORE_FILE} nor {MODEL_CSV}; run analyze -o {folder} first")
+
+
+def _from_store(place: str | Path) -> Measurements:
+    with Store.open(place, create=False) as store:
+        return Measurements(store.measurements(), store.server_only())
+
+
+def _from_csv(path: Path) -> Measurements:
+    beside = path.with_name(SERVER_ONLY_CSV)
+    return Measurements(read_measurements_csv(path), read_server_only_csv(beside) if beside.is_file() else ())

@@ -1,0 +1,218 @@
+"""What a sweep measures: models, the variants of each, how each is searched and what requests carry."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analyzer.errors import ModelError, UsageError
+from analyzer.formats.suggestions import suggest
+from analyzer.load.input_data import read_input_data
+from analyzer.load.tensors import build_steps
+from analyzer.load.workload import Workload
+from analyzer.measurements.record import Variant
+from analyzer.models.repository import Model, read_repository, select
+from analyzer.search import Axes
+from analyzer.search.strategy import SearchMethod, Strategy
+from analyzer.sweep.settings import SweepSettings
+
+Turn = tuple[Model, Variant]  # what is loaded alone and measured before the next is loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a sweep measures.
+
+    Parameters
+    ----------
+    models : sequence of Model
+    repository : mapping of str to Model
+        Every model by its name: those measured may need others.
+    variants : mapping of str to sequence of Variant
+        The variants of each model, by its name.
+    strategies : mapping of str to Strategy
+        How each model is searched, by its name.
+    workload : Workload
+        What requests carry, and how they travel.
+    notes : sequence of str
+        What is left out, for people.
+    """
+
+    models: Sequence[Model]
+    repository: Mapping[str, Model]
+    variants: Mapping[str, Sequence[Variant]]
+    strategies: Mapping[str, Strategy]
+    workload: Workload = field(default_factory=Workload)
+    notes: Sequence[str] = ()
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Every variant of every model, each of which is loaded alone."""
+        return [(model, variant) for model in self.models for variant in self.variants[model.name]]
+
+    @property
+    def points(self) -> int:
+        """Trials that the sweep has at most; see `Strategy.points`."""
+        return sum(
+            self.strategies[model.name].points(largest_batch(model, variant))
+            for model, variant in self.turns
+            if not model.error
+        )
+
+
+def largest_batch(model: Model, variant: Variant) -> int | None:
+    """Return the largest batch that a variant takes; None where it is not known before Triton is asked."""
+    return model.max_batch_size if variant.max_batch_size is None else variant.max_batch_size
+
+
+def build_job(settings: SweepSettings) -> Job:
+    """Read the repository and the inputs, and lay out what is to be measured; nothing is started.
+
+    Raises
+    ------
+    UsageError
+        If settings contradict each other or the repository.
+    """
+    repository = read_repository(settings.model_folder or sample_models())
+    known = {model.name: model for model in repository}
+    for name in settings.per_model:
+        if name not in known:
+            where = settings.where.get(name, "`per_model`")
+            raise UsageError(f"{where}: no model '{name}'; {suggest(name, known)}")
+    models = select(repository, settings.model_names)
+    strategies, variants, notes = {}, {}, []
+    for model in models:
+        own = settings.of(model.name)
+        strategies[model.name] = _strategy(own, f" (model {model.name})" if model.name in settings.per_model else "")
+        variants[model.name], left_out = _fitting(model, _variants(own), strategies[model.name].axes)
+        notes += left_out
+    _check_shapes(settings, models)
+    return Job(
+        models=models,
+        repository=known,
+        variants=variants,
+        strategies=strategies,
+        workload=_workload(settings, models),
+        notes=tuple(notes),
+    )
+
+
+def sample_models() -> Path:
+    """Find the sample models, which are installed beside this package."""
+    return Path(__file__).parents[2] / "sample_models"
+
+
+def _strategy(settings: SweepSettings, where: str) -> Strategy:
+    climbs, rates = settings.search == SearchMethod.CLIMB, settings.request_rates_per_s
+    budget_ms, is_given = settings.latency_p99_ms, settings.is_given
+    for wrong, text in (
+        (climbs and is_given("concurrencies"),
+         "`search='climb'` finds the concurrencies by itself: drop `concurrencies`, or bound it with "
+         "`max_concurrency`"),
+        (climbs and rates,
+         "`search='climb'` raises a concurrency: drop `request_rates_per_s`, or find it with `find_peak=True`"),
+        (rates and is_given("concurrencies"),
+         "`request_rates_per_s` takes the place of `concurrencies`: give one of them"),
+        (rates and settings.find_peak,
+         "`find_peak=True` finds the request rate by itself: drop `request_rates_per_s`"),
+        (settings.find_peak and budget_ms is None, "`find_peak=True` needs the latency to keep: `latency_p99_ms`"),
+        (budget_ms is not None and not climbs and not settings.find_peak,
+         "`latency_p99_ms` bounds a climb or a peak: add `search='climb'` or `find_peak=True`"),
+        (is_given("max_concurrency") and not climbs, "`max_concurrency` bounds a climb: add `search='climb'`"),
+        (is_given("max_instances") and not climbs, "`max_instances` bounds a climb: add `search='climb'`"),
+        (is_given("max_instances") and settings.instances,
+         "`max_instances` bounds what a climb raises, and `instances` names what is tried: drop one of them"),
+        (is_given("arrivals") and not rates and not settings.find_peak,
+         "`arrivals` is about requests at a rate: add `request_rates_per_s` or `find_peak=True`"),
+    ):  # fmt: skip
+        if wrong:
+            raise UsageError(text + where)
+    return Strategy(
+        axes=Axes(batches=settings.batches, concurrencies=settings.concurrencies, request_rates_per_s=rates),
+        method=SearchMethod(settings.search),
+        max_concurrency=settings.max_concurrency,
+        max_instances=_max_instances(settings),
+        latency_p99_s=None if budget_ms is None else budget_ms / 1e3,
+        find_peak=settings.find_peak,
+        arrivals=settings.arrivals,
+    )
+
+
+def _max_instances(settings: SweepSettings) -> int:
+    """Where a climb of instances ends: at once where they are named, or the server is somebody else's."""
+    if settings.search != SearchMethod.CLIMB or settings.instances:
+        return 1
+    return 1 if settings.url and not settings.is_given("max_instances") else settings.max_instances
+
+
+def _variants(settings: SweepSettings) -> list[Variant]:
+    """Cross the values of every part of the configuration that is varied."""
+    return [
+        Variant(
+            instances=instances,
+            dynamic_batching=batching and batching[0],
+            max_queue_delay_s=batching[1] if batching else 0.0,
+            max_batch_size=size,
+        )
+        for instances, batching, size in itertools.product(
+            settings.instances or (None,),
+            settings.dynamic_batching or (None,),
+            settings.max_batch_sizes or (None,),
+        )
+    ]
+
+
+def _fitting(model: Model, variants: Sequence[Variant], axes: Axes) -> tuple[list[Variant], list[str]]:
+    """Drop the variants that take none of the batches, and say which batches are left out."""
+    kept, notes = [], []
+    for variant in variants:
+        largest = largest_batch(model, variant)
+        taken = axes.batches_for(largest)
+        left = ", ".join(str(batch) for batch in axes.batches if batch not in taken)
+        name = model.name if variant == Variant() else f"{model.name} ({variant.name})"
+        if taken:
+            kept.append(variant)
+        if left:
+            what = f"max_batch_size {largest}" if largest else "no batching"
+            notes.append(f"{name} has {what}: left out batch {left}")
+    if not kept:
+        most = max((v.max_batch_size or 0 for v in variants), default=0) or model.max_batch_size or 1
+        asked = ",".join(map(str, axes.batches))
+        raise UsageError(f"{model.name} takes batches up to {most}; `batches={asked}` leaves none to try")
+    return kept, notes
+
+
+def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
+    """Read what requests carry, and try it on every model whose configuration is known by now."""
+    if settings.grpc_url and not settings.url:
+        raise UsageError("`grpc_url` belongs to a running server: name it with `url='host:8000'`")
+    workload = Workload(
+        protocol=settings.protocol,
+        shared_memory=settings.shared_memory == "system",
+        grpc_address=settings.grpc_url,
+        shapes=dict(settings.shapes),
+        data=read_input_data(settings.input_data) if settings.input_data else None,
+        sequence_length=settings.sequence_length,
+        seed=settings.seed,
+    )
+    if workload.data is not None:
+        for model in models:
+            if model.inputs and not model.error:
+                try:
+                    build_steps(model, 1, shapes=workload.shapes, data=workload.data)
+                except ModelError as error:
+                    raise UsageError(f"`input_data`: {error.message}") from None
+    return workload
+
+
+def _check_shapes(settings: SweepSettings, models: Sequence[Model]) -> None:
+    """Refuse a shape for an input that no model has, as far as the configurations tell."""
+    inputs = {entry.name for model in models for entry in model.inputs}
+    inputs |= {f"{model.name}:{entry.name}" for model in models for entry in model.inputs}
+    if any(not model.inputs and not model.error for model in models):
+        return
+    for name, _dims in settings.shapes:
+        if name not in inputs:
+            raise UsageError(f"`shapes` has {name}: no model has this input; {suggest(name, inputs)}")

@@ -1,0 +1,183 @@
+"""One variant of a model, with the models it needs, alone on a server: its load, its memory, its unload."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from analyzer import __version__
+from analyzer.devices.recorder import highest
+from analyzer.errors import ModelError, ServerError
+from analyzer.measurements.record import Provenance, ServerOnly, Variant
+from analyzer.models.dependencies import all_parts, parts_to_load
+from analyzer.models.repository import Model, completed
+from analyzer.models.variants import variant_config
+from analyzer.sweep.instrumented_server import InstrumentedServer
+
+_LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
+_STEADY_S = 0.3  # how long a loaded model rests before its memory counts as steady
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryAtLoad:
+    """The device's memory around the load of a model: it is part of each of the model's measurements.
+
+    Parameters
+    ----------
+    server_bytes : int or None
+        In use before the load.
+    load_peak_bytes, steady_bytes : int or None
+        Highest while loading, and at rest after it, both with the server.
+    server_process_bytes : int or None
+        What a GPU's driver charged to the server's processes before the load.
+    """
+
+    server_bytes: int | None
+    load_peak_bytes: int | None
+    steady_bytes: int | None
+    server_process_bytes: int | None = None
+
+
+class LoadedModel:
+    """Loaded with its first trial that must be measured, unloaded after its last.
+
+    Parameters
+    ----------
+    server : InstrumentedServer
+    model : Model
+    variant : Variant
+    idle : ServerOnly
+        The server before any model.
+    repository : mapping of str to Model
+        Where the models that it needs are found.
+    """
+
+    def __init__(
+        self,
+        server: InstrumentedServer,
+        model: Model,
+        variant: Variant,
+        idle: ServerOnly,
+        repository: Mapping[str, Model],
+    ) -> None:
+        self._server = server
+        self._model = model
+        self._variant = variant
+        self._idle = idle
+        self._parts = parts_to_load(model, repository)
+        self._all = (model.name, *reversed(all_parts(model, repository)))
+        self._memory: MemoryAtLoad | None = None
+
+    @property
+    def model(self) -> Model:
+        """The model as far as it is known: Triton completes a configuration that is not all in the file."""
+        return self._model
+
+    @property
+    def instances(self) -> int:
+        """Instances that serve it, as far as that is known."""
+        return self._variant.instances or self._model.instances
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where and with what this model is measured."""
+        return self._server.provenance(tool_version=__version__, model_hash=self._model.content_hash)
+
+    def completed(self) -> Model:
+        """Return the model with its largest batch, which Triton is asked for where no file says it."""
+        if self._model.max_batch_size is None and not self._model.error:
+            try:
+                if self._variant == Variant():
+                    self.load()
+                else:
+                    self._read_config()
+            except ModelError as error:
+                self._model = replace(self._model, error=error.message)
+            except ServerError:
+                self.restart()  # the first trial tries again, and becomes a row
+        return self._model
+
+    def load(self) -> MemoryAtLoad:
+        """Load the model if it is not loaded yet, and record what the load takes of the device's memory.
+
+        Raises
+        ------
+        ModelError, ServerError
+            If it cannot be loaded, or the server dies of it.
+        """
+        if self._memory is not None:
+            return self._memory
+        if self._model.error:
+            raise ModelError(self._model.error)
+        if self._variant != Variant() and self._model.config is None:
+            self._read_config()
+        recorder = self._server.recorder
+        lag_s = recorder.lag_s
+        time.sleep(lag_s)  # else the reading may show the model that left
+        before = self._server.read_now()
+        if (before.memory_bytes or 0) - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
+            self._server.restart()
+            recorder = self._server.recorder
+            before = self._server.read_now()
+        start_s = time.perf_counter()
+        self._load_as(self._variant)
+        rests_s = time.perf_counter() + lag_s
+        time.sleep(lag_s + max(_STEADY_S, lag_s))
+        now_s = time.perf_counter()
+        self._memory = MemoryAtLoad(
+            server_bytes=before.memory_bytes,
+            server_process_bytes=before.process_memory_bytes,
+            load_peak_bytes=highest(r.memory_bytes for r in recorder.between(start_s, rests_s)),
+            steady_bytes=highest(r.memory_bytes for r in recorder.between(rests_s, now_s)),
+        )
+        return self._memory
+
+    def restart(self) -> None:
+        """Get a new server, on which the model is loaded anew when it is needed."""
+        self._memory = None
+        self._server.restart()
+
+    def unload(self) -> None:
+        """Unload the model with those it needs; a server that cannot is replaced."""
+        if self._memory is None:
+            return
+        try:
+            self._server.control.unload(*self._all)
+        except (ModelError, ServerError):
+            self.restart()
+        self._memory = None
+
+    def abandon(self) -> None:
+        """Unload where the sweep ends early; a server of our own ends with it, busy models and all."""
+        if self._server.running.endpoint.process_id is None:
+            self.unload()
+
+    def _read_config(self) -> None:
+        """Load the model as it is, only to read the configuration that Triton completed: a variant changes that."""
+        self._load_as(Variant())
+        self._server.control.unload(*self._all)
+
+    def _load_as(self, variant: Variant) -> None:
+        """Load the model and those it needs; the model's own configuration is known after it."""
+        control, name = self._server.control, self._model.name
+        override = self._override(variant)
+        try:
+            for part in self._parts:
+                control.load(part)
+            control.load(name, None if override is None else json.dumps(override))
+        except ModelError:
+            with suppress(ModelError, ServerError):  # its parts, and those of an ensemble's steps that did load
+                control.unload(*self._all)
+            raise
+        as_loaded = completed(self._model, control.config(name))
+        self._model = as_loaded if override is None else replace(as_loaded, config=self._model.config)
+
+    def _override(self, variant: Variant) -> dict[str, Any] | None:
+        if variant == Variant():
+            return None
+        assert self._model.config is not None  # noqa: S101 - from the file, or read from Triton before
+        return variant_config(self._model.config, variant)

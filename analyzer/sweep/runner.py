@@ -1,0 +1,199 @@
+"""Run a job on one server: load each variant of each model alone, try its points, store what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from analyzer import __version__
+from analyzer.errors import DeviceError, ModelError, ServerError
+from analyzer.formats.option_values import in_flags
+from analyzer.load.generator import LoadGenerator
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
+from analyzer.measurements.store import Store
+from analyzer.models.repository import Model
+from analyzer.search import SearchResult, TrialSearch
+from analyzer.search.knee import more_instances
+from analyzer.search.strategy import Strategy, search
+from analyzer.statistics.verdict import StoppingRule, is_out_of_memory
+from analyzer.sweep.instrumented_server import InstrumentedServer
+from analyzer.sweep.job import Job, Turn, largest_batch
+from analyzer.sweep.loaded_model import LoadedModel
+from analyzer.sweep.observer import Observer
+from analyzer.sweep.trial import measure_trial
+
+
+class SweepRunner:
+    """Runs turns of a `Job` on an `InstrumentedServer`.
+
+    Parameters
+    ----------
+    alike : sequence of str
+        UUIDs of other devices: what the store has of them need not be measured on this one.
+    fresh : bool
+        Whether what the store has is measured all the same.
+    flags : mapping of str to str
+        The command line's names of options, for the causes that are stored; empty for Python's.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        server: InstrumentedServer,
+        store: Store,
+        generator: LoadGenerator,
+        *,
+        rule: StoppingRule,
+        fresh: bool,
+        alike: Sequence[str] = (),
+        flags: Mapping[str, str] = MappingProxyType({}),
+        observer: Observer,
+    ) -> None:
+        self._job = job
+        self._server = server
+        self._store = store
+        self._generator = generator
+        self._rule = replace(rule, min_window_s=max(rule.min_window_s, server.min_window_s))
+        self._fresh = fresh
+        self._alike = alike
+        self._flags = flags
+        self._observer = observer
+        self._settings = f"precision={rule.throughput_ci:g},{rule.latency_p99_ci:g};s={rule.max_trial_s:g}"
+
+    def run(self, turns: Iterable[Turn]) -> None:
+        """Measure what is not in the store yet, one variant after the other.
+
+        Raises
+        ------
+        ServerError, DeviceError, StoreError
+            If the server cannot be restarted, the device is lost or the store takes nothing more; what was
+            measured before is in the store.
+        """
+        self._idle = self._server.measure_idle(tool_version=__version__)
+        self._store.append_server_only(self._idle)
+        self._observer.idle_measured(self._idle)
+        for model, variant in turns:
+            strategy = self._job.strategies[model.name]
+            levels: list[Sequence[Measurement]] = [self._run_variant(model, variant, strategy)]
+            if strategy.max_instances > 1 and not model.ensemble:
+                self._raise_instances(model, variant, strategy, levels)
+
+    def _raise_instances(
+        self, model: Model, variant: Variant, strategy: Strategy, levels: list[Sequence[Measurement]]
+    ) -> None:
+        """Climb with more and more instances while they pay; `levels` has what the model's own number gave."""
+        while any(measurement.status.measured for measurement in levels[0]):
+            free_bytes = self._server.free_memory_bytes()
+            more = more_instances(levels, strategy.max_instances, strategy.latency_p99_s, free_bytes)
+            if isinstance(more, SearchResult):
+                self._observer.search_ended(more)
+                return
+            levels.append(self._run_variant(model, replace(variant, instances=more), strategy))
+
+    def _run_variant(self, model: Model, variant: Variant, strategy: Strategy) -> list[Measurement]:
+        """Search a variant that is alone on the server; return what was measured or found in the store."""
+        loaded = LoadedModel(self._server, model, variant, self._idle, self._job.repository)
+        try:
+            if max(strategy.axes.batches) > 1:
+                model = self._completed(loaded, variant, strategy)
+            workload = self._job.workload
+            first = Trial(
+                model=model.name, variant=variant, transport=workload.transport(model), inputs=workload.inputs(model)
+            )
+            measurements = self._follow(search(first, strategy, largest_batch(model, variant)), loaded, strategy)
+        except BaseException:
+            loaded.abandon()
+            raise
+        loaded.unload()
+        return measurements
+
+    def _completed(self, loaded: LoadedModel, variant: Variant, strategy: Strategy) -> Model:
+        """Ask Triton for the largest batch where no file says it, and say what that leaves out."""
+        before, model = largest_batch(loaded.model, variant), loaded.completed()
+        left = set(strategy.axes.batches) - set(strategy.axes.batches_for(largest_batch(model, variant)))
+        if before is None and left:
+            batches = ", ".join(map(str, sorted(left)))
+            self._observer.noted(f"{model.name} has max_batch_size {model.max_batch_size}: left out batch {batches}")
+        return model
+
+    def _follow(self, trials: TrialSearch, loaded: LoadedModel, strategy: Strategy) -> list[Measurement]:
+        """Take a search to its end."""
+        measurements = []
+        try:
+            trial = next(trials)
+            while True:
+                measurement, found = self._find_or_measure(trial, loaded, strategy)
+                self._observer.trial_ended(measurement, found=found)
+                measurements.append(measurement)
+                trial = trials.send(measurement)
+        except StopIteration as end:
+            for result in end.value:
+                self._observer.search_ended(result)
+        return measurements
+
+    def _find_or_measure(self, trial: Trial, loaded: LoadedModel, strategy: Strategy) -> tuple[Measurement, bool]:
+        """Return a trial's measurement, and whether it was in the store."""
+        rule, settings = self._rule, self._settings
+        if (window_s := strategy.min_window_s(trial)) > 0:
+            rule = replace(rule, min_window_s=min(max(window_s, rule.min_window_s), rule.max_trial_s))
+            settings += f";window={rule.min_window_s:g}"
+        found = None if self._fresh else self._find(trial, loaded.provenance, settings)
+        if found is not None:
+            return found, True
+        measurement = self._measure(trial, loaded, rule)
+        measurement = replace(measurement, cause=in_flags(measurement.cause, self._flags))
+        self._store.append(measurement, settings=settings)
+        return measurement, False
+
+    def _find(self, trial: Trial, provenance: Provenance, settings: str) -> Measurement | None:
+        """Return the figures that the store has of a trial on this device or one like it."""
+        for uuid in (provenance.device_uuid, *self._alike):
+            found = self._store.find(trial, replace(provenance, device_uuid=uuid), settings=settings)
+            if found is not None and found.status.measured:
+                return found
+        return None
+
+    def _measure(self, trial: Trial, loaded: LoadedModel, rule: StoppingRule) -> Measurement:
+        """Measure a trial; a crash of the server is tried once more on a new one."""
+        for last in (False, True):
+            measurement = self._attempt(trial, loaded, rule)
+            if measurement.status is Status.TIMED_OUT or measurement.status is Status.SERVER_CRASHED:
+                loaded.restart()
+            if last or measurement.status is not Status.SERVER_CRASHED:
+                break
+        return measurement
+
+    def _attempt(self, trial: Trial, loaded: LoadedModel, rule: StoppingRule) -> Measurement:
+        try:
+            memory = loaded.load()
+            running = self._server.running
+            with self._job.workload.to(running.endpoint, loaded.model, trial) as load:
+                return measure_trial(
+                    trial,
+                    load,
+                    provenance=loaded.provenance,
+                    instances=loaded.instances,
+                    memory=memory,
+                    generator=self._generator,
+                    recorder=self._server.recorder,
+                    death=running.death,
+                    rule=rule,
+                )
+        except ModelError as error:
+            status = Status.OUT_OF_MEMORY if is_out_of_memory(error.message) else Status.LOAD_FAILED
+            return _without_figures(trial, loaded, status, error.message)
+        except DeviceError:
+            why = self._server.running.death()  # a server's end may be seen on its device first
+            if why is None:
+                raise
+            return _without_figures(trial, loaded, Status.SERVER_CRASHED, why)
+        except ServerError as error:
+            why = self._server.running.death() or error.message
+            return _without_figures(trial, loaded, Status.SERVER_CRASHED, why)
+
+
+def _without_figures(trial: Trial, loaded: LoadedModel, status: Status, cause: str) -> Measurement:
+    return Measurement(
+        trial=trial, provenance=loaded.provenance, status=status, instances=loaded.instances, cause=cause
+    )
