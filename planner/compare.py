@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.formulate import Formulation
-from planner.mig import WHOLE
+from planner.inputs.mig_geometry import WHOLE
 from planner.objective import from_units
 from planner.options import Choice
 from planner.problem import GpuType, Option, Task

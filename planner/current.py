@@ -9,13 +9,13 @@ from typing import Any
 from analyzer.formats.units import MIB
 from planner.difference import expanded
 from planner.formulate import Formulation
-from planner.mig import WHOLE
+from planner.inputs.memory_size import to_mib
+from planner.inputs.mig_geometry import WHOLE
 from planner.options import Choice
 from planner.placement import Placement
 from planner.plan import PlacedGpu
 from planner.problem import Option
 from planner.repair import Held, Key
-from planner.sizes import to_mib
 from planner.steps import Item, Seat, order_steps
 
 _Signature = tuple[Any, ...]  # of a replica: place, model, variant, instances, batch, concurrency, share

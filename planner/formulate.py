@@ -9,14 +9,14 @@ from enum import StrEnum
 
 from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
-from planner.demand import Requirement, Spread
-from planner.fleet import FleetType
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType
+from planner.inputs.mig_geometry import WHOLE, Geometry, boards, geometries
+from planner.inputs.profiles import Profile, by_model
 from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
-from planner.mig import WHOLE, Geometry, boards, geometries
 from planner.objective import cost_divisor, gpu_cost, in_units, replica_cost
 from planner.options import Choice, Mode, choices
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.profile import Profile, by_model
 from planner.rules import Rules
 from planner.sites import Site, slices, whole_gpu
 from planner.spare import with_spare

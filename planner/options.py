@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from planner.demand import Requirement
-from planner.fleet import Scaling
-from planner.profile import OperatingPoint, Profile, fastest, least_memory, rate_of
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import Scaling
+from planner.inputs.profiles import OperatingPoint, Profile, fastest, least_memory, rate_of
 from planner.sites import Site
 
 SHARE_STEPS = 10  # proportional charging: a replica serves a tenth, two tenths ... of what was measured

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from planner.formulate import Formulation, Resource
+from planner.inputs.memory_size import format_size
 from planner.options import Choice
 from planner.plan import Cause, Unplaced
 from planner.sites import Site
-from planner.sizes import format_size
 
 
 def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from analyzer.errors import UsageError
 from analyzer.formats.units import MIB
-from planner.demand import Requirement, Spread
-from planner.fleet import FleetType, Scaling, Thresholds
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.objective import Objective
 from planner.options import Mode
 from planner.placement import Placement

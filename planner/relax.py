@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from planner.demand import Requirement
-from planner.fleet import FleetType
 from planner.formulate import Formulation, formulate
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType
+from planner.inputs.profiles import Profile
 from planner.objective import from_units
 from planner.options import Mode
 from planner.plan import Plan, Status
-from planner.profile import Profile
 from planner.rules import Rules
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.fleet import Thresholds
+from planner.inputs.fleet import Thresholds
 from planner.integers import share_capacity, share_load
 
 

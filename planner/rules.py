@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.demand import Spread
+from planner.inputs.demand import Spread
 from planner.objective import Objective
 from planner.options import Mode
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
-from planner.fleet import FleetType
-from planner.mig import boards
-from planner.profile import Profile
-from planner.sizes import format_size
+from planner.inputs.fleet import FleetType
+from planner.inputs.memory_size import format_size
+from planner.inputs.mig_geometry import boards
+from planner.inputs.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.demand import Spread
+from planner.inputs.demand import Spread
 from planner.problem import Task
 
 

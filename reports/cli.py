@@ -49,8 +49,8 @@ def main(profiles: str, placements: tuple[Path, ...], folder: Path) -> None:
     Exit status: 0 when all is written, 1 when a file cannot be written or a store not be read, 2 for a wrong
     command line or an input file that cannot be taken.
     """
+    from planner.inputs.profile_source import read_measurements
     from planner.placement_file import read_placement
-    from planner.sources import read_measurements
 
     measurements, server_only = read_measurements(profiles)
     documents = [(path.name, read_placement(path)) for path in placements]

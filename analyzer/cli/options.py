@@ -21,7 +21,7 @@ _SETTINGS = options_of(SweepSettings)
 def _option(name: str, help_: str, *short: str, metavar: str | None = None) -> Callable[[Command], Command]:
     """Make the option of a setting: its flag, its type and its default are the setting's."""
     declared = _SETTINGS[name]
-    shown = declared.default is not None and declared.default not in ((), False)
+    shown = declared.default not in (None, ()) and declared.default is not False
     return click.option(
         *short,
         f"--{declared.flag}",

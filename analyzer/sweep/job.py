@@ -215,4 +215,4 @@ def _check_shapes(settings: SweepSettings, models: Sequence[Model]) -> None:
         return
     for name, _dims in settings.shapes:
         if name not in inputs:
-            raise UsageError(f"`shapes` has {name}: no model has this input; {suggest(name, inputs)}")
+            raise UsageError(f"`shapes`: no model has the input {name}; {suggest(name, inputs)}")

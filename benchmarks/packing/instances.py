@@ -11,7 +11,7 @@ from math import ceil, floor
 from pathlib import Path
 
 from benchmarks.packing import fleets
-from planner.mig import boards, geometries
+from planner.inputs.mig_geometry import boards, geometries
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task
 
 DATA = Path(__file__).parent / "data"

@@ -15,10 +15,10 @@ from analyzer.formats.units import counted, printable
 from planner.cli.params import Size
 from planner.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
+from planner.inputs.profiles import at_configuration, by_model
 from planner.placement import Placement
 from planner.placement_file import read_placement
 from planner.plan import Plan
-from planner.profile import at_configuration, by_model
 from planner.recall import demand_of, fleet_of, rules_of
 from planner.relax import Question, Relaxation, conflict, is_form_of, relaxations
 from planner.resource_bounds import resource_bounds
@@ -65,8 +65,8 @@ def command(
 def _with_profiles(
     document: Placement, source: str, server_memory: int | None, time_limit_s: float, seed: int
 ) -> dict[str, Any]:
+    from planner.inputs.profile_source import read_profiles
     from planner.solve import solve
-    from planner.sources import read_profiles
 
     fleet, rules, requirements = fleet_of(document), rules_of(document), demand_of(document)
     devices = {d for t in fleet for d in (*t.devices, *((t.scaling.device,) if t.scaling else ()))}

@@ -10,14 +10,14 @@ import click
 
 from analyzer.errors import UsageError
 from planner.cli.params import Names, Percent, Size
-from planner.demand import Requirement, Spread, one_copy_each
-from planner.fleet import FleetType
-from planner.fleet_choice import adopt, cut_with_mig, named_types, type_of_profiles
-from planner.fleet_file import GivenThresholds, read_fleet
 from planner.formulate import check_models
+from planner.inputs.demand import Requirement, Spread, one_copy_each
+from planner.inputs.fleet import FleetType
+from planner.inputs.fleet_file import GivenThresholds, read_fleet
+from planner.inputs.fleet_options import adopt, cut_with_mig, named_types, type_of_profiles
+from planner.inputs.profiles import Profile, at_configuration, by_model, of_models, of_one_device
 from planner.objective import Objective
 from planner.options import Mode
-from planner.profile import Profile, at_configuration, by_model, of_models, of_one_device
 from planner.rules import Rules
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -90,8 +90,8 @@ def read_inputs(source: str, options: dict[str, Any]) -> Inputs:
     UsageError
         For the first thing that cannot be taken.
     """
-    from planner.demand_file import read_demand
-    from planner.sources import read_profiles
+    from planner.inputs.demand_file import read_demand
+    from planner.inputs.profile_source import read_profiles
 
     rules = _rules(options)
     thresholds = _thresholds(rules.mode, options)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from analyzer.errors import UsageError
-from planner.sizes import parse_size
+from planner.inputs.memory_size import parse_size
 
 _MOST_FACTOR = 10_000
 

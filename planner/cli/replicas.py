@@ -7,12 +7,12 @@ import click
 from analyzer.cli.command import Command
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
 from analyzer.formats.units import counted
-from planner.catalogue import find_type
 from planner.cli.params import Percent, Size
-from planner.fleet import Thresholds
-from planner.profile import OperatingPoint, Profile, at_configuration, least_memory, of_models, of_one_device
+from planner.inputs.fleet import Thresholds
+from planner.inputs.gpu_catalogue import find_type
+from planner.inputs.memory_size import format_size
+from planner.inputs.profiles import OperatingPoint, Profile, at_configuration, least_memory, of_models, of_one_device
 from planner.replicas import count_replicas
-from planner.sizes import format_size
 
 
 @click.command(name="replicas", cls=Command)
@@ -112,7 +112,7 @@ def _measured(
     server_memory: int | None,
 ) -> tuple[Profile, OperatingPoint]:
     """The model's point with the least memory among those asked for."""
-    from planner.sources import read_profiles
+    from planner.inputs.profile_source import read_profiles
 
     profiles = of_one_device(read_profiles(source, server_memory_bytes=server_memory), device)
     if model is None:

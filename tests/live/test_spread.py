@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from analyzer.measurements.store import Store
-from planner.profile import build_profiles
+from planner.inputs.profiles import build_profiles
 from tests.conftest import wait_for
 from tests.fakes import nvml
 from tests.live.analysis import analyze, command, results_of, rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from planner.profile import OperatingPoint, Profile
+from planner.inputs.profiles import OperatingPoint, Profile
 
 MIB = 2**20
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from planner.compare import baselines
-from planner.demand import Requirement
-from planner.fleet import FleetType
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType
 from planner.options import Mode
 from planner.rules import Rules
 from tests.planner.records import MIB, point, profile

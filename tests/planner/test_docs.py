@@ -8,8 +8,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from planner.cli import main
-from planner.demand_file import KEYS, read_demand
-from planner.fleet_file import read_fleet
+from planner.inputs.demand_file import KEYS, read_demand
+from planner.inputs.fleet_file import read_fleet
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "planning.md").read_text()

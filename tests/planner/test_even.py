@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.demand import Requirement, Spread
 from planner.even import even_out
-from planner.fleet import FleetType
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType
 from planner.options import Mode
 from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
 from planner.problem import GpuType, Layout, Option, Place, Problem, Task

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
-from planner.demand import Requirement, Spread
-from planner.fleet import FleetType, Scaling, Thresholds
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
+from planner.inputs.profiles import Profile
 from planner.objective import Objective, from_units
 from planner.options import Choice, Mode
 from planner.plan import Plan, Status
-from planner.profile import Profile
 from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile

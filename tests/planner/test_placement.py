@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.demand import Requirement
-from planner.fleet import FleetType, Thresholds
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType, Thresholds
 from planner.options import Mode
 from planner.placement import build_placement
 from planner.placement_file import first_fault

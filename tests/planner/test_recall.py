@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from planner.demand import Requirement, Spread
-from planner.fleet import FleetType, Scaling, Thresholds
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.objective import Objective
 from planner.options import Mode
 from planner.placement import build_placement

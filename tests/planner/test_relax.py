@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.demand import Requirement
-from planner.fleet import FleetType, Thresholds
 from planner.formulate import Formulation
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType, Thresholds
 from planner.objective import from_units
 from planner.options import Mode
 from planner.plan import Plan

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cli import main
-from planner.demand import Requirement
-from planner.fleet import FleetType
 from planner.formulate import formulate
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType
 from planner.options import Mode
 from planner.repair import Held
 from planner.replan import replan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.fleet import Thresholds
+from planner.inputs.fleet import Thresholds
 from planner.replicas import count_replicas
 
 GB = 10**9

@@ -66,7 +66,7 @@ REFUSED = [
     # what is sent
     ("--shape X", "is no shape"),
     ("--shape X:0", "is no shape"),
-    ("--shape Z:2", "no model has this input"),
+    ("--shape Z:2", "no model has the input Z"),
     ("--input-data /nowhere.json", "/nowhere.json cannot be read"),
     ("--input-data {text}", "is not JSON"),
     ("--input-data {json}", 'needs a list "data"'),

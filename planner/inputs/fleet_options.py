@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.errors import UsageError
-from planner.catalogue import catalogue, find_type, type_of_device
-from planner.fleet import FleetType, Thresholds, devices_of
-from planner.profile import Profile, of_one_device
+from planner.inputs.fleet import FleetType, Thresholds, devices_of
+from planner.inputs.gpu_catalogue import catalogue, find_type, type_of_device
+from planner.inputs.profiles import Profile, of_one_device
 
 
 def named_types(texts: Sequence[str], memory_bytes: int | None, thresholds: Thresholds) -> tuple[FleetType, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.catalogue import type_of_device
+from planner.inputs.gpu_catalogue import type_of_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from analyzer.errors import UsageError
-from planner.catalogue import catalogue, find_type, type_of_device
+from planner.inputs.gpu_catalogue import catalogue, find_type, type_of_device
 
 
 def test_usable_memory_is_below_the_total_and_near_the_nominal_size() -> None:

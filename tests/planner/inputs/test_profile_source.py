@@ -11,7 +11,7 @@ from analyzer.errors import StoreError, TritonpackError, UsageError
 from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
 from analyzer.measurements.record import ServerOnly
 from analyzer.measurements.store import STORE_FILE, Store
-from planner.sources import read_profiles
+from planner.inputs.profile_source import read_profiles
 from tests.planner.records import MIB, measurement, provenance
 
 IDLE = ServerOnly(provenance=provenance(), memory_bytes=209 * MIB, max_utilization=None, max_memory_utilization=None)

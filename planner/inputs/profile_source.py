@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analyzer.errors import UsageError
 from analyzer.measurements.record import Measurement, ServerOnly
-from planner.profile import Profile, build_profiles
+from planner.inputs.profiles import Profile, build_profiles
 
 CSV_SERVER_ONLY = "metrics-server-only.csv"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from planner.entries import Entry, csv_entries, toml_entries
+from planner.inputs.table_reader import Entry, csv_entries, toml_entries
 
 
 def entry(**values: object) -> Entry:

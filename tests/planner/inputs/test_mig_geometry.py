@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.catalogue import catalogue
-from planner.mig import Cut, boards, geometries, maximal_placements
+from planner.inputs.gpu_catalogue import catalogue
+from planner.inputs.mig_geometry import Cut, boards, geometries, maximal_placements
 
 A100_TYPE = ("A100-40GB", "A100-80GB", "H100-80GB", "H200-141GB", "B200-180GB")
 

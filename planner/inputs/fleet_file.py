@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analyzer.formats.units import MIB
-from planner.catalogue import CatalogueType, catalogue, find_type
-from planner.entries import Entry, read_input, toml_entries, unique
-from planner.fleet import FleetType, Scaling, Thresholds, devices_of
-from planner.mig import boards
+from planner.inputs.fleet import FleetType, Scaling, Thresholds, devices_of
+from planner.inputs.gpu_catalogue import CatalogueType, catalogue, find_type
+from planner.inputs.mig_geometry import boards
+from planner.inputs.table_reader import Entry, read_input, toml_entries, unique
 
 _THRESHOLDS = ("max_memory_pct", "max_utilization_pct", "max_memory_utilization_pct")
 _KEYS = (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import UsageError
-from planner.catalogue import find_type
-from planner.fleet import Scaling, Thresholds
-from planner.fleet_file import GivenThresholds, read_fleet
+from planner.inputs.fleet import Scaling, Thresholds
+from planner.inputs.fleet_file import GivenThresholds, read_fleet
+from planner.inputs.gpu_catalogue import find_type
 
 MIB = 2**20
 TOML = """

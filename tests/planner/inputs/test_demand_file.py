@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import UsageError
-from planner.demand import Requirement, Spread
-from planner.demand_file import read_demand
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.demand_file import read_demand
 
 TOML = """
 growth = 1.5

@@ -6,7 +6,7 @@ import pytest
 
 from analyzer.errors import UsageError
 from analyzer.measurements.record import ServerOnly, Status
-from planner.profile import at_configuration, build_profiles, fastest, least_memory, of_models, of_one_device
+from planner.inputs.profiles import at_configuration, build_profiles, fastest, least_memory, of_models, of_one_device
 from tests.planner.records import MIB, measurement, point, profile, provenance
 
 

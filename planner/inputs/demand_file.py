@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analyzer.formats.units import MIB
-from planner.demand import Requirement, Spread
-from planner.entries import Entry, csv_entries, read_input, toml_entries, unique
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.table_reader import Entry, csv_entries, read_input, toml_entries, unique
 
 KEYS = (
     "model",

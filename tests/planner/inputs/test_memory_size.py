@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from planner.sizes import format_size, parse_size, to_mib
+from planner.inputs.memory_size import format_size, parse_size, to_mib
 
 
 @pytest.mark.parametrize(
