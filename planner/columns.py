@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.exact import replicas_at_most
-from planner.problem import Problem
+from planner.problem.problem import Problem
 
 Ints = NDArray[np.int64]
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from planner.problem import Problem
+from planner.problem.problem import Problem
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model

@@ -17,7 +17,7 @@ from planner.formulate import Formulation
 from planner.inputs.mig_geometry import WHOLE
 from planner.objective import from_units
 from planner.options import Choice
-from planner.problem import GpuType, Option, Task
+from planner.problem.problem import GpuType, Option, Task
 
 RULE_OF_THUMB_SHARE = 0.7  # of the GPU's memory for models: Oracle Cloud, Data Science, "GPU Inference"
 

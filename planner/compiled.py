@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.columns import build
 from planner.greedy import pack
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
 
 def warm_up() -> None:

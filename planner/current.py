@@ -13,8 +13,8 @@ from planner.inputs.memory_size import to_mib
 from planner.inputs.mig_geometry import WHOLE
 from planner.options import Choice
 from planner.placement import Placement
-from planner.plan import PlacedGpu
-from planner.problem import Option
+from planner.problem.plan import PlacedGpu
+from planner.problem.problem import Option
 from planner.repair import Held, Key
 from planner.steps import Item, Seat, order_steps
 

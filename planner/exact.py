@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from planner.company import keep_company, serve, spread_over_nodes
-from planner.plan import PlacedGpu, Replicas, Status
-from planner.problem import GpuType, Problem
+from planner.problem.plan import PlacedGpu, Replicas, Status
+from planner.problem.problem import GpuType, Problem
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model

@@ -16,7 +16,7 @@ from planner.inputs.profiles import Profile, by_model
 from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
 from planner.objective import cost_divisor, gpu_cost, in_units, replica_cost
 from planner.options import Choice, Mode, choices
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.rules import Rules
 from planner.sites import Site, slices, whole_gpu
 from planner.spare import with_spare

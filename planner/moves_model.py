@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from planner.company import keep_company, serve, spread_over_nodes
-from planner.plan import PlacedGpu, Replicas
-from planner.problem import Problem
+from planner.problem.plan import PlacedGpu, Replicas
+from planner.problem.problem import Problem
 from planner.repair import Held, Repaired, Seats
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.columns import Column, Model
 from planner.greedy import Packing
-from planner.plan import PlacedGpu, Replicas
+from planner.problem.plan import PlacedGpu, Replicas
 from planner.state import Search
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from planner.inputs.memory_size import to_mib
 from planner.inputs.profiles import Profile
 from planner.objective import from_units
 from planner.options import Choice, Mode
-from planner.plan import PlacedGpu, Plan, Replicas, Unplaced
-from planner.problem import Layout
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Unplaced
+from planner.problem.problem import Layout
 from planner.reasons import why_unplaced
 from planner.sites import Site
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.formulate import Formulation, Resource
 from planner.inputs.memory_size import format_size
 from planner.options import Choice
-from planner.plan import Cause, Unplaced
+from planner.problem.plan import Cause, Unplaced
 from planner.sites import Site
 
 

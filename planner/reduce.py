@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from planner.plan import Cause, PlacedGpu, Replicas, Unplaced
-from planner.problem import Option, Problem, Task
+from planner.problem.plan import Cause, PlacedGpu, Replicas, Unplaced
+from planner.problem.problem import Option, Problem, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

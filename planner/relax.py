@@ -12,7 +12,7 @@ from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import Profile
 from planner.objective import from_units
 from planner.options import Mode
-from planner.plan import Plan, Status
+from planner.problem.plan import Plan, Status
 from planner.rules import Rules
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised

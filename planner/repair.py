@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planner.problem import Option, Problem
+from planner.problem.problem import Option, Problem
 
 Key = tuple[int, int, int]  # position in the layout, task, option
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from planner.formulate import Formulation
 from planner.objective import from_units
-from planner.problem import Option
+from planner.problem.problem import Option
 
 
 def resource_bounds(formulation: Formulation) -> dict[str, float]:

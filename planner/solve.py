@@ -14,8 +14,8 @@ from planner.columns import Model, build
 from planner.exact import search, slots_at_most
 from planner.greedy import RULES, Packing, pack
 from planner.patterns import placed_gpus, search_patterns
-from planner.plan import Cause, Plan, Status, Unplaced, cost_of, violations
-from planner.problem import Problem
+from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of, violations
+from planner.problem.problem import Problem
 from planner.reduce import reduce, unplaceable
 from planner.state import Progress, Search
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.inputs.demand import Spread
-from planner.problem import Task
+from planner.problem.problem import Task
 
 
 def with_spare(task: Task, spare: int, of: Spread) -> Task:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
 
-from planner.nodes import assign_nodes
-from planner.plan import PlacedGpu, cost_of
-from planner.problem import Problem
+from planner.problem.node_assignment import assign_nodes
+from planner.problem.plan import PlacedGpu, cost_of
+from planner.problem.problem import Problem
 
 Progress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
 

@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 
 from benchmarks.packing.instances import cases, problem_of
-from planner.problem import Problem
+from planner.problem.problem import Problem
 from planner.reduce import reduce
 
 

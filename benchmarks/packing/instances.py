@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.packing import fleets
 from planner.inputs.mig_geometry import boards, geometries
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
 DATA = Path(__file__).parent / "data"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from planner.columns import build
 from planner.greedy import RULES, pack
-from planner.plan import Status
-from planner.problem import Problem
+from planner.problem.plan import Status
+from planner.problem.problem import Problem
 from planner.reduce import reduce
 
 _MEMORY_BYTES = 4 * 2**30  # address space of a slow peer

@@ -18,7 +18,7 @@ from planner.fullness import Fill, binding, last_gpu
 from planner.inputs.profiles import at_configuration, by_model
 from planner.placement import Placement
 from planner.placement_file import read_placement
-from planner.plan import Plan
+from planner.problem.plan import Plan
 from planner.recall import demand_of, fleet_of, rules_of
 from planner.relax import Question, Relaxation, conflict, is_form_of, relaxations
 from planner.resource_bounds import resource_bounds

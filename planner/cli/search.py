@@ -15,8 +15,8 @@ from planner.even import even_out
 from planner.formulate import Formulation, formulate
 from planner.objective import from_units
 from planner.placement import Placement
-from planner.plan import Plan, Status
-from planner.problem import Problem
+from planner.problem.plan import Plan, Status
+from planner.problem.problem import Problem
 from planner.tie_break import fewest_gpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
-from planner.problem import Layout, Option, Problem
+from planner.problem.problem import Layout, Option, Problem
 
 Load = tuple[tuple[tuple[int, int], int], ...]  # ((task, option), replicas) pairs
 

@@ -10,8 +10,8 @@ from planner.formulate import formulate
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
 from planner.options import Mode
-from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile

@@ -16,7 +16,7 @@ from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.inputs.profiles import Profile
 from planner.objective import Objective, from_units
 from planner.options import Choice, Mode
-from planner.plan import Plan, Status
+from planner.problem.plan import Plan, Status
 from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.columns import build
 from planner.patterns import search_patterns
-from planner.problem import Problem
+from planner.problem.problem import Problem
 from planner.reduce import reduce, unplaceable
 from planner.state import Search
 from tests.planner.brute import least_cost

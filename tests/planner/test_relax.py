@@ -12,7 +12,7 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.objective import from_units
 from planner.options import Mode
-from planner.plan import Plan
+from planner.problem.plan import Plan
 from planner.relax import Question, conflict, relaxations
 from planner.resource_bounds import resource_bounds
 from planner.rules import Rules

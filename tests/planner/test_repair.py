@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.plan import PlacedGpu, Plan, Replicas, Status, violations
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.repair import Held, Seats, repair
 
 

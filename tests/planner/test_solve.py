@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.plan import Cause, Plan, Status, violations
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.plan import Cause, Plan, Status, violations
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.solve import solve
 from tests.planner.brute import least_cost
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.plan import PlacedGpu, Plan, Replicas, Status
-from planner.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.solve import solve
 from planner.tie_break import fewest_gpus
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-from planner.plan import PlacedGpu
-from planner.problem import Problem
+from planner.problem.plan import PlacedGpu
+from planner.problem.problem import Problem
 
 
 def nodes_matter(problem: Problem) -> bool:

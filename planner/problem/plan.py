@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.problem import Problem, Task
+from planner.problem.problem import Problem, Task
 
 
 class Status(enum.Enum):
