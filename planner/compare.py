@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.formulate import Formulation
+from planner.formulation.candidates import Choice
+from planner.formulation.formulate import Formulation
+from planner.formulation.objective import from_units
 from planner.inputs.mig_geometry import WHOLE
-from planner.objective import from_units
-from planner.options import Choice
 from planner.problem.problem import GpuType, Option, Task
 
 RULE_OF_THUMB_SHARE = 0.7  # of the GPU's memory for models: Oracle Cloud, Data Science, "GPU Inference"

@@ -8,10 +8,10 @@ from typing import Any
 
 from analyzer.formats.units import MIB
 from planner.difference import expanded
-from planner.formulate import Formulation
+from planner.formulation.candidates import Choice
+from planner.formulation.formulate import Formulation
 from planner.inputs.memory_size import to_mib
 from planner.inputs.mig_geometry import WHOLE
-from planner.options import Choice
 from planner.placement import Placement
 from planner.problem.plan import PlacedGpu
 from planner.problem.problem import Option

@@ -10,16 +10,16 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from planner.formulate import Formulation
+from planner.formulation.candidates import Choice, Mode
+from planner.formulation.formulate import Formulation
+from planner.formulation.gpu_places import Site
+from planner.formulation.objective import from_units
 from planner.inputs.fleet import FleetType
 from planner.inputs.memory_size import to_mib
 from planner.inputs.profiles import Profile
-from planner.objective import from_units
-from planner.options import Choice, Mode
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Unplaced
 from planner.problem.problem import Layout
 from planner.reasons import why_unplaced
-from planner.sites import Site
 
 SCHEMA_VERSION = "1.0"
 _DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal plans are equal bytes

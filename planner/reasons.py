@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from planner.formulate import Formulation, Resource
+from planner.formulation.candidates import Choice
+from planner.formulation.formulate import Formulation, Resource
+from planner.formulation.gpu_places import Site
 from planner.inputs.memory_size import format_size
-from planner.options import Choice
 from planner.problem.plan import Cause, Unplaced
-from planner.sites import Site
 
 
 def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 from analyzer.errors import UsageError
 from analyzer.formats.units import MIB
+from planner.formulation.candidates import Mode
+from planner.formulation.objective import Objective
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
-from planner.objective import Objective
-from planner.options import Mode
 from planner.placement import Placement
-from planner.rules import Rules
 
 
 def demand_of(placement: Placement) -> tuple[Requirement, ...]:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from planner.formulate import Formulation, formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import Formulation, formulate
+from planner.formulation.objective import from_units
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import Profile
-from planner.objective import from_units
-from planner.options import Mode
 from planner.problem.plan import Plan, Status
-from planner.rules import Rules
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised
 KEEP_STEP = 0.9  # of its best throughput that a model would keep

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from planner.formulation.integer_units import share_capacity, share_load
 from planner.inputs.fleet import Thresholds
-from planner.integers import share_capacity, share_load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from planner.formulate import Formulation
-from planner.objective import from_units
+from planner.formulation.formulate import Formulation
+from planner.formulation.objective import from_units
 from planner.problem.problem import Option
 
 

@@ -13,7 +13,7 @@ from analyzer.cli.command import Command
 from analyzer.errors import UsageError
 from analyzer.formats.units import counted, printable
 from planner.cli.params import Size
-from planner.formulate import Formulation, check_models
+from planner.formulation.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
 from planner.inputs.profiles import at_configuration, by_model
 from planner.placement import Placement

@@ -10,15 +10,15 @@ import click
 
 from analyzer.errors import UsageError
 from planner.cli.params import Names, Percent, Size
-from planner.formulate import check_models
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import check_models
+from planner.formulation.objective import Objective
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread, one_copy_each
 from planner.inputs.fleet import FleetType
 from planner.inputs.fleet_file import GivenThresholds, read_fleet
 from planner.inputs.fleet_options import adopt, cut_with_mig, named_types, type_of_profiles
 from planner.inputs.profiles import Profile, at_configuration, by_model, of_models, of_one_device
-from planner.objective import Objective
-from planner.options import Mode
-from planner.rules import Rules
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,8 +12,8 @@ from analyzer.errors import EXIT_INFEASIBLE, TritonpackError
 from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
 from planner.even import even_out
-from planner.formulate import Formulation, formulate
-from planner.objective import from_units
+from planner.formulation.formulate import Formulation, formulate
+from planner.formulation.objective import from_units
 from planner.placement import Placement
 from planner.problem.plan import Plan, Status
 from planner.problem.problem import Problem

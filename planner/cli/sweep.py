@@ -17,7 +17,7 @@ from analyzer.formats.units import percent, whole
 from planner.cli.inputs import Inputs, planning_options, read_inputs, with_rate_factor
 from planner.cli.params import Factors
 from planner.cli.search import answer, search_options
-from planner.objective import from_units
+from planner.formulation.objective import from_units
 
 COLUMNS = ("rate_factor", "status", "gpus", "objective", "value", "lower_bound", "gap_pct", "first_fit_gpus")
 

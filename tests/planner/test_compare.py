@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from planner.compare import baselines
-from planner.formulate import formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from planner.options import Mode
-from planner.rules import Rules
 from tests.planner.records import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))

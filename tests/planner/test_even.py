@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.even import even_out
-from planner.formulate import formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
-from planner.options import Mode
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.formulate import formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
-from planner.options import Mode
 from planner.placement import build_placement
 from planner.placement_file import first_fault
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

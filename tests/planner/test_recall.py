@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from planner.formulate import formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.objective import Objective
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
-from planner.objective import Objective
-from planner.options import Mode
 from planner.placement import build_placement
 from planner.recall import demand_of, fleet_of, rules_of
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, profile
 

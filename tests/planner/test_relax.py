@@ -7,15 +7,15 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.formulate import Formulation
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import Formulation
+from planner.formulation.objective import from_units
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
-from planner.objective import from_units
-from planner.options import Mode
 from planner.problem.plan import Plan
 from planner.relax import Question, conflict, relaxations
 from planner.resource_bounds import resource_bounds
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cli import main
-from planner.formulate import formulate
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from planner.options import Mode
 from planner.repair import Held
 from planner.replan import replan
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

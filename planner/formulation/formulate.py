@@ -9,17 +9,17 @@ from enum import StrEnum
 
 from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
+from planner.formulation.candidates import Choice, Mode, choices
+from planner.formulation.gpu_places import Site, slices, whole_gpu
+from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
+from planner.formulation.objective import cost_divisor, gpu_cost, in_units, replica_cost
+from planner.formulation.rules import Rules
+from planner.formulation.spare import with_spare
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
 from planner.inputs.mig_geometry import WHOLE, Geometry, boards, geometries
 from planner.inputs.profiles import Profile, by_model
-from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
-from planner.objective import cost_divisor, gpu_cost, in_units, replica_cost
-from planner.options import Choice, Mode, choices
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.rules import Rules
-from planner.sites import Site, slices, whole_gpu
-from planner.spare import with_spare
 
 
 class Resource(StrEnum):

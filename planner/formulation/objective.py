@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from analyzer.errors import UsageError
+from planner.formulation.candidates import Choice
 from planner.inputs.fleet import FleetType
-from planner.options import Choice
 
 _FINE = 10**4  # costs are kept to a ten-thousandth of their unit
 

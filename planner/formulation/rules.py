@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planner.formulation.candidates import Mode
+from planner.formulation.objective import Objective
 from planner.inputs.demand import Spread
-from planner.objective import Objective
-from planner.options import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

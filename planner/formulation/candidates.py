@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from planner.formulation.gpu_places import Site
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import Scaling
 from planner.inputs.profiles import OperatingPoint, Profile, fastest, least_memory, rate_of
-from planner.sites import Site
 
 SHARE_STEPS = 10  # proportional charging: a replica serves a tenth, two tenths ... of what was measured
 

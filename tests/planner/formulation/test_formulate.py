@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
-from planner.formulate import formulate
+from planner.formulation.candidates import Choice, Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.objective import Objective, from_units
+from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.inputs.profiles import Profile
-from planner.objective import Objective, from_units
-from planner.options import Choice, Mode
 from planner.problem.plan import Plan, Status
-from planner.rules import Rules
 from planner.solve import solve
 from tests.planner.records import MIB, point, profile
 

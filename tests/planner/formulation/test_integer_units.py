@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.integers import coarsen, rate_demand, rate_supply, share_capacity, share_load
+from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
 
 
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=8))
