@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.exact import replicas_at_most
 from planner.problem.problem import Problem
+from planner.solver.cp_sat.model import replicas_at_most
 
 Ints = NDArray[np.int64]
 

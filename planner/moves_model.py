@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.company import keep_company, serve, spread_over_nodes
 from planner.problem.plan import PlacedGpu, Replicas
 from planner.problem.problem import Problem
 from planner.repair import Held, Repaired, Seats
+from planner.solver.cp_sat.rules import keep_company, serve, spread_over_nodes
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 
 from planner.bounds import lower_bound
 from planner.columns import Model, build
-from planner.exact import search, slots_at_most
 from planner.greedy import RULES, Packing, pack
 from planner.patterns import placed_gpus, search_patterns
 from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of, violations
 from planner.problem.problem import Problem
 from planner.reduce import reduce, unplaceable
+from planner.solver.cp_sat.model import search, slots_at_most
 from planner.state import Progress, Search
 
 _SMALL = 150  # integer variables up to which the exact search is tried first

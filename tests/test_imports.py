@@ -22,7 +22,7 @@ DOORS = {
     "jsonschema": ("planner.placement_file",),
     "matplotlib": ("*.figures", "analyzer.formats.figure_style"),
     "numba": ("planner.closing", "planner.knapsack"),
-    "ortools": ("planner.exact", "planner.master", "planner.moves_model"),
+    "ortools": ("planner.solver.cp_sat.model", "planner.master", "planner.moves_model"),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.measurements.store",),

@@ -48,7 +48,7 @@ def rules(problem: Problem) -> dict[str, int]:
 
 def assignment(problem: Problem, time_limit_s: float, at_most: int) -> Peer:
     """CP-SAT over named GPUs, one integer for each kind of replica and GPU."""
-    from planner.exact import search
+    from planner.solver.cp_sat.model import search
 
     found = search(reduce(problem).problem, upper_bound=at_most, time_limit_s=time_limit_s)
     if found.status is Status.INFEASIBLE or not found.gpus:

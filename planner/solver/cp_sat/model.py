@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.company import keep_company, serve, spread_over_nodes
 from planner.problem.plan import PlacedGpu, Replicas, Status
 from planner.problem.problem import GpuType, Problem
+from planner.solver.cp_sat.rules import keep_company, serve, spread_over_nodes
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
