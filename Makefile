@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m planner.compiled  # else the first plan waits for numba's compiler
+	$(BIN)/python -m planner.solver.column_generation.precompile  # else the first plan waits for numba's compiler
 	@touch $@
 
 demo: env ## Measure the sample models on a real Triton, plan them onto GPUs, make the report

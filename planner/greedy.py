@@ -24,7 +24,7 @@ def compiled(n_items: int) -> Fill:
     """`fill` itself for few items; compiled where that pays."""
     if n_items <= 40:
         return fill
-    from planner.knapsack import fast_fill
+    from planner.solver.column_generation.knapsack import fast_fill
 
     return fast_fill  # type: ignore[no-any-return]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from planner.bounds import lower_bound
 from planner.columns import Model, build
 from planner.greedy import RULES, Packing, pack
-from planner.patterns import placed_gpus, search_patterns
 from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of, violations
 from planner.problem.problem import Problem
 from planner.reduce import reduce, unplaceable
+from planner.solver.column_generation.search import placed_gpus, search_patterns
 from planner.solver.cp_sat.model import search, slots_at_most
 from planner.state import Progress, Search
 

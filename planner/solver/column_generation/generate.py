@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 
 from planner.columns import Column, Ints, Items, Model
-from planner.master import Floats, Master, Relaxed
+from planner.solver.column_generation.master import Floats, Master, Relaxed
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 # Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,
@@ -117,8 +117,8 @@ def price(
     items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, effort: int
 ) -> Priced:
     """Search contents of a place that are worth more than it costs at these duals."""
-    from planner.closing import closed_contents
-    from planner.knapsack import best_contents
+    from planner.solver.column_generation.knapsack import best_contents
+    from planner.solver.column_generation.knapsack_dp import closed_contents
 
     plain, tabled, tolerance = _EFFORTS[effort]
     floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1

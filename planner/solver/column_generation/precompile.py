@@ -1,4 +1,4 @@
-"""Compile once what numba compiles, and keep it on disk: `python -m planner.compiled`, which `make env` runs.
+"""Compile once what numba compiles, and keep it on disk: `python -m planner.solver.column_generation.precompile`, which `make env` runs.
 
 Else the first plan of more than a few models waits for the compiler, 10 seconds and more. numba keeps the machine code
 beside the sources, for the interpreter and the processor that compiled it, until a source changes.
@@ -15,8 +15,8 @@ from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Tas
 
 def warm_up() -> None:
     """Run each compiled function once, on arguments of the types that the solver passes."""
-    from planner.closing import closed_contents
-    from planner.knapsack import best_contents
+    from planner.solver.column_generation.knapsack import best_contents
+    from planner.solver.column_generation.knapsack_dp import closed_contents
 
     model = build(_sample())
     pack(model, model.demand, model.replicas, rule=0)

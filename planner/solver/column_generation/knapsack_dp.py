@@ -34,7 +34,7 @@ def closed_contents(
     load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
     floor: int, node_limit: int, keep: int,
 ) -> Any:  # fmt: skip
-    """As `planner.knapsack.best_contents`, which see, only slower and harder to beat."""
+    """As `planner.solver.column_generation.knapsack.best_contents`, which see, only slower and harder to beat."""
     views = _views(load, capacity, bound, profit)
     root = np.iinfo(np.int64).max
     forced = np.full(len(profit), root)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from planner.colgen import generate
 from planner.columns import Column, build
-from planner.master import Master
-from planner.rounding import violated_rows
+from planner.solver.column_generation.generate import generate
+from planner.solver.column_generation.master import Master
+from planner.solver.column_generation.rounding_cuts import violated_rows
 from tests.planner.test_solve import whole_gpus
 
 

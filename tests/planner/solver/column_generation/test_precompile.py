@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.compiled import warm_up
 from planner.solve import solve
+from planner.solver.column_generation.precompile import warm_up
 from tests.planner.test_solve import whole_gpus
 
 

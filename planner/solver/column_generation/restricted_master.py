@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.columns import Column, Ints, Model
 from planner.greedy import RULES, Packing, pack
-from planner.master import Floats, Master
+from planner.solver.column_generation.master import Floats, Master
 
 
 def solve_restricted(

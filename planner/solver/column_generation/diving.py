@@ -1,6 +1,6 @@
 """Whole numbers from the LP: fix what it takes whole, generate columns for what is left, finish by a quick plan.
 
-Places that are GPUs of their own only (no slices); `planner.whole` handles the rest.
+Places that are GPUs of their own only (no slices); `planner.solver.column_generation.restricted_master` handles the rest.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from random import Random
 
 import numpy as np
 
-from planner.colgen import QUICK, generate
 from planner.columns import Column, Ints, Model
 from planner.greedy import RULES, pack
-from planner.master import Floats, Master
+from planner.solver.column_generation.generate import QUICK, generate
+from planner.solver.column_generation.master import Floats, Master
 
 Chosen = Counter[Column]
 

@@ -16,8 +16,8 @@ from planner.problem.plan import PlacedGpu, Replicas
 from planner.state import Search
 
 if TYPE_CHECKING:
-    from planner.colgen import Generated
-    from planner.master import Floats, Master
+    from planner.solver.column_generation.generate import Generated
+    from planner.solver.column_generation.master import Floats, Master
 
 _ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
 _BATCH = 40
@@ -28,7 +28,7 @@ _SCIP_NODES = 100  # for each neighbourhood that the other way would look at
 
 def search_patterns(state: Search, model: Model) -> None:
     """Bound and improve by columns until proven, exhausted or out of time."""
-    from planner.master import Master
+    from planner.solver.column_generation.master import Master
 
     state.say("column generation")
     singles = [
@@ -52,8 +52,8 @@ def search_patterns(state: Search, model: Model) -> None:
 
 def _relax(state: Search, model: Model, master: Master) -> tuple[Master, Generated | None]:
     """Quick column generation and rounding rows in turn; the proof is worth its time only once the rows are in."""
-    from planner.colgen import QUICK, THOROUGH, generate
-    from planner.rounding import violated_rows
+    from planner.solver.column_generation.generate import QUICK, THOROUGH, generate
+    from planner.solver.column_generation.rounding_cuts import violated_rows
 
     last: Generated | None = None
     effort = QUICK
@@ -82,8 +82,8 @@ def _relax(state: Search, model: Model, master: Master) -> tuple[Master, Generat
 
 def _lean(model: Model, master: Master, found: Generated) -> Master:
     """The programme without the columns that the LP has no use for."""
-    from planner.master import Master
-    from planner.whole import promising
+    from planner.solver.column_generation.master import Master
+    from planner.solver.column_generation.restricted_master import promising
 
     most = 1_000 + 3 * len(model.rows)
     if len(master.columns) < 2 * most:
@@ -100,7 +100,7 @@ def _duals(model: Model, found: Generated) -> Floats:
 
 def _close(state: Search, model: Model, master: Master) -> Generated | None:
     """The LP's bound, proven."""
-    from planner.colgen import generate
+    from planner.solver.column_generation.generate import generate
 
     state.say("closing the bound")
     deadline = time.monotonic() + state.left_s / 2  # the other half is for better plans
@@ -118,7 +118,7 @@ def _close(state: Search, model: Model, master: Master) -> Generated | None:
 
 def _restricted(state: Search, model: Model, master: Master, found: Generated, *, target: int, rounds: int) -> None:
     """The columns so far as an integer programme, slices and layouts together."""
-    from planner.whole import promising, solve_restricted
+    from planner.solver.column_generation.restricted_master import promising, solve_restricted
 
     if state.cost is not None and state.cost <= target:
         return
@@ -137,8 +137,8 @@ def _restricted(state: Search, model: Model, master: Master, found: Generated, *
 
 def _improve(state: Search, model: Model, master: Master, found: Generated, *, target: int, rounds: int) -> None:
     """Dives and neighbourhoods over places that are GPUs of their own."""
-    from planner.dive import Best, dive, start
-    from planner.lns import improve
+    from planner.solver.column_generation.diving import Best, dive, start
+    from planner.solver.column_generation.neighbourhoods import improve
 
     best = Best(cost=state.cost, chosen=_chosen(model, state.gpus), step=state.step)
     duals = _duals(model, found)
@@ -174,7 +174,7 @@ def _content(model: Model, column: Column) -> tuple[Replicas, ...]:
 
 
 def _take(state: Search, model: Model, chosen: Counter[Column]) -> None:
-    from planner.whole import assembled
+    from planner.solver.column_generation.restricted_master import assembled
 
     if chosen:
         state.offer(placed_gpus(model, assembled(model, chosen, {})))
