@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.packing.instances import cases, problem_of
 from planner.problem.problem import Problem
-from planner.reduce import reduce
+from planner.solver.presolve import reduce
 
 
 def main(folder: Path, name: str, time_limit_s: float) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 
 from benchmarks.packing.instances import cases, problem_of
-from planner.solve import solve
+from planner.solver.solve import solve
 
 
 def main(name: str, time_limit_s: float) -> None:

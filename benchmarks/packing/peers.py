@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.columns import build
-from planner.greedy import RULES, pack
 from planner.problem.plan import Status
 from planner.problem.problem import Problem
-from planner.reduce import reduce
+from planner.solver.column_model import build
+from planner.solver.greedy import RULES, pack
+from planner.solver.presolve import reduce
 
 _MEMORY_BYTES = 4 * 2**30  # address space of a slow peer
 _GRACE_S = 5.0  # a solver that heeds its time limit ends within it

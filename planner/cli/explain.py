@@ -66,7 +66,7 @@ def _with_profiles(
     document: Placement, source: str, server_memory: int | None, time_limit_s: float, seed: int
 ) -> dict[str, Any]:
     from planner.inputs.profile_source import read_profiles
-    from planner.solve import solve
+    from planner.solver.solve import solve
 
     fleet, rules, requirements = fleet_of(document), rules_of(document), demand_of(document)
     devices = {d for t in fleet for d in (*t.devices, *((t.scaling.device,) if t.scaling else ()))}

@@ -32,7 +32,7 @@ class Progress:
         self._in_place = sys.stderr.isatty()
 
     def __call__(self, objective: int | None, lower_bound: int, stage: str) -> None:
-        """Tell where the search is; `planner.solve.Progress`."""
+        """Tell where the search is; `planner.solver.solve.Progress`."""
         now = time.monotonic()
         if self._quiet or now - self._told < _EVERY_S:
             return

@@ -11,13 +11,13 @@ import click
 from analyzer.errors import EXIT_INFEASIBLE, TritonpackError
 from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
-from planner.even import even_out
 from planner.formulation.formulate import Formulation, formulate
 from planner.formulation.objective import from_units
 from planner.placement import Placement
 from planner.problem.plan import Plan, Status
 from planner.problem.problem import Problem
-from planner.tie_break import fewest_gpus
+from planner.solver.balance import even_out
+from planner.solver.tie_break import fewest_gpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def answer(inputs: Inputs, options: Mapping[str, Any], *, quiet: bool = False) -
     """
     formulation = formulate(inputs.profiles, inputs.requirements, inputs.fleet, inputs.rules)
     formulation = replace(formulation, notes=(*inputs.notes, *formulation.notes))
-    from planner.solve import solve
+    from planner.solver.solve import solve
 
     unit = inputs.rules.objective.unit
     progress = Progress(lambda v: f"{from_units(v, formulation.cost_divisor):g} {unit}", quiet=quiet)

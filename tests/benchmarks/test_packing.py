@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.packing import arcflow, fleets, peers
 from benchmarks.packing.instances import Case, cases, counted, drawn, problem_of
 from planner.problem.plan import Status
-from planner.solve import solve
+from planner.solver.solve import solve
 
 
 def case_named(name: str) -> Case:

@@ -15,7 +15,7 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.placement import build_placement
 from planner.placement_file import first_fault
-from planner.solve import solve
+from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 
 figures = st.tuples(

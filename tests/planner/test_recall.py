@@ -13,7 +13,7 @@ from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.placement import build_placement
 from planner.recall import demand_of, fleet_of, rules_of
-from planner.solve import solve
+from planner.solver.solve import solve
 from tests.planner.records import MIB, profile
 
 

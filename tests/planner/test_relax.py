@@ -16,7 +16,7 @@ from planner.inputs.fleet import FleetType, Thresholds
 from planner.problem.plan import Plan
 from planner.relax import Question, conflict, relaxations
 from planner.resource_bounds import resource_bounds
-from planner.solve import solve
+from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))

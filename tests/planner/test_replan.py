@@ -20,7 +20,7 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
 from planner.repair import Held
 from planner.replan import replan
-from planner.solve import solve
+from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 
 DATA = Path(__file__).parent.parent / "data" / "case-study.csv"

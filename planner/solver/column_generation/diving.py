@@ -12,10 +12,10 @@ from random import Random
 
 import numpy as np
 
-from planner.columns import Column, Ints, Model
-from planner.greedy import RULES, pack
 from planner.solver.column_generation.generate import QUICK, generate
 from planner.solver.column_generation.master import Floats, Master
+from planner.solver.column_model import Column, Ints, Model
+from planner.solver.greedy import RULES, pack
 
 Chosen = Counter[Column]
 

@@ -13,8 +13,8 @@ from math import ceil
 
 import numpy as np
 
-from planner.columns import Column, Ints, Items, Model
 from planner.solver.column_generation.master import Floats, Master, Relaxed
+from planner.solver.column_model import Column, Ints, Items, Model
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 # Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,

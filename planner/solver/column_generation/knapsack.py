@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from planner.filling import fill
+from planner.solver.greedy_kernel import fill
 
 _SLACK = 1e-11  # relative; the sums below have a few hundred terms, their rounding error is under 1e-13
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.columns import Column, Ints, Model, Row
+from planner.solver.column_model import Column, Ints, Model, Row
 
 Floats = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from random import Random
 
 import numpy as np
 
-from planner.columns import Column, Ints, Model, Row
 from planner.solver.column_generation.diving import Best, Chosen, Residual, dive, start
 from planner.solver.column_generation.generate import QUICK, generate
 from planner.solver.column_generation.master import Floats, Master
+from planner.solver.column_model import Column, Ints, Model, Row
 
 
 def improve(

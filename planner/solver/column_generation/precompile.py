@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.columns import build
-from planner.greedy import pack
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.solver.column_model import build
+from planner.solver.greedy import pack
 
 
 def warm_up() -> None:

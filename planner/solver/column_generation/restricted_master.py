@@ -10,9 +10,9 @@ from collections import Counter
 
 import numpy as np
 
-from planner.columns import Column, Ints, Model
-from planner.greedy import RULES, Packing, pack
 from planner.solver.column_generation.master import Floats, Master
+from planner.solver.column_model import Column, Ints, Model
+from planner.solver.greedy import RULES, Packing, pack
 
 
 def solve_restricted(

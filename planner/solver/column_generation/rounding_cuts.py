@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from planner.columns import Column, Model, Row
 from planner.solver.column_generation.master import Floats
+from planner.solver.column_model import Column, Model, Row
 
 _STEPS = 60  # multiples looked at for each supply
 _PER_TASK = 1  # rows added for a task in one round; more make the LP slow before they make it better

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.columns import Column, Model
-from planner.greedy import Packing
 from planner.problem.plan import PlacedGpu, Replicas
-from planner.state import Search
+from planner.solver.column_model import Column, Model
+from planner.solver.greedy import Packing
+from planner.solver.search_state import Search
 
 if TYPE_CHECKING:
     from planner.solver.column_generation.generate import Generated

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from planner.columns import Column, build
 from planner.solver.column_generation.generate import generate
 from planner.solver.column_generation.master import Master
 from planner.solver.column_generation.rounding_cuts import violated_rows
-from tests.planner.test_solve import whole_gpus
+from planner.solver.column_model import Column, build
+from tests.planner.solver.test_solve import whole_gpus
 
 
 def test_generation_out_of_time_has_a_value_for_every_column() -> None:

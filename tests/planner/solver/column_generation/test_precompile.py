@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from planner.solve import solve
 from planner.solver.column_generation.precompile import warm_up
-from tests.planner.test_solve import whole_gpus
+from planner.solver.solve import solve
+from tests.planner.solver.test_solve import whole_gpus
 
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:

@@ -7,13 +7,13 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.columns import build
 from planner.problem.problem import Problem
-from planner.reduce import reduce, unplaceable
 from planner.solver.column_generation.search import search_patterns
-from planner.state import Search
+from planner.solver.column_model import build
+from planner.solver.presolve import reduce, unplaceable
+from planner.solver.search_state import Search
 from tests.planner.brute import least_cost
-from tests.planner.test_solve import TINY, rated_problems, too_many, whole_gpus
+from tests.planner.solver.test_solve import TINY, rated_problems, too_many, whole_gpus
 
 
 def searched(problem: Problem) -> Search:

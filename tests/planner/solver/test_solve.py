@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planner.problem.plan import Cause, Plan, Status, violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.solve import solve
+from planner.solver.solve import solve
 from tests.planner.brute import least_cost
 
 SEED = [  # the seed's nine models: memory in MiB without the server's 309, utilization and memory utilization in %

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from planner.columns import Column, Ints, Items, Model
-from planner.filling import fill
+from planner.solver.column_model import Column, Ints, Items, Model
+from planner.solver.greedy_kernel import fill
 
 RULES = ("dot product", "nearest fit", "tightest", "decreasing sum", "decreasing maximum", "decreasing product")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.columns import Ints, Model
+from planner.solver.column_model import Ints, Model
 
 _FUNCTIONS = 60  # thresholds of the first family looked at, per resource
 _STAIRS = 12

@@ -16,7 +16,7 @@ def fill(
 
     Parameters
     ----------
-    load, capacity, task, supply, most, apart : as in `planner.columns.Items`
+    load, capacity, task, supply, most, apart : as in `planner.solver.column_model.Items`
     left : int64 (n_tasks,), demand still to be served
     worth : float64 (n,), how good each item is for what it takes; 1 where there is no choice
     rule : index into `RULES`

@@ -6,8 +6,8 @@ import pytest
 
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.solve import solve
-from planner.tie_break import fewest_gpus
+from planner.solver.solve import solve
+from planner.solver.tie_break import fewest_gpus
 
 SMALL = (Replicas(task=0, option=0),)
 

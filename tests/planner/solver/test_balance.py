@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.even import even_out
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
@@ -13,7 +12,8 @@ from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.solve import solve
+from planner.solver.balance import even_out
+from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 
 

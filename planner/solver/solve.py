@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from planner.bounds import lower_bound
-from planner.columns import Model, build
-from planner.greedy import RULES, Packing, pack
 from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of, violations
 from planner.problem.problem import Problem
-from planner.reduce import reduce, unplaceable
 from planner.solver.column_generation.search import placed_gpus, search_patterns
+from planner.solver.column_model import Model, build
 from planner.solver.cp_sat.model import search, slots_at_most
-from planner.state import Progress, Search
+from planner.solver.greedy import RULES, Packing, pack
+from planner.solver.lower_bounds import lower_bound
+from planner.solver.presolve import reduce, unplaceable
+from planner.solver.search_state import Progress, Search
 
 _SMALL = 150  # integer variables up to which the exact search is tried first
 _EXACT = 200_000  # and up to which it is tried at all
