@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analyzer.formats.units import MIB
-from planner.difference import expanded
 from planner.formulation.candidates import Choice
 from planner.formulation.formulate import Formulation
 from planner.inputs.memory_size import to_mib
 from planner.inputs.mig_geometry import WHOLE
-from planner.placement import Placement
+from planner.placement.difference import expanded
+from planner.placement.document import Placement
 from planner.problem.plan import PlacedGpu
 from planner.problem.problem import Option
 from planner.repair import Held, Key

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.difference import expanded
-from planner.placement import Placement
+from planner.placement.difference import expanded
+from planner.placement.document import Placement
 
 RESOURCES = {  # resource: key of its figure, unit
     "memory": ("memory_mib", "MiB"),

@@ -50,7 +50,7 @@ def main(profiles: str, placements: tuple[Path, ...], folder: Path) -> None:
     command line or an input file that cannot be taken.
     """
     from planner.inputs.profile_source import read_measurements
-    from planner.placement_file import read_placement
+    from planner.placement.file import read_placement
 
     measurements, server_only = read_measurements(profiles)
     documents = [(path.name, read_placement(path)) for path in placements]

@@ -11,7 +11,7 @@ from analyzer.formats.units import number
 from analyzer.measurements.csv_file import UNKNOWN
 from analyzer.measurements.record import Measurement, ServerOnly, Status
 from analyzer.measurements.text import Subject, by_subject, device
-from planner.tables import headline
+from planner.placement.text import headline
 from reports import tables
 from reports.placements import MOST_SINGLE, shown_gpus
 from reports.tables import Table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyzer.measurements.csv_columns import guarded
-from planner.tables import alike
+from planner.placement.text import alike
 
 MOST_SINGLE = 60  # GPUs that are shown one by one: as many rows as a picture of readable height holds
 

@@ -19,7 +19,7 @@ DOORS = {
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
-    "jsonschema": ("planner.placement_file",),
+    "jsonschema": ("planner.placement.file",),
     "matplotlib": ("*.figures", "analyzer.formats.figure_style"),
     "numba": ("planner.solver.column_generation.knapsack_dp", "planner.solver.column_generation.knapsack"),
     "ortools": ("planner.solver.cp_sat.model", "planner.solver.column_generation.master", "planner.moves_model"),

@@ -10,8 +10,8 @@ import click
 
 from analyzer.cli.command import Command
 from analyzer.formats.units import counted, printable
-from planner.difference import Difference, Move, difference
-from planner.placement_file import read_placement
+from planner.placement.difference import Difference, Move, difference
+from planner.placement.file import read_placement
 
 
 @click.command(name="diff", cls=Command)

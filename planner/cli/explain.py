@@ -16,13 +16,13 @@ from planner.cli.params import Size
 from planner.formulation.formulate import Formulation, check_models
 from planner.fullness import Fill, binding, last_gpu
 from planner.inputs.profiles import at_configuration, by_model
-from planner.placement import Placement
-from planner.placement_file import read_placement
+from planner.placement.document import Placement
+from planner.placement.file import read_placement
+from planner.placement.read_back import demand_of, fleet_of, rules_of
+from planner.placement.text import headline
 from planner.problem.plan import Plan
-from planner.recall import demand_of, fleet_of, rules_of
 from planner.relax import Question, Relaxation, conflict, is_form_of, relaxations
 from planner.resource_bounds import resource_bounds
-from planner.tables import headline
 
 
 @click.command(name="explain", cls=Command)

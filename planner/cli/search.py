@@ -13,7 +13,7 @@ from planner.cli.inputs import Inputs
 from planner.cli.progress import Progress
 from planner.formulation.formulate import Formulation, formulate
 from planner.formulation.objective import from_units
-from planner.placement import Placement
+from planner.placement.document import Placement
 from planner.problem.plan import Plan, Status
 from planner.problem.problem import Problem
 from planner.solver.balance import even_out

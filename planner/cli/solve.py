@@ -12,9 +12,9 @@ from analyzer.errors import UsageError
 from analyzer.formats.units import printable
 from planner.cli.inputs import planning_options, read_inputs
 from planner.cli.search import answer, answer_from, search_limits, search_options
-from planner.placement import build_placement
-from planner.placement_file import read_placement, to_json, write_placement
-from planner.tables import baseline_text, moves_text, placement_text
+from planner.placement.document import build_placement
+from planner.placement.file import read_placement, to_json, write_placement
+from planner.placement.text import baseline_text, moves_text, placement_text
 
 
 @click.command(name="solve", cls=Command)

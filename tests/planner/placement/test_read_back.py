@@ -11,8 +11,8 @@ from planner.formulation.objective import Objective
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
-from planner.placement import build_placement
-from planner.recall import demand_of, fleet_of, rules_of
+from planner.placement.document import build_placement
+from planner.placement.read_back import demand_of, fleet_of, rules_of
 from planner.solver.solve import solve
 from tests.planner.records import MIB, profile
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.placement import Placement
+from planner.placement.document import Placement
 
 Item = tuple[Any, ...]  # what one replica is: model, variant, instances, batch, concurrency, slice
 

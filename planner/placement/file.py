@@ -11,7 +11,7 @@ from typing import Any
 
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.files import write_whole
-from planner.placement import Placement
+from planner.placement.document import Placement
 
 
 def to_json(placement: Placement) -> str:

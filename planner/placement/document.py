@@ -17,9 +17,9 @@ from planner.formulation.objective import from_units
 from planner.inputs.fleet import FleetType
 from planner.inputs.memory_size import to_mib
 from planner.inputs.profiles import Profile
+from planner.placement.reasons import why_unplaced
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Unplaced
 from planner.problem.problem import Layout
-from planner.reasons import why_unplaced
 
 SCHEMA_VERSION = "1.0"
 _DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal plans are equal bytes

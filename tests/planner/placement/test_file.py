@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analyzer.errors import UsageError
-from planner.placement_file import first_fault, read_placement, to_json, write_placement
+from planner.placement.file import first_fault, read_placement, to_json, write_placement
 
 
 def minimal() -> dict[str, Any]:

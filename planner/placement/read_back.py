@@ -12,7 +12,7 @@ from planner.formulation.objective import Objective
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
-from planner.placement import Placement
+from planner.placement.document import Placement
 
 
 def demand_of(placement: Placement) -> tuple[Requirement, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
 from analyzer.formats.units import counted, mib, number, percent, printable, whole
-from planner.placement import Placement
+from planner.placement.document import Placement
 
 if TYPE_CHECKING:
     from planner.compare import Baseline  # loads numpy

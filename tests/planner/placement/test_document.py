@@ -13,8 +13,8 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
-from planner.placement import build_placement
-from planner.placement_file import first_fault
+from planner.placement.document import build_placement
+from planner.placement.file import first_fault
 from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 

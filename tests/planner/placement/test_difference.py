@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.difference import Move, difference, expanded
+from planner.placement.difference import Move, difference, expanded
 
 
 def gpu(gpu_id: str, *models: tuple[str, int], **extra: Any) -> dict[str, Any]:
