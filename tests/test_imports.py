@@ -22,7 +22,11 @@ DOORS = {
     "jsonschema": ("planner.placement.file",),
     "matplotlib": ("*.figures", "analyzer.formats.figure_style"),
     "numba": ("planner.solver.column_generation.knapsack_dp", "planner.solver.column_generation.knapsack"),
-    "ortools": ("planner.solver.cp_sat.model", "planner.solver.column_generation.master", "planner.moves_model"),
+    "ortools": (
+        "planner.solver.cp_sat.model",
+        "planner.solver.column_generation.master",
+        "planner.replan.cp_sat_moves",
+    ),
     "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "sqlalchemy": ("analyzer.measurements.store",),

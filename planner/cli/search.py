@@ -117,8 +117,8 @@ def answer_from(current: Placement, inputs: Inputs, options: Mapping[str, Any]) 
     NoPlanError
         If no plan keeps within the moves.
     """
-    from planner.current import held_gpus, replica_sizes, steps_between
-    from planner.replan import replan
+    from planner.replan.current_placement import held_gpus, replica_sizes, steps_between
+    from planner.replan.replan import replan
 
     half = {**options, "time_limit": options["time_limit"] / 2}
     free = answer(inputs, half)

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.steps import Action, Item, Seat, Step, order_steps
+from planner.replan.migration_steps import Action, Item, Seat, Step, order_steps
 
 A, B = Seat("gpu-0"), Seat("gpu-1")
 

@@ -18,8 +18,8 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from planner.repair import Held
-from planner.replan import replan
+from planner.replan.repair import Held
+from planner.replan.replan import replan
 from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 

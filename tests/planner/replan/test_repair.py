@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
-from planner.repair import Held, Seats, repair
+from planner.replan.repair import Held, Seats, repair
 
 
 def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Problem:

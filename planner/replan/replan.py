@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
-from planner.moves_model import Outcome, search_moves
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, cost_of, violations
 from planner.problem.problem import Problem
-from planner.repair import Held, Repaired, Seats, repair
+from planner.replan.cp_sat_moves import Outcome, search_moves
+from planner.replan.repair import Held, Repaired, Seats, repair
 
 _MOST_VARIABLES = 400_000  # beyond, CP-SAT takes more than a gigabyte
 

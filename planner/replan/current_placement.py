@@ -15,8 +15,8 @@ from planner.placement.difference import expanded
 from planner.placement.document import Placement
 from planner.problem.plan import PlacedGpu
 from planner.problem.problem import Option
-from planner.repair import Held, Key
-from planner.steps import Item, Seat, order_steps
+from planner.replan.migration_steps import Item, Seat, order_steps
+from planner.replan.repair import Held, Key
 
 _Signature = tuple[Any, ...]  # of a replica: place, model, variant, instances, batch, concurrency, share
 

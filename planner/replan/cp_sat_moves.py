@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.problem.plan import PlacedGpu, Replicas
 from planner.problem.problem import Problem
-from planner.repair import Held, Repaired, Seats
+from planner.replan.repair import Held, Repaired, Seats
 from planner.solver.cp_sat.rules import keep_company, serve, spread_over_nodes
 
 if TYPE_CHECKING:
