@@ -13,16 +13,16 @@ from analyzer.cli.command import Command
 from analyzer.errors import UsageError
 from analyzer.formats.units import counted, printable
 from planner.cli.params import Size
+from planner.explain.bottlenecks import Fill, binding, last_gpu
+from planner.explain.resource_bounds import resource_bounds
+from planner.explain.what_if import Question, Relaxation, conflict, is_form_of, relaxations
 from planner.formulation.formulate import Formulation, check_models
-from planner.fullness import Fill, binding, last_gpu
 from planner.inputs.profiles import at_configuration, by_model
 from planner.placement.document import Placement
 from planner.placement.file import read_placement
 from planner.placement.read_back import demand_of, fleet_of, rules_of
 from planner.placement.text import headline
 from planner.problem.plan import Plan
-from planner.relax import Question, Relaxation, conflict, is_form_of, relaxations
-from planner.resource_bounds import resource_bounds
 
 
 @click.command(name="explain", cls=Command)

@@ -8,11 +8,11 @@ from analyzer.cli.command import Command
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
 from analyzer.formats.units import counted
 from planner.cli.params import Percent, Size
+from planner.explain.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
 from planner.inputs.gpu_catalogue import find_type
 from planner.inputs.memory_size import format_size
 from planner.inputs.profiles import OperatingPoint, Profile, at_configuration, least_memory, of_models, of_one_device
-from planner.replicas import count_replicas
 
 
 @click.command(name="replicas", cls=Command)

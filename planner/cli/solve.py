@@ -46,7 +46,7 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
     From a CSV of other origin:
       plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
     """
-    from planner.compare import baselines
+    from planner.explain.baselines import baselines
 
     if output and output != "-" and not Path(output).parent.is_dir():
         raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")

@@ -51,7 +51,7 @@ def command(profiles: str, factors: tuple[float, ...], output: str | None, plot:
         _write(output, _csv(rows))
     if plot:
         from analyzer.formats.figure_style import png
-        from planner.figures import growth_figure
+        from planner.explain.growth_figure import growth_figure
 
         _write(plot, png(growth_figure(rows, inputs.rules.objective.unit)))
 
@@ -64,7 +64,7 @@ def _write(path: str, content: str | bytes) -> None:
 
 
 def _row(inputs: Inputs, factor: float, options: dict[str, Any]) -> Row:
-    from planner.compare import baselines
+    from planner.explain.baselines import baselines
 
     found = answer(with_rate_factor(inputs, factor), options)
     plan, divisor = found.plan, found.formulation.cost_divisor

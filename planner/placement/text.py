@@ -11,7 +11,7 @@ from analyzer.formats.units import counted, mib, number, percent, printable, who
 from planner.placement.document import Placement
 
 if TYPE_CHECKING:
-    from planner.compare import Baseline  # loads numpy
+    from planner.explain.baselines import Baseline  # loads numpy
 
 MOST_ROWS = 60  # a table longer than this is no longer read; the file has all of it
 MOST_MODELS = 12  # of one GPU, in its row

@@ -7,6 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.explain.resource_bounds import resource_bounds
+from planner.explain.what_if import Question, conflict, relaxations
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import Formulation
 from planner.formulation.objective import from_units
@@ -14,8 +16,6 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.problem.plan import Plan
-from planner.relax import Question, conflict, relaxations
-from planner.resource_bounds import resource_bounds
 from planner.solver.solve import solve
 from tests.planner.records import MIB, point, profile
 

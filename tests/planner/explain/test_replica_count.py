@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from planner.explain.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
-from planner.replicas import count_replicas
 
 GB = 10**9
 
