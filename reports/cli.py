@@ -76,7 +76,7 @@ def _write_tables(
     """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
     from analyzer.formats.files import file_stem, free_stem, write_whole
     from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
-    from reports.placements import placed_gpus, to_csv
+    from reports.placement_rows import placed_gpus, to_csv
 
     source = Path(profiles).resolve()
     written = []
@@ -106,9 +106,9 @@ def _write_pages(
     from analyzer.formats.units import counted
     from analyzer.measurements.figures import write_measurement_figures
     from analyzer.measurements.text import by_subject
-    from reports.figures import placement_figures
     from reports.page import render
-    from reports.placements import shown_gpus
+    from reports.placement_figures import placement_figures
+    from reports.placement_rows import shown_gpus
 
     groups = by_subject(measurements)
     drawn = f"{counted(len(groups), 'model')} and {counted(len(documents), 'placement')}"

@@ -12,9 +12,9 @@ from analyzer.measurements.csv_file import UNKNOWN
 from analyzer.measurements.record import Measurement, ServerOnly, Status
 from analyzer.measurements.text import Subject, by_subject, device
 from planner.placement.text import headline
-from reports import tables
-from reports.placements import MOST_SINGLE, shown_gpus
-from reports.tables import Table
+from reports import page_tables
+from reports.page_tables import Table
+from reports.placement_rows import MOST_SINGLE, shown_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ def render(
     return environment.get_template("page.html.j2").render(
         facts=_facts(measurements, server_only),
         placements=[_placement(*placement) for placement in placements],
-        overview=tables.overview(groups),
-        failed=tables.failures(failed),
-        unsettled=tables.failures(unsettled),
+        overview=page_tables.overview(groups),
+        failed=page_tables.failures(failed),
+        unsettled=page_tables.failures(unsettled),
         models=[_model(about, group, model_pictures[about]) for about, group in groups.items()],
-        server_only=tables.server_only(server_only),
+        server_only=page_tables.server_only(server_only),
     )
 
 
@@ -102,7 +102,7 @@ def _facts(measurements: Sequence[Measurement], server_only: Sequence[ServerOnly
         "Driver": [p.driver or "" for p in sources],
         "Triton": [p.server for p in sources],
         "tritonpack": [p.tool_version for p in sources],
-        "Measured": [tables.statuses(measurements)],
+        "Measured": [page_tables.statuses(measurements)],
     }
     joined = [
         (name, "; ".join(value for value in dict.fromkeys(values) if value not in ("", UNKNOWN)))
@@ -119,9 +119,9 @@ def _placement(name: str, document: Mapping[str, Any], pictures: Sequence[bytes]
         facts=tuple(_placement_facts(document)),
         joined=len(document["gpus"]) > MOST_SINGLE,
         pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
-        gpus=tables.gpus(placed),
-        models=tables.placed_models(placed),
-        unplaced=tables.unplaced(document["unplaced"]),
+        gpus=page_tables.gpus(placed),
+        models=page_tables.placed_models(placed),
+        unplaced=page_tables.unplaced(document["unplaced"]),
     )
 
 
@@ -147,5 +147,5 @@ def _model(about: Subject, group: Sequence[Measurement], png: bytes) -> ModelSec
         title=about.title,
         device=device(about.provenance),
         picture=Picture(png=png, alt=alt),
-        trials=tables.measurements(about, group),
+        trials=page_tables.measurements(about, group),
     )

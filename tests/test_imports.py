@@ -14,23 +14,44 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and those before it
+# The floors of each package, from the top: a room imports rooms of lower floors only, and itself.
+FLOORS = {
+    "analyzer": (
+        {"cli"},
+        {"sweep"},
+        {"statistics", "load"},
+        {"search", "models", "devices"},
+        {"servers", "measurements"},
+        {"formats"},
+        {"errors"},
+        {""},  # the package itself: its version, and the doors of its API
+    ),
+    "planner": (
+        {"cli"},
+        {"explain"},
+        {"planning"},
+        {"replan"},
+        {"placement"},
+        {"formulation", "solver"},
+        {"inputs", "problem"},
+        {""},
+    ),
+}
 DOORS = {
     "click": ("*.cli", "*.cli.*"),
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("planner.placement.file",),
-    "matplotlib": ("*.figures", "analyzer.formats.figure_style"),
-    "numba": ("planner.solver.column_generation.knapsack_dp", "planner.solver.column_generation.knapsack"),
-    "ortools": (
-        "planner.solver.cp_sat.model",
-        "planner.solver.column_generation.master",
-        "planner.replan.cp_sat_moves",
-    ),
-    "psutil": ("analyzer.devices.process", "analyzer.servers.*"),
+    "matplotlib": ("*_figure", "*_figures", "*.figures", "analyzer.formats.figure_style"),
+    "numba": ("planner.solver.column_generation.knapsack", "planner.solver.column_generation.knapsack_dp"),
+    "ortools": ("planner.solver.cp_sat.*", "planner.solver.column_generation.master", "planner.replan.cp_sat_moves"),
+    "pandas": ("*.frame",),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
+    "rich": ("analyzer.cli.*",),
     "sqlalchemy": ("analyzer.measurements.store",),
-    "tritonclient": ("analyzer.servers.control", "analyzer.models.config_file", "analyzer.load.kserve"),
+    "tritonclient": ("analyzer.servers.control", "analyzer.load.kserve"),
+    "yaml": ("analyzer.sweep.sweep_file",),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
 
@@ -46,6 +67,11 @@ def name_of(path: Path) -> str:
     """Turn a file's path into its module's name."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """Name the room that a module stands in: the folder, or the file, below its package."""
+    return [*module.split("."), ""][1]
 
 
 @cache
@@ -85,6 +111,36 @@ def test_modules_import_without_cycles() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_rooms_import_downwards(package: str) -> None:
+    """A room imports only rooms below its own, and every room has its floor: at most eleven to find one's way in."""
+    floor_of = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
+    rooms = {room_of(module) for module in modules() if module.split(".")[0] == package}
+    assert rooms == floor_of.keys()
+    assert len(rooms - {""}) <= 11
+    wrong = [
+        f"{module} imports {imported}"
+        for module in modules()
+        for imported in imports(module)
+        if module.split(".")[0] == imported.split(".")[0] == package
+        and room_of(module) != room_of(imported)
+        and floor_of[room_of(imported)] <= floor_of[room_of(module)]
+    ]
+    assert not wrong
+
+
+def test_solver_sees_only_the_problem() -> None:
+    """Whatever a plan is made of, the solver is given integers and nothing else."""
+    wrong = [
+        f"{module} imports {imported}"
+        for module in modules()
+        if module.startswith("planner.solver")
+        for imported in imports(module)
+        if imported.startswith(PACKAGES) and not imported.startswith(("planner.solver", "planner.problem"))
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("dependency", sorted(DOORS))
 def test_each_dependency_has_one_door(dependency: str) -> None:
     """Only the modules that are its door import a dependency, so that it can be replaced there."""
@@ -95,6 +151,9 @@ def test_each_dependency_has_one_door(dependency: str) -> None:
         and not any(fnmatch(module, door) for door in DOORS[dependency])
     ]
     assert not wrong
+    importing = [m for m in modules() if any(imported.split(".")[0] == dependency for imported in imports(m))]
+    stale = [door for door in DOORS[dependency] if not any(fnmatch(module, door) for module in importing)]
+    assert not stale
 
 
 @pytest.mark.parametrize("package", PACKAGES)

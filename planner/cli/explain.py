@@ -12,7 +12,7 @@ import click
 from analyzer.cli.command import Command
 from analyzer.errors import UsageError
 from analyzer.formats.units import counted, printable
-from planner.cli.params import Size
+from planner.cli.option_types import Size
 from planner.explain.bottlenecks import Fill, binding, last_gpu
 from planner.explain.resource_bounds import resource_bounds
 from planner.explain.what_if import Question, Relaxation, conflict, is_form_of, relaxations

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from analyzer.errors import UsageError
-from planner.cli.params import Names, Percent, Size
+from planner.cli.option_types import Names, Percent, Size
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import check_models
 from planner.formulation.objective import Objective

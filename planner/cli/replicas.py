@@ -7,7 +7,7 @@ import click
 from analyzer.cli.command import Command
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
 from analyzer.formats.units import counted
-from planner.cli.params import Percent, Size
+from planner.cli.option_types import Percent, Size
 from planner.explain.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
 from planner.inputs.gpu_catalogue import find_type

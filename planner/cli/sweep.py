@@ -15,7 +15,7 @@ from analyzer.formats.files import write_whole
 from analyzer.formats.text_table import Column, plain_text
 from analyzer.formats.units import percent, whole
 from planner.cli.inputs import Inputs, planning_options, read_inputs, with_rate_factor
-from planner.cli.params import Factors
+from planner.cli.option_types import Factors
 from planner.cli.search import answer, search_options
 from planner.formulation.objective import from_units
 

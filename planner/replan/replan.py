@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, cost_of, violations
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, cost_of
+from planner.problem.verify import violations
 from planner.problem.problem import Problem
 from planner.replan.cp_sat_moves import Outcome, search_moves
 from planner.replan.repair import Held, Repaired, Seats, repair

@@ -1,4 +1,4 @@
-"""Fill one place by a rule: plain Python over arrays, which `planner.solver.column_generation.knapsack` compiles for big problems."""
+"""Fill one place by a rule: plain Python over arrays, which column_generation/knapsack.py compiles for big problems."""
 
 # ruff: noqa: C901  (one hot loop that numba compiles)
 

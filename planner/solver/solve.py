@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of, violations
+from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of
+from planner.problem.verify import violations
 from planner.problem.problem import Problem
 from planner.solver.column_generation.search import placed_gpus, search_patterns
 from planner.solver.column_model import Model, build

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.problem.plan import Plan, Status, cost_of, violations
+from planner.problem.plan import Plan, Status, cost_of
+from planner.problem.verify import violations
 from planner.problem.problem import Problem
 
 Solve = Callable[[Problem], Plan]

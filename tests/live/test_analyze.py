@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
 from tests.live.analysis import ANALYZE, analyze, command, outcome, rows, shared_memory_of
-from tests.live.models import write_model
 
 pytestmark = pytest.mark.usefixtures("local_server")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.models import write_model
+from tests.builders.model_repositories import write_model
 
 pytestmark = pytest.mark.docker
 ANALYZE = str(Path(sys.executable).with_name("analyze"))

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from analyzer.servers.local import Installation
+from tests.builders.model_repositories import write_model
 from tests.conftest import missing
 from tests.fakes import nvml
-from tests.live.models import write_model
 
 TABLE_2 = Path(__file__).parent.parent / "data" / "case-study.csv"
 SERVER_MIB = 309  # table 1

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.builders.model_repositories import write_model
 from tests.conftest import missing, wait_for
 from tests.live.analysis import analyze, command, results_of, rows
-from tests.live.models import write_model
 
 pytestmark = pytest.mark.usefixtures("local_server")
 

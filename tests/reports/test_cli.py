@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from analyzer.measurements.csv_file import read_measurements_csv
 from analyzer.measurements.store import STORE_FILE, Store
 from reports.cli import main
-from tests.analyzer.records import SERVER, failed, measured
-from tests.reports.documents import document, gpu, model
+from tests.builders.measurements import SERVER, failed, measured
+from tests.builders.placements import document, gpu, model
 
 TRIALS = [measured(), measured(concurrency=2), failed(), measured(model="../<b>")]
 

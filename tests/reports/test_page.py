@@ -11,8 +11,8 @@ from typing import Any
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
 from reports.page import render
-from tests.analyzer.records import HOST, SERVER, failed, measured
-from tests.reports.documents import document, gpu, model
+from tests.builders.measurements import HOST, SERVER, failed, measured
+from tests.builders.placements import document, gpu, model
 
 PNG = b"\x89PNG a picture"
 

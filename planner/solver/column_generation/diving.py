@@ -1,6 +1,6 @@
 """Whole numbers from the LP: fix what it takes whole, generate columns for what is left, finish by a quick plan.
 
-Places that are GPUs of their own only (no slices); `planner.solver.column_generation.restricted_master` handles the rest.
+Places that are GPUs of their own only (no slices); restricted_master.py handles the rest.
 """
 
 from __future__ import annotations

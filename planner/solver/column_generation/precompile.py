@@ -1,4 +1,4 @@
-"""Compile once what numba compiles, and keep it on disk: `python -m planner.solver.column_generation.precompile`, which `make env` runs.
+"""Compile once what numba compiles, and keep it on disk; `make env` runs this module.
 
 Else the first plan of more than a few models waits for the compiler, 10 seconds and more. numba keeps the machine code
 beside the sources, for the interpreter and the processor that compiled it, until a source changes.

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from analyzer.cli import main
-from tests.live.models import write_ensemble, write_model
+from tests.builders.model_repositories import write_ensemble, write_model
 
 REFUSED = [
     # what is measured

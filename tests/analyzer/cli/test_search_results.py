@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from analyzer.cli.search_results import search_result_line
 from analyzer.search import SearchResult
-from tests.analyzer.records import measured
+from tests.builders.measurements import measured
 
 
 def test_search_results_say_what_was_found_or_why_not() -> None:

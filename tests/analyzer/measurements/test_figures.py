@@ -14,7 +14,7 @@ from analyzer.formats.figure_style import label
 from analyzer.measurements.figures import measurement_figure, write_measurement_figures
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
-from tests.analyzer.records import HOST, failed, measured
+from tests.builders.measurements import HOST, failed, measured
 
 
 def figure_of(measurements: list[Measurement]) -> Figure:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from analyzer.measurements.record import Status, Trial, Variant
 from analyzer.measurements.text import by_subject, measurement_table, server_only_table
-from tests.analyzer.records import HOST, SERVER, failed, measured
+from tests.builders.measurements import HOST, SERVER, failed, measured
 
 
 def test_table_has_one_row_a_trial_under_titles_and_units() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import Axes, SearchResult
 from analyzer.search.knee import climb, more_instances
-from tests.analyzer.searching import made, play
+from tests.builders.searches import made, play
 
 Model = Callable[[Trial], Measurement]
 

@@ -10,7 +10,7 @@ from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import Axes
 from analyzer.search.peak_rate import find_peak, is_kept, min_window_s
 from analyzer.search.strategy import SearchMethod, Strategy, search
-from tests.analyzer.searching import made, play
+from tests.builders.searches import made, play
 
 OPEN = Trial(model="m", concurrency=0, request_rate_per_s=100.0, arrivals="constant")
 

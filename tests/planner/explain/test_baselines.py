@@ -8,7 +8,7 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
 MEMORY = Rules(mode=Mode.MEMORY)

@@ -17,7 +17,7 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.problem.plan import Plan
 from planner.solver.solve import solve
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
 

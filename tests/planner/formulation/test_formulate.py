@@ -19,7 +19,7 @@ from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.inputs.profiles import Profile
 from planner.problem.plan import Plan, Status
 from planner.solver.solve import solve
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",), cost_per_hour=1.0)
 THROUGHPUT = Rules(mode=Mode.THROUGHPUT)

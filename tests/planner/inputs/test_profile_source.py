@@ -12,7 +12,7 @@ from analyzer.measurements.csv_file import write_measurements_csv, write_server_
 from analyzer.measurements.record import ServerOnly
 from analyzer.measurements.store import STORE_FILE, Store
 from planner.inputs.profile_source import read_profiles
-from tests.planner.records import MIB, measurement, provenance
+from tests.builders.profiles import MIB, measurement, provenance
 
 IDLE = ServerOnly(provenance=provenance(), memory_bytes=209 * MIB, max_utilization=None, max_memory_utilization=None)
 

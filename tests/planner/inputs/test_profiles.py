@@ -7,7 +7,7 @@ import pytest
 from analyzer.errors import UsageError
 from analyzer.measurements.record import ServerOnly, Status
 from planner.inputs.profiles import at_configuration, build_profiles, fastest, least_memory, of_models, of_one_device
-from tests.planner.records import MIB, measurement, point, profile, provenance
+from tests.builders.profiles import MIB, measurement, point, profile, provenance
 
 
 def test_own_memory_is_the_highest_less_the_idle_server() -> None:

@@ -16,7 +16,7 @@ from planner.inputs.fleet import FleetType, Thresholds
 from planner.placement.document import build_placement
 from planner.placement.file import first_fault
 from planner.solver.solve import solve
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 figures = st.tuples(
     st.integers(5, 60),  # utilization in %

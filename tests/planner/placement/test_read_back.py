@@ -14,7 +14,7 @@ from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.placement.document import build_placement
 from planner.placement.read_back import demand_of, fleet_of, rules_of
 from planner.solver.solve import solve
-from tests.planner.records import MIB, profile
+from tests.builders.profiles import MIB, profile
 
 
 def test_question_comes_back_from_the_document() -> None:

@@ -21,7 +21,7 @@ from planner.inputs.fleet import FleetType
 from planner.replan.repair import Held
 from planner.replan.replan import replan
 from planner.solver.solve import solve
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 DATA = Path(__file__).parent.parent / "data" / "case-study.csv"
 

@@ -10,11 +10,12 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, violations
+from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.solver.balance import even_out
 from planner.solver.solve import solve
-from tests.planner.records import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile
 
 
 def task(name: str, load: int, *, demand: int = 1, alone: bool = False) -> Task:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.problem.plan import Cause, Plan, Status, violations
+from planner.problem.plan import Cause, Plan, Status
+from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.solver.solve import solve
-from tests.planner.brute import least_cost
+from tests.builders.brute_force import least_cost
 
 SEED = [  # the seed's nine models: memory in MiB without the server's 309, utilization and memory utilization in %
     (1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51),

@@ -12,7 +12,7 @@ from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import build
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import Search
-from tests.planner.brute import least_cost
+from tests.builders.brute_force import least_cost
 from tests.planner.solver.test_solve import TINY, rated_problems, too_many, whole_gpus
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from analyzer.measurements.store import Store
 from planner.inputs.profiles import build_profiles
+from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
 from tests.fakes import nvml
 from tests.live.analysis import analyze, command, results_of, rows
-from tests.live.models import write_model
 
 pytestmark = pytest.mark.usefixtures("local_server")
 MIB = 1 << 20

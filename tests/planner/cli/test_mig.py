@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from analyzer.measurements.csv_file import write_measurements_csv
 from planner.cli import main
-from tests.planner.records import measurement
+from tests.builders.profiles import measurement
 
 
 def test_placement_says_how_each_gpu_is_cut(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from analyzer.formats.text_table import Column, worth_showing
 from analyzer.formats.units import counted, mib, milliseconds, number, whole
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
-from reports.placements import PlacedGpu, PlacedModel, one_by_one
+from reports.placement_rows import PlacedGpu, PlacedModel, one_by_one
 
 Record = TypeVar("Record")
 

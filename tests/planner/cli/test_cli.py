@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from analyzer.measurements.csv_file import write_measurements_csv
 from planner.cli import main
-from tests.planner.records import measurement
+from tests.builders.profiles import measurement
 
 
 def plan(*arguments: object) -> Result:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analyzer.formats.figure_style import png
-from reports.figures import RESOURCES, SERVER, TOTAL, placement_figures, segments
-from reports.placements import placed_gpus
-from tests.reports.documents import document, gpu, model
+from reports.placement_figures import RESOURCES, SERVER, TOTAL, placement_figures, segments
+from reports.placement_rows import placed_gpus
+from tests.builders.placements import document, gpu, model
 
 MEMORY, UTILIZATION, _ = RESOURCES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from reports.placements import placed_gpus, shown_gpus, to_csv
-from tests.reports.documents import document, gpu, model
+from reports.placement_rows import placed_gpus, shown_gpus, to_csv
+from tests.builders.placements import document, gpu, model
 
 
 def test_csv_has_one_row_a_model_on_a_gpu() -> None:

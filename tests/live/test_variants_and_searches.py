@@ -8,8 +8,8 @@ import pytest
 
 from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
+from tests.builders.model_repositories import write_caller, write_ensemble, write_model, write_without_config
 from tests.live.analysis import analyze, outcome, rows
-from tests.live.models import write_caller, write_ensemble, write_model, write_without_config
 
 pytestmark = pytest.mark.usefixtures("local_server")
 HOLD_64_MIB = "self.held = np.ones(64 << 17)"  # float64

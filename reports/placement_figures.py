@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
 from analyzer.formats.units import counted, number
-from reports.placements import MOST_SINGLE, PlacedGpu, PlacedModel
+from reports.placement_rows import MOST_SINGLE, PlacedGpu, PlacedModel
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -26,8 +26,8 @@ from analyzer.models.repository import Model, completed, read_repository
 from analyzer.servers import RunningServer
 from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
+from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
-from tests.live.models import write_model
 
 TRANSPORTS = ("http", "grpc", "http+shm", "grpc+shm")
 SEQUENCE = """sequence_batching { oldest { max_candidate_sequences: 16 } control_input [

@@ -1,0 +1,146 @@
+"""The check of a plan against its problem; it shares no code with the solver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from planner.problem.plan import Plan, Status, cost_of
+from planner.problem.problem import Problem, Task
+
+
+def violations(plan: Plan, problem: Problem) -> tuple[str, ...]:
+    """Say in words everything that is wrong with a plan; shares no code with the solver.
+
+    Returns
+    -------
+    tuple of str
+        Empty for a right plan. A plan without GPUs and without an objective (infeasible, unknown) claims
+        nothing, so nothing is wrong with it.
+    """
+    if plan.objective is None:
+        return () if not plan.gpus else ("GPUs are placed, but there is no objective",)
+    malformed = tuple(_malformed(plan, problem))
+    if malformed:
+        return malformed
+    found = [*_gpu_faults(plan, problem), *_fleet_faults(plan, problem), *_demand_faults(plan, problem)]
+    if plan.objective != cost_of(plan.gpus, problem):
+        found.append(f"objective {plan.objective}, but the GPUs cost {cost_of(plan.gpus, problem)}")
+    if plan.lower_bound > plan.objective:
+        found.append(f"lower bound {plan.lower_bound} above the objective {plan.objective}")
+    if plan.status is Status.OPTIMAL and plan.lower_bound != plan.objective:
+        found.append(f"called optimal at {plan.objective} with a lower bound of {plan.lower_bound}")
+    if plan.status not in (Status.OPTIMAL, Status.FEASIBLE):
+        found.append(f"a plan with the status {plan.status.value}")
+    return tuple(found)
+
+
+def _malformed(plan: Plan, problem: Problem) -> Iterator[str]:
+    """Indices that point nowhere: nothing else can be checked with them."""
+    for i, placed in enumerate(plan.gpus):
+        if not 0 <= placed.gpu < len(problem.gpus) or placed.count < 1:
+            yield f"group {i}: unknown GPU type {placed.gpu}, or a count of {placed.count}"
+        elif not 0 <= placed.layout < len(problem.gpus[placed.gpu].layouts):
+            yield f"group {i}: {problem.gpus[placed.gpu].name} has no layout {placed.layout}"
+        elif len(placed.contents) != len(problem.gpus[placed.gpu].layouts[placed.layout].places):
+            yield f"group {i}: {len(placed.contents)} contents do not match the layout's places"
+        elif placed.nodes and len(placed.nodes) != placed.count:
+            yield f"group {i}: {len(placed.nodes)} nodes for {placed.count} GPUs"
+        for replicas in (r for content in placed.contents for r in content):
+            if not 0 <= replicas.task < len(problem.tasks) or replicas.count < 1:
+                yield f"group {i}: unknown task {replicas.task}, or a count of {replicas.count}"
+            elif not 0 <= replicas.option < len(problem.tasks[replicas.task].options):
+                yield f"group {i}: task {problem.tasks[replicas.task].name} has no option {replicas.option}"
+
+
+def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    for i, placed in enumerate(plan.gpus):
+        layout = problem.gpus[placed.gpu].layouts[placed.layout]
+        on_gpu: Counter[int] = Counter()
+        for where, content in zip(layout.places, placed.contents, strict=True):
+            place = problem.places[where]
+            used = [0] * len(problem.resources)
+            for replicas in content:
+                option = problem.tasks[replicas.task].options[replicas.option]
+                on_gpu[replicas.task] += replicas.count
+                if option.place != where:
+                    name = problem.tasks[replicas.task].name
+                    yield f"group {i}: {name} runs on {place.name} by another place's option"
+                used = [u + replicas.count * x for u, x in zip(used, option.load, strict=True)]
+            for resource, u, capacity in zip(problem.resources, used, place.capacity, strict=True):
+                if u > capacity:
+                    yield f"group {i}: {resource} on {place.name} is {u} of {capacity}"
+        yield from _company_faults(i, on_gpu, problem)
+
+
+def _company_faults(group: int, on_gpu: Counter[int], problem: Problem) -> Iterator[str]:
+    for t, count in on_gpu.items():
+        task = problem.tasks[t]
+        if task.max_per_gpu is not None and count > task.max_per_gpu:
+            yield f"group {group}: {count} replicas of {task.name} on one GPU, at most {task.max_per_gpu}"
+        if task.alone and len(on_gpu) > 1:
+            yield f"group {group}: {task.name} wants its GPU alone"
+    for apart in problem.apart:
+        met = sorted(set(apart) & set(on_gpu))
+        if len(met) > 1:
+            yield f"group {group}: {' and '.join(problem.tasks[t].name for t in met)} must be apart"
+    for together in problem.together:
+        met = sorted(set(together) & set(on_gpu))
+        if met and len(met) < len(set(together)):
+            yield f"group {group}: {', '.join(problem.tasks[t].name for t in met)} without the rest of the group"
+
+
+def _fleet_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    used: Counter[int] = Counter()
+    for placed in plan.gpus:
+        used[placed.gpu] += placed.count
+    for g, count in used.items():
+        limit = problem.gpus[g].limit
+        if limit is not None and count > limit:
+            yield f"{count} GPUs of type {problem.gpus[g].name}, at most {limit}"
+    yield from _node_faults(plan, problem)
+
+
+def _node_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
+    on_node: Counter[tuple[int, int]] = Counter()
+    replicas_on_node: Counter[tuple[int, int, int]] = Counter()
+    for i, placed in enumerate(plan.gpus):
+        if nodes_matter and not placed.nodes:
+            yield f"group {i}: no node is named, and a task is to be spread over nodes"
+        for node in placed.nodes:
+            on_node[placed.gpu, node] += 1
+            for replicas in (r for content in placed.contents for r in content):
+                replicas_on_node[placed.gpu, node, replicas.task] += replicas.count
+    for (g, node), count in on_node.items():
+        gpu = problem.gpus[g]
+        if count > gpu.node_size:
+            yield f"{count} GPUs in node {node} of {gpu.name}, which holds {gpu.node_size}"
+        if node < 0 or (gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size)):
+            yield f"{gpu.name} has no node {node}"
+    for (g, node, t), count in replicas_on_node.items():
+        task = problem.tasks[t]
+        if task.max_per_node is not None and count > task.max_per_node:
+            where = f"node {node} of {problem.gpus[g].name}"
+            yield f"{count} replicas of {task.name} on {where}, at most {task.max_per_node}"
+
+
+def _demand_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    supply: Counter[int] = Counter()
+    replicas_of: Counter[int] = Counter()
+    for placed in plan.gpus:
+        for replicas in (r for content in placed.contents for r in content):
+            option = problem.tasks[replicas.task].options[replicas.option]
+            supply[replicas.task] += placed.count * replicas.count * option.supply
+            replicas_of[replicas.task] += placed.count * replicas.count
+    if plan.unplaced:
+        yield f"called a plan, but {len(plan.unplaced)} tasks are unplaced"
+    for t, task in enumerate(problem.tasks):
+        yield from _task_faults(task, supply[t], replicas_of[t])
+
+
+def _task_faults(task: Task, supply: int, replicas: int) -> Iterator[str]:
+    if supply < task.demand:
+        yield f"{task.name}: {supply} of {task.demand} served"
+    if replicas < task.min_replicas:
+        yield f"{task.name}: {replicas} of at least {task.min_replicas} replicas"
