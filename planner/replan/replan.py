@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from analyzer.errors import UsageError
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status, cost_of
-from planner.problem.verify import violations
 from planner.problem.problem import Problem
+from planner.problem.verify import violations
 from planner.replan.cp_sat_moves import Outcome, search_moves
 from planner.replan.repair import Held, Repaired, Seats, repair
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.problem.plan import PlacedGpu, Plan, Replicas
-from planner.problem.verify import violations
 from planner.problem.problem import Problem
+from planner.problem.verify import violations
 
 MOST_GPUS = 50  # a larger plan keeps its like GPUs alike: that reads better than single ones that are a little emptier
 _MOST_MOVES = 2_000

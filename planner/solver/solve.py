@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of
-from planner.problem.verify import violations
 from planner.problem.problem import Problem
+from planner.problem.verify import violations
 from planner.solver.column_generation.search import placed_gpus, search_patterns
 from planner.solver.column_model import Model, build
 from planner.solver.cp_sat.model import search, slots_at_most

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from planner.problem.plan import Plan, Status, cost_of
-from planner.problem.verify import violations
 from planner.problem.problem import Problem
+from planner.problem.verify import violations
 
 Solve = Callable[[Problem], Plan]
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from planner.cli import main
 
-DATA = Path(__file__).parent.parent / "data" / "case-study.csv"
+DATA = Path(__file__).parents[2] / "data" / "case-study.csv"
 
 
 def plan(*arguments: object) -> Result:

@@ -42,7 +42,7 @@ def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
 
 def test_reader_that_goes_away_does_not_cost_the_file(tmp_path: Path) -> None:
     """`plan solve -o placement.json | head -1` closes the pipe after a line; the file was lost that way."""
-    data = Path(__file__).parent.parent / "data" / "case-study.csv"
+    data = Path(__file__).parents[2] / "data" / "case-study.csv"
     file = tmp_path / "placement.json"
     command = [sys.executable, "-c", "from planner.cli import main; main()", "solve", str(data)]
     options = ["--gpu-memory", "16GiB", "-o", str(file)]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
-from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.verify import violations
 
 # Two tasks on two types: A whole (place 0) or cut into two (place 1), 3 each, at most 2; B whole, no limit.
 PROBLEM = Problem(

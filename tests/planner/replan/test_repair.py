@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
-from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.verify import violations
 from planner.replan.repair import Held, Seats, repair
 
 

@@ -23,7 +23,7 @@ from planner.replan.replan import replan
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, point, profile
 
-DATA = Path(__file__).parent.parent / "data" / "case-study.csv"
+DATA = Path(__file__).parents[2] / "data" / "case-study.csv"
 
 
 def plan(*arguments: object) -> Result:

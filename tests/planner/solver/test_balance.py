@@ -11,8 +11,8 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
 from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
-from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.verify import violations
 from planner.solver.balance import even_out
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, point, profile

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.problem.plan import Cause, Plan, Status
-from planner.problem.verify import violations
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.verify import violations
 from planner.solver.solve import solve
 from tests.builders.brute_force import least_cost
 

@@ -9,9 +9,9 @@ from tests.planner.solver.test_solve import whole_gpus
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
     """Each function has one signature after the warm-up and after solving; another one would be compiled anew."""
-    from planner import closing, knapsack
+    from planner.solver.column_generation import knapsack, knapsack_dp
 
     warm_up()
     solve(whole_gpus((1000, 1000), [(200 + 7 * i % 301, 150 + 11 * i % 307) for i in range(60)]), time_limit_s=5)
-    compiled = [knapsack.best_contents, knapsack.fast_fill, closing._table, closing._search]
+    compiled = [knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search]
     assert [len(function.signatures) for function in compiled] == [1] * len(compiled)
