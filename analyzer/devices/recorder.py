@@ -17,6 +17,30 @@ MAX_CREDIT_S = 0.1  # saved up by cheap readings for a costly one
 KEPT_READINGS = 200_000  # an hour at 50 a second: longer than any one window
 
 
+class CostBudget:
+    """The processor time that reading may take: a share of the time that passes, some of which can be saved up.
+
+    Parameters
+    ----------
+    now_s : float
+        On any clock that goes on.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._credit_s = 0.0
+        self._paid_s = now_s
+
+    def pay(self, cost_s: float, now_s: float) -> None:
+        """Take off what a reading cost."""
+        self._credit_s = min(MAX_CREDIT_S, self._credit_s + (now_s - self._paid_s) * MAX_COST) - cost_s
+        self._paid_s = now_s
+
+    @property
+    def wait_s(self) -> float:
+        """How long to wait until what was paid is earned."""
+        return max(0.0, -self._credit_s / MAX_COST)
+
+
 class Recorder:
     """A context manager: inside, a thread reads the sampler at its period or as often as costs allow.
 
@@ -30,8 +54,7 @@ class Recorder:
         self._sampler = sampler
         self._readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._error: Exception | None = None
-        self._credit_s = 0.0  # processor time that may be used
-        self._paid_s = time.perf_counter()
+        self._budget = CostBudget(time.perf_counter())
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -94,7 +117,7 @@ class Recorder:
                 self._read()
                 if self._error is not None:
                     return
-                wait_s = max(self._sampler.period_s, -self._credit_s / MAX_COST)
+                wait_s = max(self._sampler.period_s, self._budget.wait_s)
 
     def _read(self) -> None:
         if self._error is not None:
@@ -104,12 +127,7 @@ class Recorder:
             self._readings.append(self._sampler.read())
         except Exception as error:  # kept for the caller: a thread has nobody to tell
             self._error = error
-        self._pay(time.thread_time() - began_s)
-
-    def _pay(self, cost_s: float) -> None:
-        now = time.perf_counter()
-        self._credit_s = min(MAX_CREDIT_S, self._credit_s + (now - self._paid_s) * MAX_COST) - cost_s
-        self._paid_s = now
+        self._budget.pay(time.thread_time() - began_s, time.perf_counter())
 
     def _raise_error(self) -> None:
         if self._error is not None:
