@@ -1,4 +1,4 @@
-"""The seam `Server`: somewhere Triton serves a model repository."""
+"""The seams `Server`, somewhere Triton serves a model repository, and `Control`, what loads models there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,33 @@ class Endpoint:
     metrics_url: str | None
     process_id: int | None
     server: str
+
+
+class Control(Protocol):
+    """Loads and unloads models on a running server: ControlClient."""
+
+    def load(self, name: str, config: str | None = None) -> None:
+        """Load a model, under a whole configuration in JSON where one is given; return when it is ready.
+
+        Raises
+        ------
+        ModelError
+            With what Triton says of a model that it cannot load.
+        ServerError
+            If the server cannot be reached any more.
+        """
+
+    def unload(self, *names: str) -> None:
+        """Unload a model, then those it needs; return when the memory of them all is given back.
+
+        Raises
+        ------
+        ServerError
+            If the server does not unload them, or cannot be reached any more.
+        """
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Return a loaded model's whole configuration as Triton completed it."""
 
 
 class RunningServer(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +12,16 @@ from analyzer.devices import Reading, Sampler
 from analyzer.devices.process import available_bytes
 from analyzer.devices.recorder import Recorder, highest
 from analyzer.measurements.record import Provenance, ServerOnly
-from analyzer.servers import Endpoint, RunningServer, Server
+from analyzer.servers import Control, Endpoint, RunningServer, Server
 from analyzer.servers.control import ControlClient
+
+REST_S = 0.3
+OpenControl = Callable[[Endpoint, float], AbstractContextManager[Control]]
+
+
+def open_control(endpoint: Endpoint, timeout_s: float) -> AbstractContextManager[Control]:
+    """Open the HTTP control of a Triton."""
+    return ControlClient(endpoint.http, timeout_s=timeout_s)
 
 
 class InstrumentedServer:
@@ -29,10 +37,14 @@ class InstrumentedServer:
         Opens the sampler of the device that a server at an endpoint works on.
     load_timeout_s : float
         How long a model may take to load.
+    rest_s : float
+        How long a loaded model rests before its memory counts as steady.
+    open_control : callable, optional
+        Opens the control of a server at an endpoint, with the time that a load may take.
     """
 
     running: RunningServer
-    control: ControlClient
+    control: Control
     recorder: Recorder
 
     def __init__(
@@ -43,12 +55,16 @@ class InstrumentedServer:
         gpus: Sequence[str],
         open_sampler: Callable[[Endpoint], Sampler],
         load_timeout_s: float,
+        rest_s: float = REST_S,
+        open_control: OpenControl = open_control,
     ) -> None:
         self._server = server
         self._repository = repository
         self._gpus = gpus
         self._open_sampler = open_sampler
         self._load_timeout_s = load_timeout_s
+        self._open_control = open_control
+        self.rest_s = rest_s
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -65,7 +81,7 @@ class InstrumentedServer:
     def _start(self) -> None:
         self.running = self._stack.enter_context(self._server.serve(self._repository, gpus=self._gpus))
         endpoint = self.running.endpoint
-        self.control = self._stack.enter_context(ControlClient(endpoint.http, timeout_s=self._load_timeout_s))
+        self.control = self._stack.enter_context(self._open_control(endpoint, self._load_timeout_s))
         sampler = self._open_sampler(endpoint)
         self._stack.callback(sampler.close)
         self._device = sampler.device

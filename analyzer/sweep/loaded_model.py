@@ -19,7 +19,6 @@ from analyzer.models.variants import variant_config
 from analyzer.sweep.instrumented_server import InstrumentedServer
 
 _LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
-_STEADY_S = 0.3  # how long a loaded model rests before its memory counts as steady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,7 @@ class LoadedModel:
         start_s = time.perf_counter()
         self._load_as(self._variant)
         rests_s = time.perf_counter() + lag_s
-        time.sleep(lag_s + max(_STEADY_S, lag_s))
+        time.sleep(lag_s + max(self._server.rest_s, lag_s))
         now_s = time.perf_counter()
         self._memory = MemoryAtLoad(
             server_bytes=before.memory_bytes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -29,6 +29,8 @@ class SweepRunner:
 
     Parameters
     ----------
+    measure : callable
+        Measures one trial, as `measure_trial` does.
     alike : sequence of str
         UUIDs of other devices: what the store has of them need not be measured on this one.
     fresh : bool
@@ -46,6 +48,7 @@ class SweepRunner:
         *,
         rule: StoppingRule,
         fresh: bool,
+        measure: Callable[..., Measurement] = measure_trial,
         alike: Sequence[str] = (),
         flags: Mapping[str, str] = MappingProxyType({}),
         observer: Observer,
@@ -56,6 +59,7 @@ class SweepRunner:
         self._generator = generator
         self._rule = replace(rule, min_window_s=max(rule.min_window_s, server.min_window_s))
         self._fresh = fresh
+        self._measure_trial = measure
         self._alike = alike
         self._flags = flags
         self._observer = observer
@@ -169,7 +173,7 @@ class SweepRunner:
             memory = loaded.load()
             running = self._server.running
             with self._job.workload.to(running.endpoint, loaded.model, trial) as load:
-                return measure_trial(
+                return self._measure_trial(
                     trial,
                     load,
                     provenance=loaded.provenance,
