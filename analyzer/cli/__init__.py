@@ -49,9 +49,10 @@ def main(ctx: click.Context, /, **values: Any) -> None:
     """
     with signals_as_interrupts():
         if values["check"]:
-            from analyzer.cli.host_check import check_host, finding_table
+            from analyzer.cli.host_check import capability_table
+            from analyzer.sweep.host_check import check_host
 
-            click.echo(finding_table(check_host()))
+            click.echo(capability_table(check_host()))
             return
         from analyzer.cli.analyze import analyze
 

@@ -16,7 +16,7 @@ from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.store import Store
 from analyzer.measurements.text import measurement_table, outcome, server_only_table, trial_name
 from analyzer.search import SearchResult
-from analyzer.sweep.measure import SweepResult, export, prepare
+from analyzer.sweep.measure import SweepResult, export_result, prepare
 from analyzer.sweep.observer import Recording
 from analyzer.sweep.settings import FLAGS, SweepSettings
 from analyzer.sweep.signals import Interrupted
@@ -108,7 +108,7 @@ def _show(result: SweepResult) -> None:
 
 
 def _export(settings: SweepSettings, result: SweepResult) -> None:
-    figures = export(settings, result)
+    figures = export_result(settings, result)
     click.echo(
         f"Wrote {settings.filename_model}, {settings.filename_server_only} and {len(figures)} plots to "
         f"{settings.export_folder}",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from analyzer.devices.choose import MeasuredDevice, choose_devices
 from analyzer.errors import TritonpackError, UsageError
+from analyzer.formats.option_values import options_of
+from analyzer.load.workload import SEQUENCE_LENGTH
+from analyzer.measurements.csv_file import MODEL_CSV, SERVER_ONLY_CSV
 from analyzer.measurements.record import Measurement, Variant
 from analyzer.measurements.source import Measurements
 from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
 from analyzer.servers import Server
-from analyzer.servers.choose import Launch, LaunchMode, choose_server
+from analyzer.servers.choose import DEFAULT_TRITON_VERSION, Launch, LaunchMode, choose_server
 from analyzer.servers.docker import FollowPull
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.job import Job, build_job, sample_models
@@ -176,7 +180,7 @@ def _check_export_folder(folder: Path) -> None:
         raise TritonpackError(f"the export folder {folder} cannot be written to; give another one with `export_path`")
 
 
-def export(settings: SweepSettings, result: SweepResult) -> list[Path]:
+def export_result(settings: SweepSettings, result: SweepResult) -> list[Path]:
     """Write the CSV files of a sweep, and a figure a model; return the figures' paths.
 
     Raises
@@ -200,17 +204,161 @@ def export(settings: SweepSettings, result: SweepResult) -> list[Path]:
             ) from None
 
 
-def measure_settings(given: Mapping[str, Any], config: Path | None) -> SweepResult:
-    """Run a whole sweep without a word; see `analyzer.measure`.
+def measure(
+    model_folder: str | Path | None = None,
+    *,
+    model_names: Sequence[str] = (),
+    batches: int | Sequence[int] = (1,),
+    concurrencies: int | Sequence[int] = (1,),
+    request_rates_per_s: float | Sequence[float] = (),
+    arrivals: str = "poisson",
+    instances: int | Sequence[int] = (),
+    dynamic_batching: bool | str | Sequence[bool | str] = (),
+    max_batch_sizes: int | Sequence[int] = (),
+    config: str | Path | None = None,
+    search: str = "grid",
+    max_concurrency: int = 1024,
+    max_instances: int = 8,
+    latency_p99_ms: float | None = None,
+    find_peak: bool = False,
+    precision_pct: float = 5.0,
+    max_trial_s: float = 15.0,
+    request_timeout_s: float = 30.0,
+    load_timeout_s: float = 600.0,
+    shapes: Mapping[str, Sequence[int]] | Sequence[str] = (),
+    input_data: str | Path | None = None,
+    sequence_length: int = SEQUENCE_LENGTH,
+    protocol: str | None = None,
+    grpc_url: str | None = None,
+    shared_memory: str = "none",
+    client_processes: int | None = None,
+    seed: int = 0,
+    launch_mode: str = "auto",
+    triton_version: str = DEFAULT_TRITON_VERSION,
+    triton_image: str | None = None,
+    gpus: Sequence[str] = (),
+    http_port: int | None = None,
+    grpc_port: int | None = None,
+    metrics_port: int | None = None,
+    url: str | None = None,
+    metrics_url: str | None = None,
+    dcgm_url: str | None = None,
+    output: str | Path = "results",
+    store: str | Path | None = None,
+    fresh: bool = False,
+    export: bool = False,
+    export_path: str | Path | None = None,
+    filename_model: str = MODEL_CSV,
+    filename_server_only: str = SERVER_ONLY_CSV,
+    per_model: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> SweepResult:
+    """Measure what models deliver and cost on Triton; the Python form of the command `analyze`.
+
+    Every model is loaded alone on one server, and every batch size is tried at every concurrency while memory,
+    utilization and power of the device are recorded. Results go to a store as they are made: an interrupted sweep goes
+    on where it stopped, and a changed model is measured anew. Nothing is printed, and nothing is left running.
+
+    Parameters
+    ----------
+    model_folder : str or Path, optional
+        Model repository, never written to; the sample models without it.
+    model_names : sequence of str
+        Models to measure; all of them by default.
+    batches, concurrencies : int or sequence of int
+        Batch sizes to try, and numbers of requests to keep in flight.
+    request_rates_per_s : float or sequence of float
+        Requests to send per second, in place of a concurrency; timed from when each was due.
+    arrivals : str
+        ``poisson`` or ``constant``: gaps between requests that are sent at a rate.
+    instances : int or sequence of int
+        Instance counts to try; the model's own configuration by default.
+    dynamic_batching : bool, str or sequence of these
+        Settings of the dynamic batcher to try: ``off``, ``on``, or ``on:100us`` with the delay to fill a batch.
+    max_batch_sizes : int or sequence of int
+        Values of the model's max_batch_size to try.
+    config : str or Path, optional
+        A sweep file: options under the names that the command line has; what is given here wins.
+    search : str
+        ``grid``: every batch at every concurrency. ``climb``: raise the concurrency until throughput stops growing,
+        narrow down the knee, then do the same with twice the instances.
+    max_concurrency, max_instances : int
+        Where a climb ends at the latest.
+    latency_p99_ms : float, optional
+        The p99 latency that a climb must not pass.
+    find_peak : bool
+        Find the highest request rate that keeps `latency_p99_ms`, to 5 %.
+    precision_pct : float
+        Half width of the 95 % interval of throughput that ends a trial; p99 gets twice it.
+    max_trial_s, request_timeout_s, load_timeout_s : float
+        Longest trial; silence after which a server hangs; longest load of a model.
+    shapes : mapping of str to sequence of int, or sequence of str
+        Dimensions of inputs whose length varies, as ``{"TOKENS": [128]}`` or ``["TOKENS:128"]``; a name may be
+        ``MODEL:INPUT``.
+    input_data : str or Path, optional
+        Real inputs in perf_analyzer's JSON, or a folder with a raw file an input; random ones without.
+    sequence_length : int
+        Requests of a sequence of random inputs, for models that keep state over requests.
+    protocol : str, optional
+        ``http`` or ``grpc``; HTTP by default, gRPC for decoupled models.
+    grpc_url : str, optional
+        ``host:port`` of gRPC on a server that runs already; port 8001 of the same host by default.
+    shared_memory : str
+        ``none`` or ``system``: whether tensors lie in shared memory, so that carrying them is not measured.
+    client_processes : int, optional
+        Processes that send the load; by default one, and more where it turns out to be the limit.
+    seed : int
+        Of random inputs and arrivals.
+    launch_mode : str
+        ``auto``, ``docker``, ``local`` or ``remote``: a container, this host, a server that runs already, or what is
+        there.
+    triton_version, triton_image : str
+        NVIDIA's release of the Triton container, or another image.
+    gpus : sequence of str
+        GPUs by index or UUID; the sweep is spread over them. By default the first and all like it.
+    http_port, grpc_port, metrics_port : int, optional
+        Ports of a Triton that is started; free ones by default.
+    url, metrics_url, dcgm_url : str, optional
+        HTTP address of a server that runs already, its metrics page, and the DCGM exporter's page beside it.
+    output : str or Path
+        Folder of the store.
+    store : str or Path, optional
+        Another folder or file for the store, or a database's URL.
+    fresh : bool
+        Measure also what the store has.
+    export : bool
+        Write the CSV files and the plots, to `export_path` or the output folder.
+    export_path : str or Path, optional
+    filename_model, filename_server_only : str
+        CSV file of the models, and of the idle server.
+    per_model : mapping of str to mapping
+        Other values of some options for single models, as ``{"chest_xray": {"batches": [1, 8]}}``.
+
+    Returns
+    -------
+    SweepResult
+        A sequence of `Measurement`, failed trials included; ``.to_frame()`` makes a table of it.
 
     Raises
     ------
     TritonpackError
-        What ended the sweep; the finished trials are in the store.
+        What ended the sweep: UsageError before anything is started; the finished trials are in the store.
     KeyboardInterrupt
         On Ctrl-C, once everything that was started has ended.
+
+    Examples
+    --------
+    >>> from analyzer import measure
+    >>> measured = measure(model_names=["image_classifier"], batches=[1, 2], concurrencies=4)  # doctest: +SKIP
+    >>> measured.to_frame()[["batch", "throughput_infer_per_s", "latency_p99_ms"]]  # doctest: +SKIP
+       batch  throughput_infer_per_s  latency_p99_ms
+    0      1                 269.142         25.6121
+    1      2                 301.877         45.0333
     """
-    prepared = prepare(merge(given, config))
+    arguments = dict(locals())  # the parameters, and nothing else yet
+    config = arguments.pop("config")
+    defaults = {name: declared.default for name, declared in options_of(SweepSettings).items()}
+    given = {name: value for name, value in arguments.items() if name == "per_model" or value != defaults[name]}
+    prepared = prepare(merge(given, Path(config) if config else None))
     recording = Recording()
     try:
         with sigint_as_interrupt():
@@ -219,5 +367,5 @@ def measure_settings(given: Mapping[str, Any], config: Path | None) -> SweepResu
         raise KeyboardInterrupt from None
     result = prepared.result(recording)
     if prepared.settings.export:
-        export(prepared.settings, result)
+        export_result(prepared.settings, result)
     return result

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from analyzer.cli.host_check import check_host, undisturbed
 from analyzer.devices.processors import ProcessorTimes
+from analyzer.sweep.host_check import check_host, undisturbed
 from tests.fakes import nvml
 
 SHOW = """
 import dataclasses, json
-from analyzer.cli.host_check import check_host
+from analyzer.sweep.host_check import check_host
 print(json.dumps([dataclasses.asdict(finding) for finding in check_host()]))
 """
 
