@@ -133,11 +133,14 @@ def best_contents(
             share[i, r] = load[i, r] / capacity[r] if capacity[r] > 0 else 0.0
     profits = profit.astype(np.float64)
     mult = _surrogate(profits, share, bound)
-    weight = np.full(n, 1e-12)
+    weight = np.zeros(n)  # nothing added: what fits must weigh no more than the place, or the bound is too low
+    density = np.full(n, -np.inf)
     for i in range(n):
         for r in range(m):
             weight[i] += mult[r] * share[i, r]
-    order = np.argsort(-profits / weight, kind="mergesort")
+        if weight[i] > 0.0:
+            density[i] = -profits[i] / weight[i]
+    order = np.argsort(density, kind="mergesort")
     w = weight[order]
     p = profits[order]
     whole = profit[order]

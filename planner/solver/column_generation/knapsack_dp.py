@@ -19,6 +19,7 @@ from numba import njit
 _FINE = 12_000  # cells of the table of two small resources
 _COARSE = 40_000  # cells of the table that has a large resource on a grid
 _TABLES = 700  # items with tables of their own
+_MOST_PAID = 2**61  # what all multipliers together may charge for a place; int64 also holds the profits added to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,11 +67,7 @@ def closed_contents(
 
 def _views(load: Any, capacity: Any, bound: Any, profit: Any) -> list[_View]:
     """One view of the two smallest resources, the rest charged; one of the smallest and the largest, on a grid."""
-    exact = []
-    for r in range(load.shape[1]):
-        unit = int(np.gcd.reduce(load[:, r])) or 1
-        exact.append((max(1, int(capacity[r]) // unit), r))
-    exact.sort()
+    exact = sorted((max(1, int(capacity[r]) // _unit(load[:, r])), r) for r in range(load.shape[1]))
     small, large = exact[0], exact[-1]
     if len(exact) == 1:
         return [_view(load, capacity, bound, profit, [(small[1], min(small[0], _COARSE))])]
@@ -81,10 +78,16 @@ def _views(load: Any, capacity: Any, bound: Any, profit: Any) -> list[_View]:
     return [_view(load, capacity, bound, profit, grid) for grid in (fine, coarse)]
 
 
+def _unit(load: Any) -> int:
+    return int(np.gcd.reduce(load)) or 1
+
+
 def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]]) -> _View:
     cells = np.zeros((len(profit), 2), dtype=np.int64)
     for d, (r, size) in enumerate(grid):
-        cells[:, d] = load[:, r] * size // max(1, int(capacity[r]))
+        unit = _unit(load[:, r])
+        usable = int(capacity[r]) // unit * unit  # all that such loads can fill; by it, a small resource is exact
+        cells[:, d] = load[:, r] * size // max(1, usable)
     shape = np.array([*(size for _, size in grid), *[0] * (2 - len(grid))], dtype=np.int64)
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     rest = [r for r in range(load.shape[1]) if r not in {r for r, _ in grid}]
@@ -97,7 +100,9 @@ def _multipliers(load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, 
     """Prices of the resources without a table: ternary search on one after the other, each bound a table."""
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     for r in rest:
-        low, high = 0, int((profit / np.maximum(load[:, r], 1)).max()) + 1
+        takes = load[:, r] > 0  # a price on what an item takes none of says nothing, and would be far too high
+        low, high = 0, int((profit[takes] / load[takes, r]).max(initial=0)) + 1
+        high = min(high, _MOST_PAID // (len(rest) * max(1, int(capacity[r]), int(load[:, r].max()))))
         for _ in range(14):
             if high - low < 3:
                 break

@@ -1,0 +1,237 @@
+"""Bounded knapsacks as the pricing kernels take them, and every content of a tiny one; shares nothing with the kernels.
+
+A kernel answers with a limit of the profit, whether its search was exhausted, and the profits and counts of contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Answer = tuple[int, bool, Ints, Ints]
+
+ENOUGH = 10**6  # nodes that no search of a tiny place needs
+
+_PROFIT = 10**13  # what column generation scales the dearest price to
+_CAPACITIES = (80 * 2**30 + 1, 10**7 + 10, 10**7 - 9)  # memory in bytes, shares in ten-millionths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Knapsack:
+    """One place to fill; arrays of shape (n_items,) unless said."""
+
+    load: Ints  # (n_items, n_resources)
+    capacity: Ints  # (n_resources,)
+    bound: Ints
+    task: Ints
+    most: Ints  # (n_tasks,)
+    apart: NDArray[np.bool_]  # (n_tasks, n_tasks), or (0, 0) where all tasks may meet
+    profit: Ints
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order and of the types that both kernels are called with."""
+        return self.load, self.capacity, self.bound, self.task, self.most, self.apart, self.profit
+
+
+def knapsack(
+    load: Sequence[Sequence[int]],
+    capacity: Sequence[int],
+    profit: Sequence[int],
+    *,
+    bound: Sequence[int] | None = None,
+    task: Sequence[int] | None = None,
+    most: Sequence[int] | None = None,
+    apart: Sequence[tuple[int, int]] = (),
+) -> Knapsack:
+    """Build a knapsack; without more said, one copy of each item, each of a task of its own, all may meet."""
+    bound = [1] * len(load) if bound is None else bound
+    task = list(range(len(load))) if task is None else task
+    n_tasks = max(task) + 1 if most is None else len(most)
+    matrix = np.zeros((n_tasks, n_tasks) if apart else (0, 0), dtype=np.bool_)
+    for s, t in apart:
+        matrix[s, t] = matrix[t, s] = True
+    return Knapsack(
+        load=np.array(load, dtype=np.int64).reshape(len(load), len(capacity)),
+        capacity=np.array(capacity, dtype=np.int64),
+        bound=np.array(bound, dtype=np.int64),
+        task=np.array(task, dtype=np.int64),
+        most=np.array([sum(bound)] * n_tasks if most is None else most, dtype=np.int64),
+        apart=matrix,
+        profit=np.array(profit, dtype=np.int64),
+    )
+
+
+def fits(sack: Knapsack, counts: Ints) -> NDArray[np.bool_]:
+    """(k,) which of the contents (k, n_items) keep to capacities, bounds, copies of a task, and tasks apart."""
+    n_tasks = len(sack.most)
+    of_task = np.stack([counts[:, sack.task == t].sum(axis=1) for t in range(n_tasks)], axis=1)
+    fit: NDArray[np.bool_] = (
+        (counts >= 0).all(axis=1)
+        & (counts <= sack.bound).all(axis=1)
+        & (counts @ sack.load <= sack.capacity).all(axis=1)
+        & (of_task <= sack.most).all(axis=1)
+    )
+    for s, t in np.argwhere(sack.apart):
+        fit &= (of_task[:, s] == 0) | (of_task[:, t] == 0)
+    return fit
+
+
+def contents(sack: Knapsack) -> tuple[Ints, Ints]:
+    """Profits (k,), best first, and counts (k, n_items) of all contents, the empty one among them."""
+    counts = np.indices(tuple(sack.bound + 1)).reshape(len(sack.bound), -1).T
+    counts = counts[fits(sack, counts)]
+    profits = counts @ sack.profit
+    order = np.argsort(-profits, kind="stable")
+    return profits[order], counts[order]
+
+
+def faults(sack: Knapsack, floor: int, answer: Answer) -> list[str]:
+    """What is wrong with the contents that a kernel answers with, however far it searched."""
+    _, _, profits, counts = answer
+    wrong = []
+    if not fits(sack, counts).all():
+        wrong.append("a content is not allowed")
+    if not np.array_equal(counts @ sack.profit, profits):
+        wrong.append("a profit is not that of its content")
+    if not (profits > floor).all():
+        wrong.append("a content is worth no more than the floor")
+    if len({tuple(row) for row in counts.tolist()}) < len(counts):
+        wrong.append("a content is given twice")
+    return wrong
+
+
+def faults_of_proof(search: Callable[..., Answer], sack: Knapsack, rank: int, offset: int, *keeps: int) -> list[str]:
+    """What is wrong with what a kernel answers once it has searched everything, by all contents of a tiny place.
+
+    Parameters
+    ----------
+    rank, offset : as in `floor_near`
+    keeps : how many contents to ask for, in a search each
+    """
+    profits, _ = contents(sack)
+    floor = floor_near(profits, rank, offset)
+    best = max(floor, int(profits[0]))
+    wrong = []
+    for keep in keeps:
+        answer = search(*sack.arguments, floor, ENOUGH, keep)
+        at_most, exhausted, found, _ = answer
+        wrong += faults(sack, floor, answer)
+        expected = profits[profits > floor][:keep].tolist()
+        if not exhausted:
+            wrong.append(f"gave up on {len(profits)} contents")
+        if at_most != best:
+            wrong.append(f"the limit is {at_most}, the best content above {floor} is worth {best}")
+        if sorted(found.tolist(), reverse=True) != expected:
+            wrong.append(f"kept {found.tolist()} where the {keep} best above {floor} are {expected}")
+    return wrong
+
+
+def floor_near(profits: Ints, rank: int, offset: int) -> int:
+    """A floor below, at or above the content of this rank, of `profits` best first; 0 at least."""
+    return max(0, int(profits[min(rank, len(profits) - 1)]) + offset)
+
+
+def near() -> st.SearchStrategy[tuple[int, int]]:
+    """Rank and offset of a floor: mostly about the best content, now and then near the empty one."""
+    return st.tuples(st.sampled_from([0, 0, 0, 1, 2, 5, 20, 10**6]), st.integers(-1, 1))
+
+
+@st.composite
+def tiny_knapsacks(draw: st.DrawFn, *, n_resources: int | None = None, ruled: bool = True) -> Knapsack:
+    """Small numbers, 1 to 3 resources: capacities and loads of 0, loads with a common divisor, choices, rules."""
+    m = draw(_SIZES) if n_resources is None else n_resources
+    scales = draw(_SCALES[m])  # (capacity, unit of the loads, what of the capacity they cannot use)
+    items = draw(_TINY_ITEMS[m])
+    return _knapsack(
+        draw,
+        [[unit * x for x, (_, unit, _) in zip(load, scales, strict=True)] for load, _ in items],
+        [unit * capacity + over % unit for capacity, unit, over in scales],
+        bound=[bound for _, bound in items],
+        ruled=ruled,
+    )
+
+
+@st.composite
+def large_knapsacks(draw: st.DrawFn) -> Knapsack:
+    """Bytes and ten-millionths, of which the tables keep a grid; up to 3 copies, loads of 0, choices, rules."""
+    m = draw(_SIZES)
+    items = draw(_LARGE_ITEMS[m])
+    return _knapsack(draw, [load for load, _ in items], _CAPACITIES[:m], bound=[bound for _, bound in items])
+
+
+@st.composite
+def full_knapsacks(draw: st.DrawFn) -> Knapsack:
+    """Many copies of up to three items, almost equally worth what they take: many contents almost as good."""
+    m = draw(st.integers(1, 2))
+    capacity = draw(st.tuples(*[st.integers(20, 60)] * m))
+    load = draw(st.lists(st.tuples(*[st.integers(0, 6)] * m), min_size=1, max_size=3))
+    bound = [min([20, *(c // x for c, x in zip(capacity, row, strict=True) if x)]) for row in load]
+    profit = _by_load(load, capacity, draw(_FIVES))
+    return knapsack(load, capacity, profit, bound=bound)
+
+
+_SIZES = st.integers(1, 3)
+_FIVES = st.tuples(*[st.integers(-2, 2)] * 5)
+_PROFITS = st.one_of(
+    st.tuples(*[st.integers(1, 6)] * 5),
+    st.tuples(*[st.integers(_PROFIT - 1, _PROFIT + 1)] * 5),
+    st.tuples(*[st.integers(1, _PROFIT)] * 5),
+)
+_SCALES = {
+    m: st.tuples(
+        *[st.tuples(st.sampled_from([0, 3, 5, 6, 8, 10, 12, 15]), st.sampled_from([1, 1, 2, 3, 7]), st.integers(0, 6))]
+        * m
+    )
+    for m in (1, 2, 3)
+}
+_TINY_ITEMS = {
+    m: st.lists(st.tuples(st.tuples(*[st.integers(0, 6)] * m), st.integers(0, 3)), min_size=1, max_size=5)
+    for m in (1, 2, 3)
+}
+_LARGE_ITEMS = {
+    m: st.lists(
+        st.tuples(
+            st.tuples(*[st.one_of(st.just(0), st.integers(c // 20, c * 7 // 10)) for c in _CAPACITIES[:m]]),
+            st.integers(1, 3),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+    for m in (1, 2, 3)
+}
+# Tasks of five items, most copies of four tasks, and pairs of tasks apart.
+_RULES = st.tuples(
+    st.sampled_from([(0, 1, 2, 3, 3), (0, 1, 1, 2, 2), (0, 0, 0, 1, 1), (2, 1, 0, 2, 0), (3, 2, 1, 0, 3)]),
+    st.tuples(*[st.sampled_from([0, 1, 1, 2, 3, 9])] * 4),
+    st.sampled_from([(), (), ((0, 1),), ((1, 2),), ((0, 2), (1, 3)), ((0, 1), (1, 2), (2, 0)), ((3, 0), (3, 1))]),
+)
+
+
+def _knapsack(
+    draw: st.DrawFn,
+    load: Sequence[Sequence[int]],
+    capacity: Sequence[int],
+    *,
+    bound: Sequence[int],
+    ruled: bool = True,
+) -> Knapsack:
+    """The rest of a knapsack: what the items are worth, and the rules on tasks."""
+    n = len(load)
+    profit = _by_load(load, capacity, draw(_FIVES)) if draw(st.booleans()) else list(draw(_PROFITS)[:n])
+    if not ruled:
+        return knapsack(load, capacity, profit, bound=bound)
+    task, most, apart = draw(_RULES)
+    return knapsack(load, capacity, profit, bound=bound, task=task[:n], most=most, apart=apart)
+
+
+def _by_load(load: Sequence[Sequence[int]], capacity: Sequence[int], noise: Sequence[int]) -> list[int]:
+    """Profits in proportion to loads, but for a unit or two."""
+    share = [sum(_PROFIT * x // max(c, 1) for x, c in zip(row, capacity, strict=True)) // len(capacity) for row in load]
+    return [max(1, s + d) for s, d in zip(share, noise, strict=False)]

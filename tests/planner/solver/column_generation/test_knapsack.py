@@ -1,0 +1,103 @@
+"""The plain pricing search against brute force: every content of tiny places."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planner.solver.column_generation.knapsack import best_contents, linear_bound
+from tests.builders.knapsacks import (
+    ENOUGH,
+    Knapsack,
+    contents,
+    faults,
+    faults_of_proof,
+    floor_near,
+    full_knapsacks,
+    knapsack,
+    large_knapsacks,
+    near,
+    tiny_knapsacks,
+)
+
+
+def examples(n: int) -> settings:
+    """So many examples; the first call may wait for the compiler."""
+    return settings(max_examples=n, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@given(tiny_knapsacks(), near())
+@examples(2000)
+def test_exhausted_search_proves_the_best_and_keeps_the_best(sack: Knapsack, about: tuple[int, int]) -> None:
+    """The limit is the optimum, or the floor where nothing exceeds it; the contents kept are the best above it."""
+    assert faults_of_proof(best_contents, sack, *about, 1, 3, 40) == []
+
+
+@given(full_knapsacks(), near())
+@examples(1000)
+def test_contents_that_differ_by_a_unit_in_ten_trillion_are_told_apart(sack: Knapsack, about: tuple[int, int]) -> None:
+    """Rounding of the linear bound never prunes what exceeds the floor by one unit, however many copies fit."""
+    assert faults_of_proof(best_contents, sack, *about, 1, 3) == []
+
+
+@given(large_knapsacks(), near())
+@examples(1000)
+def test_bytes_and_ten_millionths_are_searched_as_small_numbers_are(sack: Knapsack, about: tuple[int, int]) -> None:
+    """Capacities of many digits and zero loads beside them: the same proof."""
+    assert faults_of_proof(best_contents, sack, *about, 1, 3) == []
+
+
+@given(st.one_of(tiny_knapsacks(), full_knapsacks()), near(), st.sampled_from([1, 2, 40]))
+@examples(1000)
+def test_search_that_gives_up_claims_no_limit(sack: Knapsack, about: tuple[int, int], keep: int) -> None:
+    """Short of nodes, the limit is -1; what was found is still allowed, worth what is said, and above the floor."""
+    profits, _ = contents(sack)
+    floor = floor_near(profits, *about)
+    for node_limit in (0, 2, 5, 12, 30):
+        answer = best_contents(*sack.arguments, floor, node_limit, keep)
+        at_most, exhausted, _, _ = answer
+        assert faults(sack, floor, answer) == []
+        assert at_most == (max(floor, profits[0]) if exhausted else -1)
+
+
+def test_copies_that_fill_a_place_exactly_are_found() -> None:
+    """A hundred copies of a hundredth of the place; every copy once weighed 1e-12 too much, so the bound said that
+    not all fit, and a limit of one unit below what they are worth was called proven."""
+    sack = knapsack([(1,)], (100,), [10**11], bound=[100])
+    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 - 1, ENOUGH, 1)
+    assert (at_most, exhausted, counts.tolist()) == (10**13, True, [[100]])
+
+
+def test_copies_that_take_nothing_leave_the_place_empty() -> None:
+    """A thousand copies that take nothing, worth 1 each, beside ten that fill the place; together the thousand once
+    took a thousand-millionth of it, and 10,000 units of the others' profit were missing from the bound."""
+    sack = knapsack([(0,), (1,)], (10,), [1, 10**12], bound=[1000, 10])
+    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 + 999, ENOUGH, 1)
+    assert (at_most, exhausted, counts.tolist()) == (10**13 + 1000, True, [[1000, 10]])
+
+
+def test_equal_contents_are_all_kept_or_as_many_as_asked_for() -> None:
+    """Four items of one profit, two fit: six pairs of 10 above a floor of 5; the single ones are worth 5, not more."""
+    sack = knapsack([(1,)] * 4, (2,), [5] * 4)
+    for keep, expected in ((40, 6), (4, 4), (1, 1)):
+        at_most, exhausted, kept, _ = best_contents(*sack.arguments, 5, ENOUGH, keep)
+        assert (at_most, exhausted, kept.tolist()) == (10, True, [10] * expected)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=5),
+    st.integers(0, 15),
+)
+@examples(1000)
+def test_linear_bound_is_the_optimum_in_fractions(items: list[tuple[int, int, int]], capacity: int) -> None:
+    """Dantzig's bound is the dual's least value, found at a price of 0 or at some item's profit per weight; whole
+    copies are never worth more."""
+    profit, weight, bound = (np.array(column, dtype=np.int64) for column in zip(*items, strict=True))
+    prices = [0.0, *(p / w for p, w, _ in items if w)]
+    dual = min(capacity * price + sum(b * max(0.0, p - w * price) for p, w, b in items) for price in prices)
+    order = np.array(sorted(range(len(items)), key=lambda i: items[i][1] / items[i][0]), dtype=np.int64)
+    value = linear_bound(profit.astype(np.float64), weight.astype(np.float64), bound, float(capacity), order)
+    assert abs(value - dual) < 1e-9
+    sack = knapsack([(w,) for _, w, _ in items], (capacity,), profit.tolist(), bound=bound.tolist())
+    assert value > contents(sack)[0][0] - 1e-9
