@@ -114,7 +114,7 @@ class InstrumentedServer:
         """Measure the server before any model is loaded."""
         start_s = time.perf_counter()
         time.sleep(self.min_window_s)
-        readings = self.recorder.between(start_s, time.perf_counter())
+        readings = self.readings_since(start_s)
         return ServerOnly(
             provenance=self.provenance(tool_version=tool_version),
             memory_bytes=highest(reading.memory_bytes for reading in readings),
@@ -137,3 +137,7 @@ class InstrumentedServer:
     def read_now(self) -> Reading:
         """Read the device as it stands."""
         return self.recorder.read_now()
+
+    def readings_since(self, start_s: float) -> list[Reading]:
+        """Return the readings since a time, at least one: a costly reading may keep the next from a short window."""
+        return self.recorder.between(start_s, time.perf_counter()) or [self.read_now()]

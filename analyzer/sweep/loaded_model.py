@@ -11,7 +11,7 @@ from typing import Any
 
 from analyzer import __version__
 from analyzer.devices.recorder import highest
-from analyzer.errors import ModelError, ServerError
+from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.measurements.record import Provenance, ServerOnly, Variant
 from analyzer.models.dependencies import all_parts, parts_to_load
 from analyzer.models.repository import Model, completed
@@ -70,6 +70,7 @@ class LoadedModel:
         self._parts = parts_to_load(model, repository)
         self._all = (model.name, *reversed(all_parts(model, repository)))
         self._memory: MemoryAtLoad | None = None
+        self._asked = False  # whether the server may hold any of it
 
     @property
     def model(self) -> Model:
@@ -98,6 +99,10 @@ class LoadedModel:
                 self._model = replace(self._model, error=error.message)
             except ServerError:
                 self.restart()  # the first trial tries again, and becomes a row
+            except DeviceError:
+                if self._server.running.death() is None:
+                    raise
+                self.restart()
         return self._model
 
     def load(self) -> MemoryAtLoad:
@@ -126,44 +131,47 @@ class LoadedModel:
         self._load_as(self._variant)
         rests_s = time.perf_counter() + lag_s
         time.sleep(lag_s + max(self._server.rest_s, lag_s))
-        now_s = time.perf_counter()
         self._memory = MemoryAtLoad(
             server_bytes=before.memory_bytes,
             server_process_bytes=before.process_memory_bytes,
             load_peak_bytes=highest(r.memory_bytes for r in recorder.between(start_s, rests_s)),
-            steady_bytes=highest(r.memory_bytes for r in recorder.between(rests_s, now_s)),
+            steady_bytes=highest(r.memory_bytes for r in self._server.readings_since(rests_s)),
         )
         return self._memory
 
     def restart(self) -> None:
-        """Get a new server, on which the model is loaded anew when it is needed."""
-        self._memory = None
+        """Get a new server, on which the model is loaded anew when it is needed; a remote one is only unloaded."""
+        self.abandon()
         self._server.restart()
 
     def unload(self) -> None:
         """Unload the model with those it needs; a server that cannot is replaced."""
-        if self._memory is None:
+        if not self._asked:
             return
         try:
             self._server.control.unload(*self._all)
         except (ModelError, ServerError):
-            self.restart()
-        self._memory = None
+            self._server.restart()
+        self._memory, self._asked = None, False
 
     def abandon(self) -> None:
-        """Unload where the sweep ends early; a server of our own ends with it, busy models and all."""
-        if self._server.running.endpoint.process_id is None:
-            self.unload()
+        """Unload from a remote server, if it can, before it is left; one of our own ends, busy models and all."""
+        if self._asked and self._server.running.endpoint.process_id is None:
+            with suppress(ModelError, ServerError):  # why it is left counts, and is told
+                self._server.control.unload(*self._all)
+        self._memory, self._asked = None, False
 
     def _read_config(self) -> None:
         """Load the model as it is, only to read the configuration that Triton completed: a variant changes that."""
         self._load_as(Variant())
         self._server.control.unload(*self._all)
+        self._asked = False
 
     def _load_as(self, variant: Variant) -> None:
         """Load the model and those it needs; the model's own configuration is known after it."""
         control, name = self._server.control, self._model.name
         override = self._override(variant)
+        self._asked = True
         try:
             for part in self._parts:
                 control.load(part)
@@ -171,6 +179,7 @@ class LoadedModel:
         except ModelError:
             with suppress(ModelError, ServerError):  # its parts, and those of an ensemble's steps that did load
                 control.unload(*self._all)
+            self._asked = False
             raise
         as_loaded = completed(self._model, control.config(name))
         self._model = as_loaded if override is None else replace(as_loaded, config=self._model.config)

@@ -162,11 +162,17 @@ class SweepRunner:
         """Measure a trial; a crash of the server is tried once more on a new one."""
         for last in (False, True):
             measurement = self._attempt(trial, loaded, rule)
-            if measurement.status is Status.TIMED_OUT or measurement.status is Status.SERVER_CRASHED:
+            if self._server_is_lost(measurement.status):
                 loaded.restart()
             if last or measurement.status is not Status.SERVER_CRASHED:
                 break
         return measurement
+
+    def _server_is_lost(self, status: Status) -> bool:
+        """Whether a trial that ended so leaves no server to go on with; want of memory may have killed it or not."""
+        if status is Status.OUT_OF_MEMORY:
+            return self._server.running.death() is not None
+        return status is Status.TIMED_OUT or status is Status.SERVER_CRASHED
 
     def _attempt(self, trial: Trial, loaded: LoadedModel, rule: StoppingRule) -> Measurement:
         try:

@@ -1,0 +1,175 @@
+"""A model and those it needs on a made-up server: the order of loads, their memory, and what a failure leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from analyzer.errors import ModelError, ServerError
+from analyzer.measurements.record import Variant
+from analyzer.sweep.instrumented_server import InstrumentedServer
+from analyzer.sweep.loaded_model import LoadedModel, MemoryAtLoad
+from tests.builders.fake_server import MIB, SERVER_BYTES, UNCHARGED_BYTES, FakeModel, FakeServer, Fault
+
+
+@contextmanager
+def on(server: FakeServer, name: str, variant: Variant | None = None) -> Iterator[LoadedModel]:
+    """Start a server for one of its models, which is not loaded yet."""
+    with server.instrumented() as running:
+        yield loaded_model(server, running, name, variant)
+
+
+def loaded_model(
+    server: FakeServer, running: InstrumentedServer, name: str, variant: Variant | None = None
+) -> LoadedModel:
+    """Make what loads one of a running server's models."""
+    idle = running.measure_idle(tool_version="0.1.0")
+    return LoadedModel(running, server.repository[name], variant or Variant(), idle, server.repository)
+
+
+def whole_of_three(**caller: object) -> FakeServer:
+    """Make an ensemble of a light model and one that calls a third by its business logic."""
+    return FakeServer(
+        FakeModel(name="held", memory_bytes=100 * MIB),
+        FakeModel(name="caller", calls=["held"], memory_bytes=10 * MIB, **caller),  # type: ignore[arg-type]
+        FakeModel(name="light", memory_bytes=1 * MIB),
+        FakeModel(name="whole", steps=["light", "caller"], memory_bytes=0),
+    )
+
+
+# --- memory
+
+
+def test_memory_is_read_before_during_and_after_the_load() -> None:
+    """Two instances of 64 MiB hold 428 with the server's 300; while they load they take 32 more."""
+    server = FakeServer(FakeModel(name="m", instances=2, load_peak_bytes=32 * MIB))
+    with on(server, "m") as loaded:
+        assert loaded.load() == MemoryAtLoad(
+            server_bytes=300 * MIB,
+            load_peak_bytes=460 * MIB,
+            steady_bytes=428 * MIB,
+            server_process_bytes=300 * MIB - UNCHARGED_BYTES,
+        )
+
+
+def test_costly_readings_leave_no_figure_out() -> None:
+    """The recorder comes once a minute, and both the idle server's and the model's memory are read all the same.
+
+    They were not: a host's reading may take so long that the next one is due after the half second of an idle server
+    or the rest after a load. An idle server without a figure then cost each model a new one.
+    """
+    server = FakeServer(FakeModel(name="m"), period_s=60.0)
+    with server.instrumented() as running:
+        assert running.measure_idle(tool_version="0.1.0").memory_bytes == SERVER_BYTES
+        memory = loaded_model(server, running, "m").load()
+    assert (memory.server_bytes, memory.steady_bytes) == (SERVER_BYTES, SERVER_BYTES + 64 * MIB)
+    assert server.starts == 1
+
+
+def test_model_is_charged_for_those_it_needs() -> None:
+    """The whole holds its caller's 10 MiB, the 100 MiB of what that calls, and the light one's."""
+    server = whole_of_three()
+    with on(server, "whole") as loaded:
+        memory = loaded.load()
+    assert (memory.server_bytes, memory.steady_bytes) == (300 * MIB, 411 * MIB)
+
+
+# --- what is loaded, and in which order
+
+
+def test_model_is_loaded_once_and_unloaded_once() -> None:
+    """Further trials find it loaded, with the memory of its load; what is not loaded is not unloaded."""
+    server = FakeServer(FakeModel(name="m"))
+    with on(server, "m") as loaded:
+        loaded.unload()
+        assert loaded.load() is loaded.load()
+        loaded.unload()
+        loaded.unload()
+    assert server.events == ["start", "load m", "unload m"]
+
+
+def test_parts_are_loaded_first_and_unloaded_last() -> None:
+    """Triton loads an ensemble's steps with it, but not what they call; it unloads none of them by itself."""
+    server = whole_of_three()
+    with on(server, "whole") as loaded:
+        loaded.load()
+        assert server.loaded == {"held", "caller", "light", "whole"}
+        loaded.unload()
+        assert server.loaded == set()
+    assert server.events == [
+        *("start", "load held", "load whole"),
+        *("unload whole", "unload caller", "unload held", "unload light"),
+    ]
+
+
+def test_part_that_cannot_load_is_the_models_cause_and_leaves_nothing_loaded() -> None:
+    """The parts that did load are unloaded at once, and not again when the model is left."""
+    server = whole_of_three(load_error="no weights here")
+    with on(server, "whole") as loaded:
+        with pytest.raises(ModelError, match="no weights here"):
+            loaded.load()
+        assert server.loaded == set()
+        loaded.unload()
+    assert server.events.count("unload held") == 1
+
+
+def test_variant_is_loaded_over_the_models_configuration() -> None:
+    """The variant's number of instances is what Triton is told, and what holds memory."""
+    server = FakeServer(FakeModel(name="m", instances=2))
+    with on(server, "m", Variant(instances=3)) as loaded:
+        assert loaded.load().steady_bytes == SERVER_BYTES + 3 * 64 * MIB
+        assert loaded.instances == 3
+    assert server.events == ["start", "load m as 3"]
+
+
+def test_configuration_is_known_once_triton_has_completed_it() -> None:
+    """Before, one instance is assumed, and the largest batch is unknown."""
+    server = FakeServer(FakeModel(name="auto", has_config=False, instances=3, max_batch_size=4))
+    with on(server, "auto") as loaded:
+        assert (loaded.instances, loaded.model.max_batch_size) == (1, None)
+        assert loaded.completed().max_batch_size == 4
+        assert loaded.instances == 3
+
+
+# --- servers that fail
+
+
+def test_new_server_gets_the_model_as_before() -> None:
+    """A configuration that Triton completed for a variant is not asked for again."""
+    server = FakeServer(FakeModel(name="auto", has_config=False))
+    with on(server, "auto", Variant(instances=2)) as loaded:
+        loaded.load()
+        loaded.restart()
+        assert server.loaded == set()
+        loaded.load()
+    assert server.events == ["start", "load auto", "unload auto", "load auto as 2", "start", "load auto as 2"]
+
+
+def test_server_that_cannot_unload_is_replaced() -> None:
+    """The next model needs a server without this one."""
+    server = FakeServer(FakeModel(name="m"))
+    with on(server, "m") as loaded:
+        loaded.load()
+        server.kill()
+        loaded.unload()
+        assert server.starts == 2
+        assert server.loaded == set()
+
+
+def test_server_that_dies_of_a_load_is_told() -> None:
+    """It is no fault of the model's files, so that it is another error."""
+    server = FakeServer(FakeModel(name="m", load_faults={1: Fault.CRASH}))
+    with on(server, "m") as loaded, pytest.raises(ServerError):
+        loaded.load()
+
+
+@pytest.mark.parametrize(("remote", "left"), [(False, {"m"}), (True, set())])
+def test_model_is_unloaded_from_a_server_that_goes_on_without_us(*, remote: bool, left: set[str]) -> None:
+    """One of our own ends anyway, and need not unload a busy model before."""
+    server = FakeServer(FakeModel(name="m"), remote=remote)
+    with on(server, "m") as loaded:
+        loaded.load()
+        loaded.abandon()
+        assert server.loaded == left
