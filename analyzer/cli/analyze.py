@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
+from analyzer.cli.option_types import typed
 from analyzer.cli.progress import Progress
 from analyzer.cli.pull_progress import show_pull
 from analyzer.cli.search_results import search_result_line
@@ -31,7 +31,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     TritonpackError, Interrupted
         What ended the sweep early; the finished trials are stored, shown and exported before that.
     """
-    prepared = prepare(merge(_typed(ctx, values), values["config"]), follow_pull=show_pull)
+    prepared = prepare(merge(_settings(ctx, values), values["config"]), follow_pull=show_pull)
     settings, job = prepared.settings, prepared.job
     for note in job.notes:
         click.echo(note, err=True)
@@ -64,16 +64,8 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     return _summarize(result)
 
 
-def _typed(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that stand on the command line; a sweep file gives way to no others."""
-    typed = {
-        name: value
-        for name, value in values.items()
-        if name in FLAGS and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    if "shapes" in typed:  # each time that the option is given it has one shape
-        typed["shapes"] = tuple(pair for shape in typed["shapes"] for pair in shape)
-    return typed
+def _settings(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in typed(ctx, values).items() if name in FLAGS}
 
 
 class _Shown:

@@ -1,13 +1,18 @@
-"""Kinds of option values as click's types."""
+"""Options of settings as click's options, and kinds of values as its types."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from analyzer.formats.option_values import Choice, Flag, Kind, Number
+from analyzer.formats.option_values import Choice, Flag, Kind, Number, Option
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType[Any]):
@@ -28,29 +33,93 @@ class Parsed(click.ParamType[Any]):
 
 
 class _WholeRange(click.IntRange):
-    name = "integer"
+    """A whole number, with its range in the help."""
+
+    def __init__(self, kind: Number) -> None:
+        super().__init__(int(kind.low), None if kind.high == math.inf else int(kind.high))
+        self._parsed = Parsed(kind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the option's text; see `click.ParamType.convert`."""
+        return self._parsed.convert(value, param, ctx)
 
 
 class _Range(click.FloatRange):
-    """A finite number in a range."""
+    """A number, with its range in the help."""
 
-    name = "number"
+    def __init__(self, kind: Number) -> None:
+        super().__init__(kind.low, None if kind.high == math.inf else kind.high, min_open=kind.open_low)
+        self._parsed = Parsed(kind)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the option's text; see `click.ParamType.convert`."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):  # which is neither below a minimum nor above a maximum
-            self.fail(f"{value!r} is not in the range {self._describe_range()}", param, ctx)
-        return number
+        return self._parsed.convert(value, param, ctx)
+
+
+class _Words(click.Choice[str]):
+    """One of a few words, which the help shows."""
+
+    def __init__(self, kind: Choice) -> None:
+        super().__init__(kind.words)
+        self._parsed = Parsed(kind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the option's text; see `click.ParamType.convert`."""
+        return self._parsed.convert(value, param, ctx)
 
 
 def click_type(kind: Kind) -> click.ParamType[Any]:
-    """Return click's type of a kind; its own where it has one, whose ranges the help shows."""
+    """Return click's type of a kind; its own where the help shows something by it."""
     if isinstance(kind, Number):
-        high = None if kind.high == math.inf else kind.high
-        if kind.whole:
-            return _WholeRange(int(kind.low), None if high is None else int(high))
-        return _Range(kind.low, high, min_open=kind.open_low)
+        return _WholeRange(kind) if kind.whole else _Range(kind)
     if isinstance(kind, Choice):
-        return click.Choice(kind.words)
+        return _Words(kind)
     return click.BOOL if isinstance(kind, Flag) else Parsed(kind)
+
+
+def click_option(
+    name: str, declared: Option, help_: str, *short: str, **attributes: Any
+) -> Callable[[Command], Command]:
+    """Make the option of a setting: its flag, its type and its default are the setting's.
+
+    Parameters
+    ----------
+    name : str
+        The setting's, in Python.
+    short : str
+        Other flags.
+    attributes
+        Others of `click.option`.
+    """
+    kind, default = declared.kind, declared.default
+    return click.option(
+        *short,
+        f"--{declared.flag}",
+        name,
+        type=click_type(kind),
+        is_flag=isinstance(kind, Flag),
+        multiple=kind.repeated,
+        default=_text(default),
+        show_default=default not in (None, ()) and default is not False,
+        metavar=None if isinstance(kind, Choice | Flag) else kind.metavar,
+        help=help_,
+        **attributes,
+    )
+
+
+def _text(default: Any) -> Any:
+    """Write a default as it is typed."""
+    if isinstance(default, tuple) and default:
+        return ",".join(map(str, default))
+    return str(default) if isinstance(default, Path) else default
+
+
+def typed(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that stand on the command line; those that may be repeated as one value."""
+    found = {}
+    for param in ctx.command.params:
+        name = str(param.name)
+        if name in values and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            several = isinstance(param, click.Option) and param.multiple
+            found[name] = tuple(one for each in values[name] for one in each) if several else values[name]
+    return found

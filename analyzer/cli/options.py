@@ -9,39 +9,17 @@ from typing import Any, TypeVar
 import click
 
 from analyzer.cli.command import GroupedOption
-from analyzer.cli.option_types import click_type
-from analyzer.formats.option_values import Choice, Flag, options_of
-from analyzer.sweep.settings import Shapes, SweepSettings
+from analyzer.cli.option_types import click_option
+from analyzer.formats.option_values import options_of
+from analyzer.sweep.settings import SweepSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SETTINGS = options_of(SweepSettings)
 
 
-def _option(name: str, help_: str, *short: str, metavar: str | None = None) -> Callable[[Command], Command]:
-    """Make the option of a setting: its flag, its type and its default are the setting's."""
-    declared = _SETTINGS[name]
-    shown = declared.default not in (None, ()) and declared.default is not False
-    return click.option(
-        *short,
-        f"--{declared.flag}",
-        name,
-        cls=GroupedOption,
-        type=click_type(declared.kind),
-        is_flag=isinstance(declared.kind, Flag),
-        multiple=isinstance(declared.kind, Shapes),
-        default=_text(declared.default),
-        show_default=shown,
-        metavar=metavar or (None if isinstance(declared.kind, Choice | Flag) else declared.kind.metavar),
-        help=help_,
-    )
-
-
-def _text(default: Any) -> Any:
-    """Write a default as it is typed."""
-    if isinstance(default, tuple) and default:
-        return ",".join(map(str, default))
-    return str(default) if isinstance(default, Path) else default
+def _option(name: str, help_: str, *short: str) -> Callable[[Command], Command]:
+    return click_option(name, _SETTINGS[name], help_, *short, cls=GroupedOption)
 
 
 _GROUPS = {

@@ -6,8 +6,10 @@ sentence, to which the caller adds the option's name.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,9 +29,12 @@ class Kind:
     ----------
     metavar : str
         How a help text shows it.
+    repeated : bool
+        Whether an option of it may stand on a command line several times; its value is then a tuple of all.
     """
 
     metavar = "VALUE"
+    repeated = False
 
     def parse(self, text: str) -> Any:
         """Read a value as it is written on a command line or in a file."""
@@ -83,6 +88,38 @@ class Number(Kind):
         if self.high == math.inf:
             return f"x{'>' if self.open_low else '>='}{self.low:g}"
         return f"{self.low:.10g}{'<' if self.open_low else '<='}x<={self.high:.10g}"
+
+
+class Percent(Kind):
+    """A share in percent, ``80`` or ``80%``.
+
+    Parameters
+    ----------
+    high : float
+        Above it is a slip.
+    """
+
+    metavar = "PCT"
+
+    def __init__(self, high: float) -> None:
+        self._high = high
+
+    def parse(self, text: str) -> float:
+        """Read the percentage."""
+        try:
+            return self.check(float(text.strip().removesuffix("%")))
+        except ValueError as error:
+            if "at most" in str(error):
+                raise
+            raise ValueError(f"{text!r} is no number; write a percentage, such as 80") from None
+
+    def check(self, value: Any) -> float:
+        """Return the percentage."""
+        if not _is_number(value, whole=False):
+            raise ValueError(f"{value!r} is no number; give a percentage, such as 80")
+        if not 0 < value <= self._high:
+            raise ValueError(f"{value:g} % is out of range; it must be above 0 and at most {self._high:g}")
+        return float(value)
 
 
 class Numbers(Kind):
@@ -311,6 +348,7 @@ def in_flags(text: str, flags: Mapping[str, str]) -> str:
             return match[0]
         if value in (None, "True"):
             return f"--{flags[name]}"
-        return f"--{flags[name]} {value.strip(chr(39))}{'MiB' if name.endswith('_mib') else ''}"
+        given = shlex.quote(ast.literal_eval(value)) if value[:1] in ("'", '"') else value
+        return f"--{flags[name]} {given}{'MiB' if name.endswith('_mib') else ''}"
 
     return _NAMED.sub(flag, text)

@@ -30,10 +30,9 @@ from analyzer.measurements.csv_columns import (
     to_variant,
     unguarded,
 )
-from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.measurements.record import UNKNOWN, Measurement, Provenance, ServerOnly, Status, Trial
 
 MODEL_CSV, SERVER_ONLY_CSV = "metrics-model.csv", "metrics-server-only.csv"
-UNKNOWN = "unknown"
 REQUIRED = ("model", "batch", "concurrency")
 ARRIVALS = ("poisson", "constant")
 _CRLF = "\r\n"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+UNKNOWN = "unknown"  # what a provenance that was read from a CSV file says where the file says nothing
+
 
 class Status(StrEnum):
     """How a trial ended."""

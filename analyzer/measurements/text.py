@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
 from analyzer.formats.units import counted, mib, milliseconds, number, percent, printable, whole
-from analyzer.measurements.csv_file import UNKNOWN
-from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Trial, Variant
+from analyzer.measurements.record import UNKNOWN, Measurement, Provenance, ServerOnly, Trial, Variant
 
 CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 

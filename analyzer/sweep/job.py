@@ -180,7 +180,7 @@ def _fitting(model: Model, variants: Sequence[Variant], axes: Axes) -> tuple[lis
     if not kept:
         most = max((v.max_batch_size or 0 for v in variants), default=0) or model.max_batch_size or 1
         asked = ",".join(map(str, axes.batches))
-        raise UsageError(f"{model.name} takes batches up to {most}; `batches={asked}` leaves none to try")
+        raise UsageError(f"{model.name} takes batches up to {most}; `batches={asked!r}` leaves none to try")
     return kept, notes
 
 

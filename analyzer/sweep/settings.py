@@ -70,6 +70,7 @@ class Shapes(Kind):
     """Dimensions of inputs, ``NAME:d1,d2`` or ``MODEL:NAME:d1,d2`` → pairs of a name and its dimensions."""
 
     metavar = "[MODEL:]NAME:D,D"
+    repeated = True
 
     def parse(self, text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Read the shape of one input."""

@@ -30,7 +30,7 @@ from typing import Any
 from analyzer.errors import UsageError
 from analyzer.formats.option_values import Names, Numbers, Option, options_of
 from analyzer.formats.suggestions import suggest
-from analyzer.sweep.settings import PER_MODEL, BatchingSettings, Shapes, SweepSettings
+from analyzer.sweep.settings import PER_MODEL, BatchingSettings, SweepSettings
 
 MODELS = "models"
 _LISTS = (BatchingSettings, Names, Numbers)  # kinds whose text has commas between values
@@ -150,8 +150,8 @@ def _value(key: str, node: Any, where: str, options: Mapping[str, Option]) -> tu
     if not texts:
         raise UsageError(f"{where}: {key} has no value")
     try:
-        if isinstance(kind, Shapes):
-            return name, tuple(pair for text in texts for pair in kind.parse(text))
+        if kind.repeated:
+            return name, tuple(one for text in texts for one in kind.parse(text))
         if len(texts) != 1 and not isinstance(kind, _LISTS):
             raise UsageError(f"{where}: {key} takes one value, and here are {len(texts)}")
         return name, kind.parse(",".join(texts))
