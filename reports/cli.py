@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,8 @@ from analyzer.cli.command import Command
 from analyzer.errors import TritonpackError
 
 if TYPE_CHECKING:
-    from analyzer.measurements.record import Measurement, ServerOnly
+    from analyzer.measurements.source import Measurements
+    from planner.placement.document import Placement
 
 PAGE = "report.html"
 MODEL_CSV = "metrics-model.csv"
@@ -49,15 +50,15 @@ def main(profiles: str, placements: tuple[Path, ...], folder: Path) -> None:
     Exit status: 0 when all is written, 1 when a file cannot be written or a store not be read, 2 for a wrong
     command line or an input file that cannot be taken.
     """
-    from planner.inputs.profile_source import read_measurements
+    from analyzer.measurements.source import read_measurements
     from planner.placement.file import read_placement
 
-    measurements, server_only = read_measurements(profiles)
-    documents = [(path.name, read_placement(path)) for path in placements]
+    measurements = read_measurements(profiles)
+    plans = [(path.name, read_placement(path)) for path in placements]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tables = _write_tables(folder, profiles, measurements, server_only, documents)
-        page, pictures = _write_pages(folder, measurements, server_only, documents)
+        tables = _write_tables(folder, profiles, measurements, plans)
+        page, pictures = _write_pages(folder, measurements, plans)
     except OSError as error:
         raise TritonpackError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}; give another folder with -o"
@@ -67,38 +68,31 @@ def main(profiles: str, placements: tuple[Path, ...], folder: Path) -> None:
 
 
 def _write_tables(
-    folder: Path,
-    profiles: str,
-    measurements: Sequence[Measurement],
-    server_only: Sequence[ServerOnly],
-    documents: Sequence[tuple[str, dict[str, Any]]],
+    folder: Path, profiles: str, measurements: Measurements, plans: Sequence[tuple[str, Placement]]
 ) -> list[Path]:
     """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
     from analyzer.formats.files import file_stem, free_stem, write_whole
     from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
-    from reports.placement_rows import placed_gpus, to_csv
+    from planner.placement.frame import to_csv
 
     source = Path(profiles).resolve()
     written = []
     if source != (folder / MODEL_CSV).resolve():
-        write_measurements_csv(folder / MODEL_CSV, measurements)
+        write_measurements_csv(folder / MODEL_CSV, measurements.rows)
         written.append(folder / MODEL_CSV)
-        write_server_only_csv(folder / SERVER_ONLY_CSV, server_only)
+        write_server_only_csv(folder / SERVER_ONLY_CSV, measurements.server_only)
         written.append(folder / SERVER_ONLY_CSV)
     taken = {Path(MODEL_CSV).stem, Path(SERVER_ONLY_CSV).stem}
-    for name, document in documents:
+    for name, placement in plans:
         stem = free_stem(file_stem(Path(name).stem), taken)
         taken.add(stem)
-        write_whole(folder / f"{stem}.csv", to_csv(placed_gpus(document)))
+        write_whole(folder / f"{stem}.csv", to_csv(placement))
         written.append(folder / f"{stem}.csv")
     return written
 
 
 def _write_pages(
-    folder: Path,
-    measurements: Sequence[Measurement],
-    server_only: Sequence[ServerOnly],
-    documents: Sequence[tuple[str, dict[str, Any]]],
+    folder: Path, measurements: Measurements, plans: Sequence[tuple[str, Placement]]
 ) -> tuple[Path, list[Path]]:
     """Write the pictures, and the page that holds them."""
     from analyzer.formats.figure_style import png
@@ -108,22 +102,21 @@ def _write_pages(
     from analyzer.measurements.text import by_subject
     from reports.page import render
     from reports.placement_figures import placement_figures
-    from reports.placement_rows import shown_gpus
 
     groups = by_subject(measurements)
-    drawn = f"{counted(len(groups), 'model')} and {counted(len(documents), 'placement')}"
+    drawn = f"{counted(len(groups), 'model')} and {counted(len(plans), 'placement')}"
     click.echo(f"Drawing {drawn}", err=True)
     pictures = write_measurement_figures(measurements, folder)
     of_model = {about: path.read_bytes() for about, path in zip(groups, pictures, strict=True)}
     sections = []
-    for name, document in documents:
-        title = f"Placement {name}: {document['status']}, {document['mode']} mode"
-        pngs = [png(figure) for figure in placement_figures(title, shown_gpus(document))]
+    for name, placement in plans:
+        title = f"Placement {name}: {placement.status}, {placement.mode} mode"
+        pngs = [png(figure) for figure in placement_figures(title, placement)]
         for content in pngs:
             path = folder / f"{free_stem(file_stem(Path(name).stem), {p.stem for p in pictures})}.png"
             write_whole(path, content)
             pictures.append(path)
-        sections.append((name, document, pngs))
+        sections.append((name, placement, pngs))
     page = folder / PAGE
-    write_whole(page, render(measurements, server_only, of_model, sections))
+    write_whole(page, render(measurements, measurements.server_only, of_model, sections))
     return page, pictures

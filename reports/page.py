@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from analyzer.formats.units import number
-from analyzer.measurements.csv_file import UNKNOWN
-from analyzer.measurements.record import Measurement, ServerOnly, Status
+from analyzer.measurements.record import UNKNOWN, Measurement, ServerOnly, Status
 from analyzer.measurements.text import Subject, by_subject, device
+from planner.placement.document import Placement
 from planner.placement.text import headline
-from reports import page_tables
+from reports import page_tables as tables
 from reports.page_tables import Table
-from reports.placement_rows import MOST_SINGLE, shown_gpus
+from reports.placement_figures import MOST_SINGLE, shown_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def render(
     measurements: Sequence[Measurement],
     server_only: Sequence[ServerOnly],
     model_pictures: Mapping[Subject, bytes],
-    placements: Sequence[tuple[str, Mapping[str, Any], Sequence[bytes]]],
+    placements: Sequence[tuple[str, Placement, Sequence[bytes]]],
 ) -> str:
     """Write the page; the same records give the same page.
 
@@ -67,8 +66,8 @@ def render(
         What was measured; failed trials included.
     model_pictures : mapping of Subject to bytes
         A PNG for each subject of `measurements`.
-    placements : sequence of (name, document, pictures)
-        Each placement's name, its validated JSON document and its PNGs.
+    placements : sequence of (name, placement, pictures)
+        Each placement's name, the placement and its PNGs.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -85,11 +84,11 @@ def render(
     return environment.get_template("page.html.j2").render(
         facts=_facts(measurements, server_only),
         placements=[_placement(*placement) for placement in placements],
-        overview=page_tables.overview(groups),
-        failed=page_tables.failures(failed),
-        unsettled=page_tables.failures(unsettled),
+        overview=tables.overview(groups),
+        failed=tables.failures(failed),
+        unsettled=tables.failures(unsettled),
         models=[_model(about, group, model_pictures[about]) for about, group in groups.items()],
-        server_only=page_tables.server_only(server_only),
+        server_only=tables.server_only(server_only),
     )
 
 
@@ -102,7 +101,7 @@ def _facts(measurements: Sequence[Measurement], server_only: Sequence[ServerOnly
         "Driver": [p.driver or "" for p in sources],
         "Triton": [p.server for p in sources],
         "tritonpack": [p.tool_version for p in sources],
-        "Measured": [page_tables.statuses(measurements)],
+        "Measured": [tables.statuses(measurements)],
     }
     joined = [
         (name, "; ".join(value for value in dict.fromkeys(values) if value not in ("", UNKNOWN)))
@@ -111,33 +110,33 @@ def _facts(measurements: Sequence[Measurement], server_only: Sequence[ServerOnly
     return [(name, value) for name, value in joined if value]
 
 
-def _placement(name: str, document: Mapping[str, Any], pictures: Sequence[bytes]) -> PlacementSection:
-    placed = shown_gpus(document)
+def _placement(name: str, placement: Placement, pictures: Sequence[bytes]) -> PlacementSection:
+    shown = shown_gpus(placement)
     alt = f"Stacked bars: what each GPU of {name} holds against its capacity; the figures are in the table below."
     return PlacementSection(
         title=name,
-        facts=tuple(_placement_facts(document)),
-        joined=len(document["gpus"]) > MOST_SINGLE,
+        facts=tuple(_placement_facts(placement)),
+        joined=len(placement.gpus) > MOST_SINGLE,
         pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
-        gpus=page_tables.gpus(placed),
-        models=page_tables.placed_models(placed),
-        unplaced=page_tables.unplaced(document["unplaced"]),
+        gpus=tables.gpus(shown),
+        models=tables.placed_models(shown),
+        unplaced=tables.unplaced(placement.unplaced),
     )
 
 
-def _placement_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    limits = document["thresholds"]
-    words = {
-        "memory_pct": "memory",
-        "utilization_pct": "GPU utilization",
-        "memory_utilization_pct": "memory utilization",
-    }
-    thresholds = [f"{word} {number(limits[key])} %" for key, word in words.items() if limits.get(key) is not None]
+def _placement_facts(placement: Placement) -> list[tuple[str, str]]:
+    limits = placement.thresholds
+    words = (
+        ("memory", limits.memory),
+        ("GPU utilization", limits.utilization),
+        ("memory utilization", limits.memory_utilization),
+    )
+    thresholds = [f"{word} {number(share * 100)} %" for word, share in words if share is not None]
     return [
-        ("Needs", headline(document)),
-        ("Mode", document["mode"]),
+        ("Needs", headline(placement)),
+        ("Mode", placement.mode.value),
         ("Thresholds", ", ".join(thresholds) or "none"),
-        ("Notes", "; ".join(document["provenance"].get("notes", ())) or "none"),
+        ("Notes", "; ".join(placement.provenance.notes) or "none"),
     ]
 
 
@@ -147,5 +146,5 @@ def _model(about: Subject, group: Sequence[Measurement], png: bytes) -> ModelSec
         title=about.title,
         device=device(about.provenance),
         picture=Picture(png=png, alt=alt),
-        trials=page_tables.measurements(about, group),
+        trials=tables.measurements(about, group),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from analyzer.formats.text_table import Column, worth_showing
-from analyzer.formats.units import counted, mib, milliseconds, number, whole
+from analyzer.formats.units import MIB, counted, mib, milliseconds, number, whole
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
-from reports.placement_rows import PlacedGpu, PlacedModel, one_by_one
+from planner.placement.document import PlacedGpu, PlacedModel, UnplacedModel
 
 Record = TypeVar("Record")
 
@@ -77,31 +77,37 @@ GPU_COLUMNS: list[Column[PlacedGpu]] = [
     Column(title="GPU", unit="", text=lambda g: g.name, numeric=False),
     Column(title="Type", unit="", text=lambda g: g.type, numeric=False),
     Column(title="Models", unit="", text=lambda g: whole(sum(model.replicas for model in g.models))),
-    Column(title="Memory", unit="MiB", text=lambda g: number(g.memory_mib)),
-    Column(title="of", unit="MiB", text=lambda g: number(g.memory_capacity_mib)),
-    Column(title="GPU utilization", unit="%", text=lambda g: number(g.utilization_pct)),
-    Column(title="Memory utilization", unit="%", text=lambda g: number(g.memory_utilization_pct)),
+    Column(title="Memory", unit="MiB", text=lambda g: number(g.memory_bytes / MIB)),
+    Column(title="of", unit="MiB", text=lambda g: number(g.memory_capacity_bytes / MIB)),
+    Column(title="GPU utilization", unit="%", text=lambda g: _percent(g.utilization)),
+    Column(title="Memory utilization", unit="%", text=lambda g: _percent(g.memory_utilization)),
 ]
 
-PLACED_COLUMNS: list[Column[tuple[PlacedGpu, PlacedModel]]] = [
+Placed = tuple[PlacedGpu, PlacedModel]
+PLACED_COLUMNS: list[Column[Placed]] = [
     Column(title="GPU", unit="", text=lambda p: p[0].name, numeric=False),
-    Column(title="Slice", unit="", text=lambda p: p[1].mig_slice, numeric=False),
+    Column(
+        title="Slice",
+        unit="",
+        text=lambda p: f"{p[1].slice.profile} at {p[1].slice.start}" if p[1].slice else "",
+        numeric=False,
+    ),
     Column(title="Model", unit="", text=lambda p: p[1].name, numeric=False),
-    Column(title="Variant", unit="", text=lambda p: _unless_default(p[1].variant), numeric=False),
+    Column(title="Variant", unit="", text=lambda p: "" if p[1].variant == "default" else p[1].variant, numeric=False),
     Column(title="Replicas", unit="", text=lambda p: whole(p[1].replicas)),
     Column(title="Instances", unit="", text=lambda p: whole(p[1].instances)),
     Column(title="Batch", unit="", text=lambda p: whole(p[1].batch)),
     Column(title="Concurrency", unit="", text=lambda p: whole(p[1].concurrency)),
     Column(title="Throughput", unit="infer/s", text=lambda p: number(p[1].throughput_infer_per_s)),
-    Column(title="p99 latency", unit="ms", text=lambda p: number(p[1].latency_p99_ms)),
-    Column(title="Memory", unit="MiB", text=lambda p: number(p[1].memory_mib)),
-    Column(title="GPU utilization", unit="%", text=lambda p: number(p[1].utilization_pct)),
-    Column(title="Memory utilization", unit="%", text=lambda p: number(p[1].memory_utilization_pct)),
+    Column(title="p99 latency", unit="ms", text=lambda p: milliseconds(p[1].latency_p99_s)),
+    Column(title="Memory", unit="MiB", text=lambda p: number(p[1].memory_bytes / MIB)),
+    Column(title="GPU utilization", unit="%", text=lambda p: _percent(p[1].utilization)),
+    Column(title="Memory utilization", unit="%", text=lambda p: _percent(p[1].memory_utilization)),
 ]
 
-UNPLACED_COLUMNS: list[Column[Mapping[str, Any]]] = [
-    Column(title="Model", unit="", text=lambda u: u["name"], numeric=False),
-    Column(title="Why it has no place", unit="", text=lambda u: u["reason"], numeric=False),
+UNPLACED_COLUMNS: list[Column[UnplacedModel]] = [
+    Column(title="Model", unit="", text=lambda u: u.name, numeric=False),
+    Column(title="Why it has no place", unit="", text=lambda u: u.reason, numeric=False),
 ]
 
 
@@ -147,10 +153,10 @@ def gpus(placed: Sequence[PlacedGpu]) -> Table:
 
 def placed_models(placed: Sequence[PlacedGpu]) -> Table:
     """Write one row a model on a GPU."""
-    return table(PLACED_COLUMNS, list(one_by_one(placed)))
+    return table(PLACED_COLUMNS, [(gpu, model) for gpu in placed for model in gpu.models])
 
 
-def unplaced(entries: Sequence[Mapping[str, Any]]) -> Table:
+def unplaced(entries: Sequence[UnplacedModel]) -> Table:
     """Write the models that found no place."""
     return table(UNPLACED_COLUMNS, entries)
 
@@ -168,5 +174,5 @@ def _load(measurement: Measurement) -> str:
     return f"{number(load(measurement))} requests/s"
 
 
-def _unless_default(variant: str | None) -> str:
-    return "" if variant in (None, "default") else str(variant)
+def _percent(share: float | None) -> str:
+    return "" if share is None else number(share * 100)

@@ -8,14 +8,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
-from analyzer.formats.units import counted, number
-from reports.placement_rows import MOST_SINGLE, PlacedGpu, PlacedModel
+from analyzer.formats.units import MIB, counted, number
+from planner.placement.document import CountedThresholds, PlacedGpu, PlacedModel, Placement
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_SINGLE = 60  # GPUs that are shown one by one: as many rows as a picture of readable height holds
 MOST_FIGURES = 10  # a plan of more different GPUs than these hold is no longer read as pictures
 ROW_INCHES = 0.34
 CHARACTER_INCHES = 0.062  # width of a letter of 7 points, its widest neighbours included
@@ -30,82 +31,99 @@ SERVER, TOTAL = "", "\0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One panel: what a GPU has of it, what is used, and how far a plan may go."""
+    """One panel: what a GPU has of it, what is used, and how far a plan may go, in MiB or percent of the GPU."""
 
     title: str
     unit: str
     capacity: Callable[[PlacedGpu], float]
     used: Callable[[PlacedGpu], float | None]
-    threshold_pct: Callable[[PlacedGpu], float | None]
+    threshold: Callable[[CountedThresholds], float | None]  # share of the capacity
     of_model: Callable[[PlacedModel], float | None]
     width: float  # in shares of the figure
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else share * 100
 
 
 RESOURCES = (
     Resource(
         title="Memory",
         unit="MiB",
-        capacity=lambda gpu: gpu.memory_capacity_mib,
-        used=lambda gpu: gpu.memory_mib,
-        threshold_pct=lambda gpu: gpu.max_memory_pct,
-        of_model=lambda model: model.memory_mib,
+        capacity=lambda gpu: gpu.memory_capacity_bytes / MIB,
+        used=lambda gpu: gpu.memory_bytes / MIB,
+        threshold=lambda limits: limits.memory,
+        of_model=lambda model: model.memory_bytes / MIB,
         width=1.7,
     ),
     Resource(
         title="GPU utilization",
         unit="%",
         capacity=lambda gpu: 100.0,
-        used=lambda gpu: gpu.utilization_pct,
-        threshold_pct=lambda gpu: gpu.max_utilization_pct,
-        of_model=lambda model: model.utilization_pct,
+        used=lambda gpu: _percent(gpu.utilization),
+        threshold=lambda limits: limits.utilization,
+        of_model=lambda model: _percent(model.utilization),
         width=1.0,
     ),
     Resource(
         title="Memory utilization",
         unit="%",
         capacity=lambda gpu: 100.0,
-        used=lambda gpu: gpu.memory_utilization_pct,
-        threshold_pct=lambda gpu: gpu.max_memory_utilization_pct,
-        of_model=lambda model: model.memory_utilization_pct,
+        used=lambda gpu: _percent(gpu.memory_utilization),
+        threshold=lambda limits: limits.memory_utilization,
+        of_model=lambda model: _percent(model.memory_utilization),
         width=1.0,
     ),
 )
 
 
-def placement_figures(title: str, rows: Sequence[PlacedGpu]) -> list[Figure]:
+def shown_gpus(placement: Placement) -> list[PlacedGpu]:
+    """Return the GPUs as pictures and pages show them: above `MOST_SINGLE` those that hold the same are one row."""
+    return list(placement.gpus) if len(placement.gpus) <= MOST_SINGLE else placement.alike()
+
+
+def placement_figures(title: str, placement: Placement) -> list[Figure]:
     """Draw the GPUs of a plan, one row each and 60 rows a figure.
 
     Parameters
     ----------
     title : str
         What plan this is.
-    rows : sequence of PlacedGpu
-        In the order in which they are drawn, top to bottom.
+    placement : Placement
+        Its `shown_gpus` are drawn in their order, top to bottom.
 
     Returns
     -------
     list of Figure
         Ten at most; the last then says how many GPUs are left to the tables. Empty without GPUs.
     """
+    rows = shown_gpus(placement)
     looks = _looks(rows)
+    limits = {gpu.type: placement.thresholds_of(gpu.type) for gpu in rows}
     pages = [rows[start : start + MOST_SINGLE] for start in range(0, len(rows), MOST_SINGLE)]
-    left_out = sum(gpu.count for page in pages[MOST_FIGURES:] for gpu in page)
+    left_out = sum(gpu.gpus for page in pages[MOST_FIGURES:] for gpu in page)
     drawn = pages[:MOST_FIGURES]
     figures = []
     for n, page in enumerate(drawn, start=1):
         part = f", part {n} of {len(drawn)}" if len(drawn) > 1 else ""
         more = f"; {counted(left_out, 'GPU')} more in the tables" if left_out and n == len(drawn) else ""
-        gpus = counted(sum(gpu.count for gpu in page), "GPU")
+        gpus = counted(sum(gpu.gpus for gpu in page), "GPU")
         subtitle = f"{gpus}{more}; outlined is what a GPU has, models in the same order in every panel"
-        figures.append(_draw(f"{title}{part}", subtitle, page, looks))
+        figures.append(_draw(f"{title}{part}", subtitle, page, limits, looks))
     return figures
 
 
-def _draw(title: str, subtitle: str, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]) -> Figure:
+def _draw(
+    title: str,
+    subtitle: str,
+    rows: Sequence[PlacedGpu],
+    limits: Mapping[str, CountedThresholds],
+    looks: Mapping[str, Mapping[str, str]],
+) -> Figure:
     from matplotlib.figure import Figure
 
     resources = [resource for resource in RESOURCES if any(resource.used(gpu) is not None for gpu in rows)]
-    legend = _legend(resources, rows, looks)
+    legend = _legend(resources, rows, limits, looks)
     height = 1.7 + ROW_INCHES * len(rows) + 0.22 * -(-len(legend) // 3)
     with house_style():
         figure = Figure(figsize=(12, height))
@@ -113,7 +131,7 @@ def _draw(title: str, subtitle: str, rows: Sequence[PlacedGpu], looks: Mapping[s
             1, len(resources), sharey=True, squeeze=False, width_ratios=[resource.width for resource in resources]
         )[0]
         for axes, resource in zip(panels, resources, strict=True):
-            _panel(axes, resource, rows, looks)
+            _panel(axes, resource, rows, limits, looks)
         panels[0].set_yticks(range(len(rows)), [label(f"{gpu.name}  {gpu.type}", 44) for gpu in rows])
         panels[0].set_ylim(len(rows) - 0.4, -0.6)
         head(figure, title, subtitle)
@@ -125,11 +143,17 @@ def _draw(title: str, subtitle: str, rows: Sequence[PlacedGpu], looks: Mapping[s
     return figure
 
 
-def _panel(axes: Axes, resource: Resource, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]) -> None:
+def _panel(
+    axes: Axes,
+    resource: Resource,
+    rows: Sequence[PlacedGpu],
+    limits: Mapping[str, CountedThresholds],
+    looks: Mapping[str, Mapping[str, str]],
+) -> None:
     """Stack what each GPU holds of one resource, over its capacity, with the threshold as a line."""
     capacities = [resource.capacity(gpu) for gpu in rows]
     threshold = [
-        None if (pct := resource.threshold_pct(gpu)) is None else pct / 100 * capacity
+        None if (share := resource.threshold(limits[gpu.type])) is None else share * capacity
         for gpu, capacity in zip(rows, capacities, strict=True)
     ]
     axes.barh(range(len(rows)), capacities, height=0.72, color=EMPTY, edgecolor=DIM, lw=0.8, gid="capacity")
@@ -203,7 +227,10 @@ def _looks(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
 
 
 def _legend(
-    resources: Sequence[Resource], rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]
+    resources: Sequence[Resource],
+    rows: Sequence[PlacedGpu],
+    limits: Mapping[str, CountedThresholds],
+    looks: Mapping[str, Mapping[str, str]],
 ) -> list[Artist]:
     """Explain what is drawn: thresholds, parts, and the models where they can be told apart."""
     from matplotlib.lines import Line2D
@@ -215,7 +242,7 @@ def _legend(
         # matplotlib leaves out what begins with an underscore
         words |= {name: label(f" {name}" if name.startswith("_") else name, 44) for name in looks if name not in words}
     handles: list[Artist] = []
-    if any(resource.threshold_pct(gpu) is not None for resource in resources for gpu in rows):
+    if any(resource.threshold(limits[gpu.type]) is not None for resource in resources for gpu in rows):
         handles.append(Line2D([], [], color=THRESHOLD_RED, lw=1.6, label="Threshold of the plan"))
     for name, word in words.items():
         if name in drawn:

@@ -6,6 +6,7 @@ import json
 import sys
 
 from benchmarks.packing.instances import cases, problem_of
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 
 
@@ -13,7 +14,7 @@ def main(name: str, time_limit_s: float) -> None:
     """Solve and print."""
     case = next(case for case in cases() if case.name == name)
     problem, _ = problem_of(case)
-    plan = solve(problem, time_limit_s=time_limit_s)
+    plan = solve(problem, SearchLimits(seconds=time_limit_s))
     print(json.dumps({"value": plan.objective, "lower_bound": plan.lower_bound, "bound_source": plan.bound_source}))
 
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.problem.plan import Status
+from planner.problem.plan import Status, cost_of
 from planner.problem.problem import Problem
 from planner.solver.column_model import build
 from planner.solver.greedy import RULES, pack
+from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce
 
 _MEMORY_BYTES = 4 * 2**30  # address space of a slow peer
@@ -37,12 +38,13 @@ class Peer:
 
 def rules(problem: Problem) -> dict[str, int]:
     """Cost by each rule that serves everything."""
-    model = build(reduce(problem).problem)
+    smaller = reduce(problem).problem
+    model = build(smaller)
     found = {}
     for rule, name in enumerate(RULES):
-        packing = pack(model, model.demand, model.replicas, rule=rule)
-        if packing is not None:
-            found[name] = sum(problem.gpus[g].cost * times for g, _, _, times in packing)
+        groups = pack(model, model.demand, model.replicas, SearchLimits(), rule=rule)
+        if groups is not None:
+            found[name] = cost_of(groups, smaller)
     return found
 
 
@@ -50,7 +52,7 @@ def assignment(problem: Problem, time_limit_s: float, at_most: int) -> Peer:
     """CP-SAT over named GPUs, one integer for each kind of replica and GPU."""
     from planner.solver.cp_sat.model import search
 
-    found = search(reduce(problem).problem, upper_bound=at_most, time_limit_s=time_limit_s)
+    found = search(reduce(problem).problem, upper_bound=at_most, limits=SearchLimits(seconds=time_limit_s))
     if found.status is Status.INFEASIBLE or not found.gpus:
         return Peer(found=None)
     cost = sum(problem.gpus[g.gpu].cost * g.count for g in found.gpus)

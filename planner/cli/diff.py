@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from analyzer.cli.command import Command
 from analyzer.formats.units import counted, printable
-from planner.placement.difference import Difference, Move, difference
+from planner.placement.difference import Difference, Relocation, difference
 from planner.placement.file import read_placement
 
 
@@ -27,7 +26,7 @@ def command(before: str, after: str, as_json: bool) -> None:
     What a threshold of 80 % changes:
       plan diff at-100.json at-80.json
     """
-    found = difference(read_placement(Path(before)), read_placement(Path(after)))
+    found = difference(read_placement(before), read_placement(after))
     click.echo(json.dumps(asdict(found), indent=1) if as_json else _text(found))
 
 
@@ -41,7 +40,7 @@ def _value(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _move(move: Move) -> str:
+def _move(move: Relocation) -> str:
     what = f"{move.model}: {counted(move.count, 'replica')} of {move.memory_mib / move.count:.0f} MiB"
     if move.source is None:
         return f"{what} added on {move.target}"

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 from analyzer.cli.command import Command
-from analyzer.errors import UsageError
+from analyzer.cli.option_types import click_option
+from analyzer.formats.option_values import in_flags, options_of
 from analyzer.formats.units import counted, printable
-from planner.cli.option_types import Size
-from planner.explain.bottlenecks import Fill, binding, last_gpu
-from planner.explain.resource_bounds import resource_bounds
-from planner.explain.what_if import Question, Relaxation, conflict, is_form_of, relaxations
-from planner.formulation.formulate import Formulation, check_models
-from planner.inputs.profiles import at_configuration, by_model
+from planner.explain.bottlenecks import Fill
+from planner.explain.explanation import ExplainSettings, Explanation, explain
+from planner.formulation.settings import FLAGS
 from planner.placement.document import Placement
 from planner.placement.file import read_placement
-from planner.placement.read_back import demand_of, fleet_of, rules_of
-from planner.placement.text import headline
-from planner.problem.plan import Plan
+
+_SETTINGS = options_of(ExplainSettings)
 
 
 @click.command(name="explain", cls=Command)
 @click.argument("placement", metavar="PLACEMENT.json")
 @click.argument("profiles", metavar="[PROFILES]", required=False)
-@click.option("--server-memory", type=Size(), metavar="SIZE", help="As it was given to plan solve.")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, metavar="S",
-              help="Seconds for trying what would save a GPU.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the searches.")
+@click_option("server_memory_mib", _SETTINGS["server_memory_mib"], "As it was given to plan solve.")
+@click_option("time_limit_s", _SETTINGS["time_limit_s"], "Seconds for trying what would save a GPU.")
+@click_option("seed", _SETTINGS["seed"], "Seed of the randomised parts of the searches.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def command(
-    placement: str, profiles: str | None, server_memory: int | None, time_limit: float, seed: int, as_json: bool
-) -> None:
+def command(placement: str, profiles: str | None, as_json: bool, **options: Any) -> None:
     """Say why a plan needs the GPUs it needs, and what would save one.
 
     From the placement alone: which resource binds on which GPU, and what the last GPU is there for. With the PROFILES
@@ -46,73 +39,51 @@ def command(
     Where the GPUs go:
       plan explain placement.json results
     """
-    document = read_placement(Path(placement))
-    explanation: dict[str, Any] = {"headline": headline(document)}
-    found = binding(document)
-    explanation["binding"] = {gpu: asdict(fill) | {"share": round(fill.share, 6)} for gpu, fill in found.items()}
-    last = last_gpu(document)
-    explanation["last_gpu"] = asdict(last) if last else None
-    if profiles:
-        explanation |= _with_profiles(document, profiles, server_memory, time_limit, seed)
+    found = read_placement(placement)
+    explanation = explain(found, profiles, **options)
     if as_json:
-        click.echo(json.dumps(explanation, indent=1))
+        click.echo(json.dumps(_document(explanation), indent=1))
         return
-    click.echo("\n".join(map(printable, _sentences(document, explanation, found))))
+    click.echo("\n".join(printable(in_flags(line, FLAGS)) for line in _sentences(found, explanation)))
     if not profiles:
         click.echo("give the PROFILES as well to learn which change would save a GPU", err=True)
 
 
-def _with_profiles(
-    document: Placement, source: str, server_memory: int | None, time_limit_s: float, seed: int
-) -> dict[str, Any]:
-    from planner.inputs.profile_source import read_profiles
-    from planner.solver.solve import solve
-
-    fleet, rules, requirements = fleet_of(document), rules_of(document), demand_of(document)
-    devices = {d for t in fleet for d in (*t.devices, *((t.scaling.device,) if t.scaling else ()))}
-    every = read_profiles(source, server_memory_bytes=server_memory)
-    measured = tuple(p for p in every if p.board in devices)
-    serving = {model for r in requirements for model in (r.model, *r.variants)}
-    if rules.batch is None and rules.concurrency is None:  # forms of a model may not have been measured there
-        serving |= {p.model for p in measured if any(is_form_of(p.model, r.model) for r in requirements)}
-    measured = tuple(p for p in measured if p.model in serving)
-    if not measured:
-        raise UsageError(f"'{source}' has no profile measured on {', '.join(sorted(devices))}")
-    profiles = at_configuration(measured, batch=rules.batch, concurrency=rules.concurrency)
-    check_models(requirements, by_model(profiles))
-    question = Question(profiles=profiles, requirements=requirements, fleet=fleet, rules=rules)
-
-    def search(formulation: Formulation, limit_s: float) -> Plan:
-        return solve(formulation.problem, time_limit_s=limit_s, seed=seed)
-
-    explanation: dict[str, Any] = {"bounds": resource_bounds(question.formulate())}
-    value = document["objective"].get("value", document["objective"]["gpus"])
-    if value is not None:
-        changes = relaxations(question, value, search, time_limit_s=time_limit_s)
-        explanation["relaxations"] = [asdict(change) for change in changes]
-    elif document["status"] == "infeasible":
-        explanation["conflict"] = [r.model for r in conflict(question, search, time_limit_s=time_limit_s)]
-    return explanation
+def _document(explanation: Explanation) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "headline": explanation.headline,
+        "binding": {gpu: asdict(fill) | {"share": round(fill.share, 6)} for gpu, fill in explanation.binding.items()},
+        "last_gpu": asdict(explanation.last_gpu) if explanation.last_gpu else None,
+    }
+    if explanation.bounds is not None:
+        document["bounds"] = explanation.bounds
+    if explanation.relaxations is not None:
+        changes = [asdict(change) for change in explanation.relaxations]
+        document["relaxations"] = [{**change, "change": in_flags(change["change"], FLAGS)} for change in changes]
+    if explanation.conflict is not None:
+        document["conflict"] = list(explanation.conflict)
+    return document
 
 
-def _sentences(document: Placement, explanation: dict[str, Any], found: dict[str, Fill]) -> list[str]:
-    unit = document["objective"].get("unit", "GPUs")
-    lines = [explanation["headline"]]
-    if "bounds" in explanation:
-        bounds = sorted(explanation["bounds"].items(), key=lambda item: -item[1])
+def _sentences(placement: Placement, explanation: Explanation) -> list[str]:
+    unit = placement.objective.unit
+    lines = [explanation.headline]
+    if explanation.bounds is not None:
+        bounds = sorted(explanation.bounds.items(), key=lambda item: -item[1])
         lines.append("at least by one resource alone: " + ", ".join(f"{name} {v:g} {unit}" for name, v in bounds))
-    lines += _bindings(found)
-    last = explanation["last_gpu"]
+    lines += _bindings(explanation.binding)
+    last = explanation.last_gpu
     if last:
-        lines.append(f"{last['id']} is the emptiest: {'; '.join(last['reasons'])}")
-    lines += [f"not placed: {u['reason']}" for u in document["unplaced"]]
-    if "relaxations" in explanation:
-        changes = [Relaxation(**change) for change in explanation["relaxations"]]
-        lines += [f"with {c.change}: {counted(c.gpus, 'GPU')}, saves {c.saved:g} {unit}" for c in changes]
-        if not changes:
+        lines.append(f"{last.id} is the emptiest: {'; '.join(last.reasons)}")
+    lines += [f"not placed: {unplaced.reason}" for unplaced in placement.unplaced]
+    if explanation.relaxations is not None:
+        lines += [
+            f"with {c.change}: {counted(c.gpus, 'GPU')}, saves {c.saved:g} {unit}" for c in explanation.relaxations
+        ]
+        if not explanation.relaxations:
             lines.append("no single change that was tried saves anything")
-    if "conflict" in explanation:
-        names = explanation["conflict"]
+    if explanation.conflict is not None:
+        names = explanation.conflict
         lines.append(
             f"{names[0]} cannot be met by this fleet at all"
             if len(names) == 1

@@ -5,39 +5,44 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
+from planner.formulation.formulate import Formulation
+from planner.formulation.objective import from_units
+from planner.planning import OnProgress
+
 _EVERY_S = 0.5  # at most two lines a second
 
 
 class Progress:
-    """Tells on stderr how a search comes on, and remembers whether it was asked to stop.
+    """Tells on stderr how a search comes on, and remembers whether it was asked to stop."""
 
-    Parameters
-    ----------
-    value : callable
-        Writes a solver's objective for people.
-    """
-
-    def __init__(self, value: Callable[[int], str] = str, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self.stopped = False
-        self._value = value
-        self._quiet = quiet
         self._start = self._told = time.monotonic()
         self._last = ""
         self._in_place = sys.stderr.isatty()
 
-    def __call__(self, objective: int | None, lower_bound: int, stage: str) -> None:
-        """Tell where the search is; `planner.solver.solve.Progress`."""
+    def of(self, formulation: Formulation) -> OnProgress:
+        """Return what is told of the search for the plan of a formulation."""
+        unit, divisor = formulation.request.rules.objective.unit, formulation.cost_divisor
+
+        def written(value: int) -> str:
+            return f"{from_units(value, divisor):g} {unit}"
+
+        return lambda objective, lower_bound, stage: self._tell(
+            "no plan yet" if objective is None else f"best {written(objective)}", written(lower_bound), stage
+        )
+
+    def _tell(self, best: str, lower_bound: str, stage: str) -> None:
         now = time.monotonic()
-        if self._quiet or now - self._told < _EVERY_S:
+        if now - self._told < _EVERY_S:
             return
-        best = "no plan yet" if objective is None else f"best {self._value(objective)}"
-        text = f"{best}, at least {self._value(lower_bound)}, {stage}"
+        text = f"{best}, at least {lower_bound}, {stage}"
         if text != self._last:
             self._told, self._last = now, text
             line = f"{now - self._start:5.1f} s  {text}"

@@ -5,32 +5,40 @@ from __future__ import annotations
 import click
 
 from analyzer.cli.command import Command
+from analyzer.cli.option_types import click_type
 from analyzer.errors import EXIT_INFEASIBLE, UsageError
+from analyzer.formats.option_values import Number, Percent
 from analyzer.formats.units import counted
-from planner.cli.option_types import Percent, Size
+from planner.cli.options import size_option
 from planner.explain.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
 from planner.inputs.gpu_catalogue import find_type
-from planner.inputs.memory_size import format_size
+from planner.inputs.memory_size import format_size, to_bytes
 from planner.inputs.profiles import OperatingPoint, Profile, at_configuration, least_memory, of_models, of_one_device
+
+_COUNT = click_type(Number(1, whole=True))
+_SHARE, _SUM = click_type(Percent(100)), click_type(Percent(1000))
 
 
 @click.command(name="replicas", cls=Command)
 @click.argument("profiles", metavar="[PROFILES]", required=False)
 @click.option("--model", metavar="NAME", help="Count copies of this model of PROFILES.")
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Its figures at this batch.")
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Its figures at this concurrency.")
+@click.option("--batch", type=_COUNT, metavar="N", help="Its figures at this batch.")
+@click.option("--concurrency", type=_COUNT, metavar="N", help="Its figures at this concurrency.")
 @click.option("--device", metavar="NAME", help="Only what was measured on this device.")
-@click.option("--model-memory", type=Size(), metavar="SIZE", help="The model's memory, where it is not measured.")
-@click.option("--utilization", type=Percent(100), metavar="PCT", help="GPU utilization of one copy.")
-@click.option("--memory-utilization", type=Percent(100), metavar="PCT", help="Memory utilization of one copy.")
+@size_option("--model-memory", "model_memory_mib", "The model's memory, where it is not measured.")
+@click.option("--utilization", "utilization_pct", type=_SHARE, metavar="PCT", help="GPU utilization of one copy.")
+@click.option(
+    "--memory-utilization", "memory_utilization_pct", type=_SHARE, metavar="PCT", help="Memory utilization of one copy."
+)
 @click.option("--gpu", metavar="TYPE", help="GPU type from the catalogue.")
-@click.option("--gpu-memory", type=Size(), metavar="SIZE", help="Memory of one GPU, such as 16GB; wins over --gpu.")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="GPUs there are.")
-@click.option("--server-memory", type=Size(), metavar="SIZE", help="What the idle server takes on each GPU.")
+@size_option("--gpu-memory", "gpu_memory_mib", "Memory of one GPU, such as 16GB; wins over --gpu.")
+@click.option("--gpus", type=_COUNT, default=1, show_default=True, metavar="N", help="GPUs there are.")
+@size_option("--server-memory", "server_memory_mib", "What the idle server takes on each GPU.")
 @click.option(
     "--max-memory",
-    type=Percent(100),
+    "max_memory_pct",
+    type=_SHARE,
     default="70",
     show_default=True,
     metavar="PCT",
@@ -38,30 +46,31 @@ from planner.inputs.profiles import OperatingPoint, Profile, at_configuration, l
 )
 @click.option(
     "--max-utilization",
-    type=Percent(1000),
+    "max_utilization_pct",
+    type=_SUM,
     default="100",
     show_default=True,
     metavar="PCT",
     help="Highest sum of GPU utilization.",
 )
-@click.option("--max-memory-utilization", type=Percent(1000), default="100", show_default=True, metavar="PCT",
-              help="Highest sum of memory utilization.")  # fmt: skip
+@click.option("--max-memory-utilization", "max_memory_utilization_pct", type=_SUM, default="100", show_default=True,
+              metavar="PCT", help="Highest sum of memory utilization.")  # fmt: skip
 def command(
     profiles: str | None,
     model: str | None,
     batch: int | None,
     concurrency: int | None,
     device: str | None,
-    model_memory: int | None,
-    utilization: float | None,
-    memory_utilization: float | None,
+    model_memory_mib: float | None,
+    utilization_pct: float | None,
+    memory_utilization_pct: float | None,
     gpu: str | None,
-    gpu_memory: int | None,
+    gpu_memory_mib: float | None,
     gpus: int,
-    server_memory: int | None,
-    max_memory: float,
-    max_utilization: float,
-    max_memory_utilization: float,
+    server_memory_mib: float | None,
+    max_memory_pct: float,
+    max_utilization_pct: float,
+    max_memory_utilization_pct: float,
 ) -> None:
     """Say how many copies of one model fit.
 
@@ -71,25 +80,29 @@ def command(
     Copies of a profiled model, limited by its utilization as well:
       plan replicas results --model chest_xray --gpu T4
     """
-    gpu_bytes = gpu_memory or (find_type(gpu).memory_bytes if gpu else None)
-    server_bytes = server_memory or 0
+    gpu_bytes = to_bytes(gpu_memory_mib) or (find_type(gpu).memory_bytes if gpu else None)
+    model_bytes, server_bytes = to_bytes(model_memory_mib), to_bytes(server_memory_mib) or 0
+    utilization = None if utilization_pct is None else utilization_pct / 100
+    memory_utilization = None if memory_utilization_pct is None else memory_utilization_pct / 100
     if profiles is not None:
-        profile, point = _measured(profiles, model, batch, concurrency, device, server_memory)
-        model_memory = point.memory_bytes if model_memory is None else model_memory
+        profile, point = _measured(profiles, model, batch, concurrency, device, server_memory_mib)
+        model_bytes = point.memory_bytes if model_bytes is None else model_bytes
         utilization = point.utilization if utilization is None else utilization
         memory_utilization = point.memory_utilization if memory_utilization is None else memory_utilization
         server_bytes = profile.server_memory_bytes
         gpu_bytes = gpu_bytes or profile.device_memory_bytes
-    if model_memory is None:
+    if model_bytes is None:
         raise UsageError("the model's memory is not known; give PROFILES with --model, or --model-memory 2GB")
     if not gpu_bytes:
         raise UsageError("the GPU's memory is not known; give --gpu-memory 16GB, or --gpu with a type")
     found = count_replicas(
-        model_bytes=model_memory,
+        model_bytes=model_bytes,
         gpu_bytes=gpu_bytes,
         server_bytes=server_bytes,
         thresholds=Thresholds(
-            memory=max_memory, utilization=max_utilization, memory_utilization=max_memory_utilization
+            memory=max_memory_pct / 100,
+            utilization=max_utilization_pct / 100,
+            memory_utilization=max_memory_utilization_pct / 100,
         ),
         utilization=utilization,
         memory_utilization=memory_utilization,
@@ -97,7 +110,7 @@ def command(
     )
     click.echo(
         f"{counted(found.total, 'replica')} on {counted(gpus, 'GPU')}, {found.per_gpu} on each:"
-        f" limited by {found.limited_by} ({format_size(model_memory)} a model on {format_size(gpu_bytes)})"
+        f" limited by {found.limited_by} ({format_size(model_bytes)} a model on {format_size(gpu_bytes)})"
     )
     if not found.total:
         click.get_current_context().exit(EXIT_INFEASIBLE)
@@ -109,12 +122,12 @@ def _measured(
     batch: int | None,
     concurrency: int | None,
     device: str | None,
-    server_memory: int | None,
+    server_memory_mib: float | None,
 ) -> tuple[Profile, OperatingPoint]:
     """The model's point with the least memory among those asked for."""
     from planner.inputs.profile_source import read_profiles
 
-    profiles = of_one_device(read_profiles(source, server_memory_bytes=server_memory), device)
+    profiles = of_one_device(read_profiles(source, server_memory_mib=server_memory_mib), device)
     if model is None:
         raise UsageError(
             f"--model is missing; the profiles are of {', '.join(sorted({p.model for p in profiles})[:12])}"

@@ -8,29 +8,28 @@ from typing import Any
 import click
 
 from analyzer.cli.command import Command
-from analyzer.errors import UsageError
+from analyzer.cli.option_types import typed
+from analyzer.errors import EXIT_FAILURE, EXIT_INFEASIBLE, UsageError
+from analyzer.formats.option_values import in_flags
 from analyzer.formats.units import printable
-from planner.cli.inputs import planning_options, read_inputs
-from planner.cli.search import answer, answer_from, search_limits, search_options
-from planner.placement.document import build_placement
+from planner.cli.options import GROUP, MAX_MOVES, planning_options
+from planner.cli.progress import Progress
+from planner.formulation.settings import FLAGS, PlanSettings
 from planner.placement.file import read_placement, to_json, write_placement
-from planner.placement.text import baseline_text, moves_text, placement_text
+from planner.placement.text import moves_text, placement_text
+from planner.planning import PlanResult, load_profiles, plan_with
+from planner.problem.plan import Status
 
 
 @click.command(name="solve", cls=Command)
 @click.argument("profiles", metavar="PROFILES")
 @planning_options
-@search_options
 @click.option("--current", metavar="FILE", help="The placement in force: change it as little as the plan allows.")
-@click.option(
-    "--max-moves",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="With --current: replicas that may be loaded where they were not.",
-)
+@MAX_MOVES
 @click.option("-o", "--output", metavar="FILE", help="Write the placement as JSON; - prints it instead of the table.")
-@click.option("--group", is_flag=True, help="In the JSON, one entry with a count for GPUs that are filled alike.")
-def command(profiles: str, current: str | None, output: str | None, group: bool, **options: Any) -> None:
+@GROUP
+@click.pass_context
+def command(ctx: click.Context, /, profiles: str, current: str | None, output: str | None, **options: Any) -> None:
     """Place the models on as few GPUs as can be, and prove it.
 
     PROFILES is an output folder of analyze, a store's URL, or a metrics-model.csv with metrics-server-only.csv
@@ -46,34 +45,40 @@ def command(profiles: str, current: str | None, output: str | None, group: bool,
     From a CSV of other origin:
       plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
     """
-    from planner.explain.baselines import baselines
-
     if output and output != "-" and not Path(output).parent.is_dir():
         raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
-    inputs = read_inputs(profiles, options)
-    if current is None and options["max_moves"] is not None:
-        raise UsageError("--max-moves says how far to go from a placement; give that with --current placement.json")
-    found = answer_from(read_placement(Path(current)), inputs, options) if current else answer(inputs, options)
-    placement = build_placement(
-        found.plan,
-        found.formulation,
-        inputs.profiles,
-        group=group,
-        search=search_limits(options),
-        ids=found.ids,
-        moves=found.moves,
-    )
-    for note in found.formulation.notes:
-        click.echo(printable(f"note: {note}"), err=True)
+    settings = PlanSettings(**typed(ctx, options))
+    in_force = read_placement(current) if current else None
+    known = load_profiles(profiles, settings)
+    progress = Progress()
+    with progress.listening():
+        result = plan_with(known, settings, current=in_force, stop=progress.stop, on_progress=progress.of)
+    for note in result.notes:
+        click.echo(printable(f"note: {in_flags(note, FLAGS)}"), err=True)
     if output and output != "-":  # before the table, whose reader may close the pipe early
-        write_placement(placement, Path(output))
+        write_placement(result.placement, output)
         click.echo(f"placement written to {output}", err=True)
     if output == "-":
-        click.echo(to_json(placement), nl=False)
+        click.echo(to_json(result.placement), nl=False)
     else:
-        click.echo(placement_text(placement))
-        if found.moves is not None:
-            click.echo(moves_text(found.moves))
-        for baseline in baselines(found.formulation, seed=options["seed"]) if found.plan.gpus else ():
-            click.echo(baseline_text(baseline, inputs.rules.objective.unit))
-    click.get_current_context().exit(found.exit_code)
+        _show(result, settings.seed)
+    ctx.exit(_exit_code(result))
+
+
+def _show(result: PlanResult, seed: int) -> None:
+    from planner.explain.baselines import baseline_text, baselines
+
+    click.echo(placement_text(result.placement))
+    if result.status is Status.UNKNOWN:
+        click.echo("give the search more time with --time-limit", err=True)
+    if result.moves is not None:
+        click.echo(moves_text(result.moves))
+    if result.gpus:
+        for baseline in baselines(result.solved.formulation, seed=seed):
+            click.echo(baseline_text(baseline, result.placement.objective.unit))
+
+
+def _exit_code(result: PlanResult) -> int:
+    if result.status is Status.INFEASIBLE:
+        return EXIT_INFEASIBLE
+    return EXIT_FAILURE if result.gpus is None else 0

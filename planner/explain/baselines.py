@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.formulation.candidates import Choice
+from analyzer.formats.units import counted, mib, number, printable
+from planner.formulation.candidates import Candidate
 from planner.formulation.formulate import Formulation
 from planner.formulation.objective import from_units
 from planner.inputs.mig_geometry import WHOLE
 from planner.problem.problem import GpuType, Option, Task
 
+MOST_MODELS = 12  # of one GPU, in a sentence
 RULE_OF_THUMB_SHARE = 0.7  # of the GPU's memory for models: Oracle Cloud, Data Science, "GPU Inference"
 
 Ints = npt.NDArray[np.int64]
@@ -97,10 +99,10 @@ def _copies(formulation: Formulation, gpu: GpuType) -> list[_Copies] | None:
         if not options:
             return None
         option = min(options, key=lambda o: _share(o, capacity) / min(o.supply, max(1, task.demand)))
-        choice = option.point
-        assert isinstance(choice, Choice)
+        candidate = option.candidate
+        assert isinstance(candidate, Candidate)
         found.append(
-            _Copies(name=task.name, load=option.load, memory_bytes=choice.memory_bytes, count=_needed(task, option))
+            _Copies(name=task.name, load=option.load, memory_bytes=candidate.memory_bytes, count=_needed(task, option))
         )
     return found
 
@@ -152,20 +154,20 @@ def _fits(free: Ints, load: Ints) -> Ints:
 def _rule_of_thumb(formulation: Formulation, g: int, copies: Sequence[_Copies], seed: int) -> Baseline:
     """GPUs so that 70 % of their memory holds all copies, which are then dealt out at random."""
     gpu = formulation.problem.gpus[g]
-    site = formulation.sites[_whole(gpu)]
+    place = formulation.places[_whole(gpu)]
     counts = np.array([c.count for c in copies], dtype=np.int64)
     memory = np.array([c.memory_bytes for c in copies], dtype=np.int64)
-    n_gpus = max(1, math.ceil(float(memory @ counts) / (RULE_OF_THUMB_SHARE * site.memory_bytes)))
+    n_gpus = max(1, math.ceil(float(memory @ counts) / (RULE_OF_THUMB_SHARE * place.memory_bytes)))
     drawn = np.repeat(np.arange(len(copies)), counts)
     where = np.random.default_rng(seed).integers(n_gpus, size=len(drawn))
-    used = np.full(n_gpus, site.server_bytes, dtype=np.int64)
+    used = np.full(n_gpus, place.server_bytes, dtype=np.int64)
     np.add.at(used, where, memory[drawn])
-    overfull = int((used > site.memory_bytes).sum())
+    overfull = int((used > place.memory_bytes).sum())
     worst = int(used.argmax())
     fullest = Overfull(
         gpu=worst,
         memory_bytes=int(used[worst]),
-        capacity_bytes=site.memory_bytes,
+        capacity_bytes=place.memory_bytes,
         models=tuple(copies[i].name for i in sorted(drawn[where == worst].tolist())),
     )
     return Baseline(
@@ -180,3 +182,21 @@ def _rule_of_thumb(formulation: Formulation, g: int, copies: Sequence[_Copies], 
 
 def _price(formulation: Formulation, g: int) -> float:
     return from_units(formulation.problem.gpus[g].cost, formulation.cost_divisor)
+
+
+def baseline_text(baseline: Baseline, unit: str) -> str:
+    """Say in a sentence what a simpler rule would use, and where it would run out of memory."""
+    if baseline.gpus is None:
+        return f"for comparison, {baseline.name}: some model fits no GPU"
+    needs = counted(baseline.gpus, "GPU")
+    if unit != "GPUs":
+        needs += f" of type {baseline.gpu_type}, {number(baseline.value)} {unit}"
+    text = f"for comparison, {baseline.name}: {needs}"
+    worst = baseline.worst
+    if worst is None:
+        return text
+    models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
+    return printable(
+        f"{text}, of which {baseline.n_overfull} would run out of memory;"
+        f" the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
+    )

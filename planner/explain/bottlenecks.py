@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from planner.placement.difference import expanded
-from planner.placement.document import Placement
+from analyzer.formats.json_keys import rounded
+from analyzer.formats.units import MIB
+from planner.placement.document import CountedThresholds, PlacedGpu, PlacedModel, PlacedSlice, Placement
 
-RESOURCES = {  # resource: key of its figure, unit
-    "memory": ("memory_mib", "MiB"),
-    "utilization": ("utilization_pct", "%"),
-    "memory utilization": ("memory_utilization_pct", "%"),
-}
+
+class _Resource(NamedTuple):
+    """A resource as it is shown: in MiB or percent."""
+
+    name: str
+    unit: str
+    used: Callable[[PlacedGpu | PlacedSlice | PlacedModel], float | None]
+    limit: Callable[[PlacedGpu | PlacedSlice, CountedThresholds], float | None]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else rounded(share * 100)
+
+
+RESOURCES = (
+    _Resource(
+        "memory",
+        "MiB",
+        lambda held: rounded(held.memory_bytes / MIB),
+        lambda place, t: rounded(place.memory_capacity_bytes / MIB) * (_percent(t.memory) or 100) / 100,
+    ),
+    _Resource("utilization", "%", lambda held: _percent(held.utilization), lambda _place, t: _percent(t.utilization)),
+    _Resource(
+        "memory utilization",
+        "%",
+        lambda held: _percent(held.memory_utilization),
+        lambda _place, t: _percent(t.memory_utilization),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,72 +88,54 @@ class LastGpu:
 def binding(placement: Placement) -> dict[str, Fill]:
     """The resource of each GPU that is nearest to its threshold, by the GPU's id."""
     found = {}
-    for gpu in expanded(placement):
+    for gpu in placement.one_by_one():
         fills = [fill for place in _fills(gpu, placement) for fill in place]
         if fills:
-            found[gpu["id"]] = max(fills, key=lambda fill: fill.share)
+            found[gpu.id] = max(fills, key=lambda fill: fill.share)
     return found
 
 
 def last_gpu(placement: Placement) -> LastGpu | None:
     """The emptiest GPU of a placement that has several; None of one that has not."""
-    gpus = expanded(placement)
+    gpus = placement.one_by_one()
     if len(gpus) < 2:
         return None
     bindings = binding(placement)
-    last = min(gpus, key=lambda gpu: (bindings[gpu["id"]].share, gpu["id"]))
+    last = min(gpus, key=lambda gpu: (bindings[gpu.id].share, gpu.id))
     rooms = [place for gpu in gpus if gpu is not last for place in _fills(gpu, placement)]
     return LastGpu(
-        id=last["id"],
-        models=tuple(model["name"] for model in last["models"]),
-        reasons=tuple(_reason(model, rooms) for model in last["models"]),
+        id=last.id,
+        models=tuple(model.name for model in last.models),
+        reasons=tuple(_reason(model, rooms) for model in last.models),
     )
 
 
-def _reason(model: Mapping[str, Any], rooms: Sequence[Sequence[Fill]]) -> str:
+def _reason(model: PlacedModel, rooms: Sequence[Sequence[Fill]]) -> str:
     """Say which resource keeps a replica from every other GPU, or that there would be room.
 
     Between slices only memory is compared: utilizations are those of other multiprocessors.
     """
-    if "slice" in model:
+    if model.slice:
         rooms = [[fill for fill in room if fill.resource == "memory"] for room in rooms]
-    needs = {name: _one(model, key) for name, (key, _) in RESOURCES.items()}
+    needs = {resource.name: (resource.used(model) or 0.0) / model.replicas for resource in RESOURCES}
     if any(all(needs[fill.resource] <= fill.free + 1e-6 for fill in room) for room in rooms):
-        return f"{model['name']} would fit elsewhere"
-    for name, (_, unit) in RESOURCES.items():
-        most = max((fill.free for room in rooms for fill in room if fill.resource == name), default=None)
-        if most is not None and needs[name] > most + 1e-6:
-            need, left = f"{needs[name]:.4g} {unit} of {name}", f"{most:.4g} {unit}"
-            return f"{model['name']} needs {need}, and no other GPU has more than {left} left"
-    return f"{model['name']} finds no other GPU with room in all resources at once"
+        return f"{model.name} would fit elsewhere"
+    for resource in RESOURCES:
+        most = max((fill.free for room in rooms for fill in room if fill.resource == resource.name), default=None)
+        if most is not None and needs[resource.name] > most + 1e-6:
+            need, left = f"{needs[resource.name]:.4g} {resource.unit} of {resource.name}", f"{most:.4g} {resource.unit}"
+            return f"{model.name} needs {need}, and no other GPU has more than {left} left"
+    return f"{model.name} finds no other GPU with room in all resources at once"
 
 
-def _one(model: Mapping[str, Any], key: str) -> float:
-    return float(model.get(key) or 0.0) / float(model.get("replicas", 1))
-
-
-def _fills(gpu: Mapping[str, Any], placement: Placement) -> Iterator[list[Fill]]:
+def _fills(gpu: PlacedGpu, placement: Placement) -> Iterator[list[Fill]]:
     """The counted resources of a whole GPU, or of each of its slices."""
-    thresholds = _thresholds(gpu["type"], placement)
-    geometry = gpu.get("geometry")
-    for place in geometry["slices"] if geometry else [gpu]:
-        where = f"{gpu['id']} {place['profile']}@{place['start']}" if geometry else gpu["id"]
-        limits = {
-            "memory": place["memory_capacity_mib"] * (thresholds.get("memory_pct") or 100) / 100,
-            "utilization": thresholds.get("utilization_pct"),
-            "memory utilization": thresholds.get("memory_utilization_pct"),
-        }
+    thresholds = placement.thresholds_of(gpu.type)
+    places: Sequence[PlacedGpu | PlacedSlice] = gpu.geometry.slices if gpu.geometry else [gpu]
+    for place in places:
+        where = f"{gpu.id} {place.name}" if isinstance(place, PlacedSlice) else gpu.id
         yield [
-            Fill(where=where, resource=name, used=place.get(key) or 0.0, limit=limit, unit=unit)
-            for name, (key, unit) in RESOURCES.items()
-            if (limit := limits[name]) is not None and place.get(key) is not None
+            Fill(where=where, resource=resource.name, used=used, limit=limit, unit=resource.unit)
+            for resource in RESOURCES
+            if (limit := resource.limit(place, thresholds)) is not None and (used := resource.used(place)) is not None
         ]
-
-
-def _thresholds(type_name: str, placement: Placement) -> Mapping[str, Any]:
-    for entry in placement.get("gpu_types", ()):
-        if entry["type"] == type_name and "thresholds" in entry:
-            found: Mapping[str, Any] = entry["thresholds"]
-            return found
-    common: Mapping[str, Any] = placement["thresholds"]
-    return common

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, PALETTE, head, house_style
+from planner.explain.growth import GrowthPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Mapping[str, Any]
 
-
-def growth_figure(rows: Sequence[Row], unit: str) -> Figure:
+def growth_figure(points: Sequence[GrowthPoint], unit: str) -> Figure:
     """Draw GPUs over the rate factor beside first-fit decreasing and, where it is another thing, what they cost.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        Of `plan sweep`; a factor without a plan is a cross on the axis.
+    points : sequence of GrowthPoint
+        A factor without a plan is a cross on the axis.
     unit : str
         Of the objective's value.
     """
@@ -31,20 +30,22 @@ def growth_figure(rows: Sequence[Row], unit: str) -> Figure:
         figure = Figure(figsize=(10 if costs else 6.5, 4.2))
         panels = figure.subplots(1, 2 if costs else 1, squeeze=False)[0]
         lines = [("plan", "gpus", PALETTE[0], "-"), ("first-fit decreasing", "first_fit_gpus", PALETTE[1], ":")]
-        _panel(panels[0], rows, lines, "GPUs needed", "GPUs")
+        _panel(panels[0], points, lines, "GPUs needed", "GPUs")
         if costs:
             money = [("plan", "value", PALETTE[0], "-"), ("at least", "lower_bound", DIM, "--")]
-            _panel(panels[1], rows, money, str(rows[0]["objective"]).capitalize(), unit)
-        proven = sum(row["status"] == "optimal" for row in rows)
-        head(figure, "Growth", f"{proven} of {len(rows)} plans proven to be the least")
+            _panel(panels[1], points, money, str(points[0].objective).capitalize(), unit)
+        proven = sum(point.status == "optimal" for point in points)
+        head(figure, "Growth", f"{proven} of {len(points)} plans proven to be the least")
     return figure
 
 
-def _panel(axes: Axes, rows: Sequence[Row], lines: Sequence[tuple[str, str, str, str]], title: str, unit: str) -> None:
+def _panel(
+    axes: Axes, points: Sequence[GrowthPoint], lines: Sequence[tuple[str, str, str, str]], title: str, unit: str
+) -> None:
     for name, key, color, style in lines:
-        known = [(row["rate_factor"], row[key]) for row in rows if row[key] is not None]
+        known = [(point.rate_factor, value) for point in points if (value := getattr(point, key)) is not None]
         axes.plot([x for x, _ in known], [y for _, y in known], style, color=color, marker="o", label=name)
-    missing = [row["rate_factor"] for row in rows if row["gpus"] is None]
+    missing = [point.rate_factor for point in points if point.gpus is None]
     if missing:
         axes.plot(missing, [0] * len(missing), "x", color=PALETTE[5], label="no plan", clip_on=False)
     axes.set_title(title)

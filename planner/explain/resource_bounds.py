@@ -41,6 +41,6 @@ def _prices(formulation: Formulation) -> list[Fraction]:
     """What each place costs: its part of its GPU's cost."""
     cost = {gpu.name: gpu.cost for gpu in formulation.problem.gpus}
     return [
-        Fraction(cost[site.fleet_type.type]) * Fraction(site.memory_share).limit_denominator(64)
-        for site in formulation.sites
+        Fraction(cost[place.fleet_type.type]) * Fraction(place.memory_share).limit_denominator(64)
+        for place in formulation.places
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from planner.formulation.gpu_places import Site
+from planner.formulation.gpu_places import GpuPlace
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import Scaling
 from planner.inputs.profiles import OperatingPoint, Profile, fastest, least_memory, rate_of
@@ -22,11 +22,13 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Candidate:
     """A way to run one replica of a model.
 
     Parameters
     ----------
+    place : int
+        Of the problem's places: where it runs.
     model : str
         The profiled model that runs: the required one or one of its variants.
     device : str
@@ -37,6 +39,7 @@ class Choice:
         Its own, with its process's overhead.
     """
 
+    place: int
     model: str
     device: str
     point: OperatingPoint
@@ -60,15 +63,16 @@ class Choice:
         return None if self.point.memory_utilization is None else self.point.memory_utilization * self.share
 
 
-def choices(
+def candidates(
     requirement: Requirement,
-    site: Site,
+    number: int,
+    place: GpuPlace,
     profiles: Mapping[str, tuple[Profile, ...]],
     *,
     mode: Mode,
     keep_throughput: float = 1.0,
     proportional: bool = False,
-) -> tuple[Choice, ...]:
+) -> tuple[Candidate, ...]:
     """Ways to run a replica of the required model, or of a variant, on a GPU or a slice.
 
     With a rate to serve every point within the p99 budget is one, so that the solver can choose. Without, each
@@ -77,52 +81,59 @@ def choices(
 
     Parameters
     ----------
+    number : int
+        The place's, among those of the problem.
     profiles : mapping of model to its profiles, one a device
     proportional : bool
         Also offer each point at tenths of its load, with utilizations in proportion.
     """
     found = []
-    for profile in profiles_on(requirement, site, profiles):
+    overhead_bytes = place.fleet_type.model_overhead_bytes + requirement.overhead_bytes
+    for profile in profiles_on(requirement, place, profiles):
         within = replace(profile, points=tuple(_within_budget(profile, requirement.latency_p99_s)))
-        whole = [p for p in _on_type(profiles[profile.model], site) if site.slice_name]
+        whole = [p for p in _on_type(profiles[profile.model], place) if place.slice_name]
         best = max((rate_of(p) for w in whole for p in _within_budget(w, requirement.latency_p99_s)), default=0.0)
         for point in _candidates(within, requirement, mode, keep_throughput, best):
             steps = range(1, SHARE_STEPS + 1) if proportional and requirement.rate_to_serve else (SHARE_STEPS,)
             found += [
-                _choice(
-                    profile,
-                    point,
-                    step / SHARE_STEPS,
-                    site.fleet_type.model_overhead_bytes + requirement.overhead_bytes,
+                Candidate(
+                    place=number,
+                    model=profile.model,
+                    device=profile.device,
+                    point=point,
+                    share=step / SHARE_STEPS,
+                    memory_bytes=point.memory_bytes + overhead_bytes,
                 )
                 for step in steps
             ]
     return tuple(found)
 
 
-def profiles_on(requirement: Requirement, site: Site, profiles: Mapping[str, tuple[Profile, ...]]) -> Iterator[Profile]:
-    """The profiles that hold on a site: measured there; else carried over from a whole GPU of its type."""
+def profiles_on(
+    requirement: Requirement, place: GpuPlace, profiles: Mapping[str, tuple[Profile, ...]]
+) -> Iterator[Profile]:
+    """The profiles that hold on a place: measured there; else carried over from a whole GPU of its type."""
     for model in (requirement.model, *requirement.variants):
         known = profiles.get(model, ())
-        own = [p for p in known if p.device in site.devices]
+        own = [p for p in known if p.device in place.devices]
         if own:
             yield from own
-        elif site.slice_name is None:
-            yield from _on_type(known, site)
+        elif place.slice_name is None:
+            yield from _on_type(known, place)
         else:
-            yield from (_on_slice(p, site) for p in _on_type(known, site))
+            yield from (_on_slice(p, place) for p in _on_type(known, place))
 
 
-def _on_type(known: tuple[Profile, ...], site: Site) -> list[Profile]:
-    """Measured on the site's GPU type, else carried over by the fleet's scaling."""
-    own = [p for p in known if p.device in site.fleet_type.devices]
-    scaling = site.fleet_type.scaling
+def _on_type(known: tuple[Profile, ...], place: GpuPlace) -> list[Profile]:
+    """Measured on the place's GPU type, else carried over by the fleet's scaling."""
+    own = [p for p in known if p.device in place.fleet_type.devices]
+    scaling = place.fleet_type.scaling
     if own or scaling is None:
         return own
     return [_scaled(p, scaling) for p in known if p.device == scaling.device]
 
 
-def _on_slice(profile: Profile, site: Site) -> Profile:
+def _on_slice(profile: Profile, place: GpuPlace) -> Profile:
     """Estimate what a model does on a slice from what it does on the whole GPU.
 
     Work takes 1 / share times as long as it took on the whole GPU: what the model used of the GPU's time, or of its
@@ -130,7 +141,7 @@ def _on_slice(profile: Profile, site: Site) -> Profile:
     charged the full factor, which is too much for models that never filled the GPU. What was not measured is taken
     to have filled the GPU.
     """
-    compute, bandwidth = site.compute_share, site.memory_share
+    compute, bandwidth = place.compute_share, place.memory_share
     slowest = 1 / min(compute, bandwidth)
     points = []
     for p in profile.points:
@@ -147,7 +158,7 @@ def _on_slice(profile: Profile, site: Site) -> Profile:
                 power_w=None,
                 estimate="; ".join(
                     filter(
-                        None, (p.estimate, f"estimated from a whole {site.fleet_type.type}, not measured on a slice")
+                        None, (p.estimate, f"estimated from a whole {place.fleet_type.type}, not measured on a slice")
                     )
                 ),
             )
@@ -193,13 +204,3 @@ def _candidates(
     if mode is Mode.MEMORY:
         return (least_memory(profile),)
     return fastest(profile, keep_throughput, at_least=best)
-
-
-def _choice(profile: Profile, point: OperatingPoint, share: float, overhead_bytes: int) -> Choice:
-    return Choice(
-        model=profile.model,
-        device=profile.device,
-        point=point,
-        share=share,
-        memory_bytes=point.memory_bytes + overhead_bytes,
-    )

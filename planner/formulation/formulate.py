@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analyzer.errors import UsageError
-from analyzer.formats.suggestions import suggest
-from planner.formulation.candidates import Choice, Mode, choices
-from planner.formulation.gpu_places import Site, slices, whole_gpu
+from planner.formulation.candidates import Candidate, Mode, candidates
+from planner.formulation.gpu_places import GpuPlace, slices, whole_gpu
 from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
 from planner.formulation.objective import cost_divisor, gpu_cost, in_units, replica_cost
+from planner.formulation.request import Request, check_models
 from planner.formulation.rules import Rules
-from planner.formulation.spare import with_spare
 from planner.inputs.demand import Requirement, Spread
-from planner.inputs.fleet import FleetType
 from planner.inputs.mig_geometry import WHOLE, Geometry, boards, geometries
 from planner.inputs.profiles import Profile, by_model
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
 
@@ -36,10 +35,10 @@ class Formulation:
 
     Parameters
     ----------
-    sites : tuple of Site
-        One for each place.
-    requirements : tuple of Requirement
-        One for each task.
+    places : tuple of GpuPlace
+        One for each place of the problem.
+    request : Request
+        Its requirements are the problem's tasks, one for each.
     cost_divisor : int
         Turns the objective back into GPUs, currency or watts (`objective.from_units`).
     notes : tuple of str
@@ -47,24 +46,13 @@ class Formulation:
     """
 
     problem: Problem
-    sites: tuple[Site, ...]
-    requirements: tuple[Requirement, ...]
-    rules: Rules
+    places: tuple[GpuPlace, ...]
+    request: Request
     cost_divisor: int
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """A replica's choice and the site it runs on."""
-
-    site: int
-    choice: Choice
-
-
-def formulate(
-    profiles: Sequence[Profile], requirements: Sequence[Requirement], fleet: Sequence[FleetType], rules: Rules
-) -> Formulation:
+def formulate(request: Request) -> Formulation:
     """State the Problem: every requirement a task, every way to run a replica of it an option.
 
     Raises
@@ -72,81 +60,78 @@ def formulate(
     UsageError
         If a model has no profile, a needed figure was not measured, or a server does not fit its GPU.
     """
-    known = by_model(profiles)
-    check_models(requirements, known)
-    sites, gpus, left_out = _sites(profiles, fleet)
-    ways = [_ways(r, sites, known, rules) for r in requirements]
-    resources, notes = _resources([w.choice for found in ways for w in found], rules.mode)
-    divisor = cost_divisor(
-        [gpu_cost(t, rules.objective) for t in fleet]
-        + [_replica_cost(w, sites, rules) for found in ways for w in found]
-    )
-    loads, capacities = coarsen(
-        [_load(w.choice, resources) for found in ways for w in found], [_capacity(s, resources) for s in sites]
-    )
-    remaining = iter(loads)
+    rules, requirements = request.rules, request.requirements
+    known = by_model(request.profiles)
+    check_models(requirements, request.profiles)
+    places, layouts, left_out = _places(request)
+    found = [_candidates(requirement, places, known, rules) for requirement in requirements]
+    every = [candidate for own in found for candidate in own]
+    resources, notes = _resources(every, rules.mode)
+    gpu_costs = [gpu_cost(t, rules.objective) for t in request.fleet]
+    costs = {c: replica_cost(c, places[c.place].fleet_type, rules.objective) for c in every}
+    divisor = cost_divisor([*gpu_costs, *costs.values()])
+    loads, capacities = coarsen([_load(c, resources) for c in every], [_capacity(p, resources) for p in places])
+    load_of = {c: tuple(load) for c, load in zip(every, loads, strict=True)}
     tasks = []
-    for requirement, found in zip(requirements, ways, strict=True):
+    for requirement, own in zip(requirements, found, strict=True):
         options = tuple(
             Option(
-                place=w.site,
-                load=tuple(next(remaining)),
-                supply=_supply(w.choice, requirement),
-                cost=in_units(_replica_cost(w, sites, rules), divisor),
-                point=w.choice,
+                place=c.place,
+                load=load_of[c],
+                supply=_supply(c, requirement),
+                cost=in_units(costs[c], divisor),
+                candidate=c,
             )
-            for w in found
+            for c in own
         )
         tasks.append(_task(requirement, options, rules))
     problem = Problem(
         resources=tuple(resources),
-        places=tuple(Place(name=s.name, capacity=tuple(c)) for s, c in zip(sites, capacities, strict=True)),
+        places=tuple(Place(name=p.name, capacity=tuple(c)) for p, c in zip(places, capacities, strict=True)),
         gpus=tuple(
-            replace(g, cost=in_units(gpu_cost(t, rules.objective), divisor)) for g, t in zip(gpus, fleet, strict=True)
+            GpuType(
+                name=t.type,
+                layouts=own,
+                cost=in_units(cost, divisor),
+                limit=t.limit,
+                node_size=t.gpus_per_node,
+            )
+            for t, own, cost in zip(request.fleet, layouts, gpu_costs, strict=True)
         ),
         tasks=tuple(tasks),
-        apart=_groups([r.apart for r in requirements]),
-        together=_groups([r.together for r in requirements]),
+        rules=tuple(_rules(requirements, rules)),
     )
     return Formulation(
         problem=problem,
-        sites=sites,
-        requirements=tuple(requirements),
-        rules=rules,
+        places=places,
+        request=request,
         cost_divisor=divisor,
-        notes=(*notes, *left_out, *_assumptions([w.choice for found in ways for w in found], rules)),
+        notes=(*request.notes, *notes, *left_out, *_assumptions(every, rules)),
     )
 
 
-def _sites(
-    profiles: Sequence[Profile], fleet: Sequence[FleetType]
-) -> tuple[tuple[Site, ...], tuple[GpuType, ...], tuple[str, ...]]:
-    """The places of a fleet, and its types with their layouts: whole, and every cut worth considering."""
-    sites: list[Site] = []
-    gpus: list[GpuType] = []
+def _places(
+    request: Request,
+) -> tuple[tuple[GpuPlace, ...], list[tuple[Layout, ...]], list[str]]:
+    """The places of a fleet, and the layouts of each of its types: whole, and every cut worth considering."""
+    places: list[GpuPlace] = []
+    layouts: list[tuple[Layout, ...]] = []
     notes: list[str] = []
-    for fleet_type in fleet:
-        index = {WHOLE: len(sites)}
-        layouts = [Layout(name=WHOLE, places=(len(sites),))]
-        sites.append(whole_gpu(fleet_type, profiles))
-        kinds, unknown = slices(fleet_type, profiles)
-        for site in kinds:
-            index[site.slice_name or WHOLE] = len(sites)
-            sites.append(site)
+    for fleet_type in request.fleet:
+        index = {WHOLE: len(places)}
+        own = [Layout(name=WHOLE, places=(len(places),))]
+        places.append(whole_gpu(fleet_type, request.profiles))
+        kinds, unknown = slices(fleet_type, request.profiles)
+        for place in kinds:
+            index[place.slice_name or WHOLE] = len(places)
+            places.append(place)
         if fleet_type.mig and kinds:
-            names = frozenset(site.slice_name or "" for site in kinds)
-            layouts += [_layout(g, index) for g in geometries(boards()[fleet_type.mig], names)]
+            names = frozenset(place.slice_name or "" for place in kinds)
+            own += [_layout(geometry, index) for geometry in geometries(boards()[fleet_type.mig], names)]
         if unknown:
             notes.append(f"{fleet_type.type} is not cut into {', '.join(unknown)}, whose memory is not known")
-        gpus.append(
-            GpuType(
-                name=fleet_type.type,
-                layouts=tuple(layouts),
-                limit=fleet_type.limit,
-                node_size=fleet_type.gpus_per_node,
-            )
-        )
-    return tuple(sites), tuple(gpus), tuple(notes)
+        layouts.append(tuple(own))
+    return tuple(places), layouts, notes
 
 
 def _layout(geometry: Geometry, index: Mapping[str, int]) -> Layout:
@@ -157,29 +142,17 @@ def _layout(geometry: Geometry, index: Mapping[str, int]) -> Layout:
     )
 
 
-def check_models(requirements: Sequence[Requirement], known: Mapping[str, tuple[Profile, ...]]) -> None:
-    """Make sure that every model of the demand, and every variant, was profiled.
-
-    Raises
-    ------
-    UsageError
-        Naming the first that was not, with the nearest that was.
-    """
-    for requirement in requirements:
-        for model in (requirement.model, *requirement.variants):
-            if model not in known:
-                raise UsageError(f"model '{model}' of the demand has no profile; {suggest(model, known)}")
-
-
-def _ways(
-    requirement: Requirement, sites: Sequence[Site], known: Mapping[str, tuple[Profile, ...]], rules: Rules
-) -> list[_Way]:
+def _candidates(
+    requirement: Requirement, places: Sequence[GpuPlace], known: Mapping[str, tuple[Profile, ...]], rules: Rules
+) -> list[Candidate]:
+    """Every way to run a replica of the required model, on every place."""
     return [
-        _Way(site=i, choice=choice)
-        for i, site in enumerate(sites)
-        for choice in choices(
+        candidate
+        for number, place in enumerate(places)
+        for candidate in candidates(
             requirement,
-            site,
+            number,
+            place,
             known,
             mode=rules.mode,
             keep_throughput=rules.keep_throughput,
@@ -188,7 +161,7 @@ def _ways(
     ]
 
 
-def _resources(found: Sequence[Choice], mode: Mode) -> tuple[list[Resource], tuple[str, ...]]:
+def _resources(found: Sequence[Candidate], mode: Mode) -> tuple[list[Resource], tuple[str, ...]]:
     """Which resources are counted: a utilization that no point has cannot be, one that some lack is refused."""
     counted, notes = [Resource.MEMORY], []
     if mode is Mode.MEMORY or not found:
@@ -203,18 +176,18 @@ def _resources(found: Sequence[Choice], mode: Mode) -> tuple[list[Resource], tup
         elif len(missing) < len(found):
             raise UsageError(
                 f"model '{missing[0].model}' ({missing[0].point.label}) has no measured {resource} ({column} is empty)"
-                " where others have; measure it again, or use --mode memory"
+                " where others have; measure it again, or use `mode='memory'`"
             )
         else:
             notes.append(f"{resource} was not measured on {found[0].device}, so it does not limit this plan")
     if len(counted) == 1:
         raise UsageError(
-            f"no utilization was measured on '{found[0].device}'; throughput mode needs one: use --mode memory"
+            f"no utilization was measured on '{found[0].device}'; throughput mode needs one: use `mode='memory'`"
         )
     return counted, tuple(notes)
 
 
-def _assumptions(found: Sequence[Choice], rules: Rules) -> tuple[str, ...]:
+def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
     """What the figures rest on where they were not measured as they are used."""
     notes = []
     if rules.proportional and any(c.share < 1 for c in found):
@@ -229,33 +202,29 @@ def _assumptions(found: Sequence[Choice], rules: Rules) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _load(choice: Choice, resources: Sequence[Resource]) -> list[int]:
+def _load(candidate: Candidate, resources: Sequence[Resource]) -> list[int]:
     figures = {
-        Resource.MEMORY: choice.memory_bytes,
-        Resource.UTILIZATION: share_load(choice.utilization or 0.0),
-        Resource.MEMORY_UTILIZATION: share_load(choice.memory_utilization or 0.0),
+        Resource.MEMORY: candidate.memory_bytes,
+        Resource.UTILIZATION: share_load(candidate.utilization or 0.0),
+        Resource.MEMORY_UTILIZATION: share_load(candidate.memory_utilization or 0.0),
     }
     return [figures[r] for r in resources]
 
 
-def _capacity(site: Site, resources: Sequence[Resource]) -> list[int]:
-    thresholds = site.fleet_type.thresholds
+def _capacity(place: GpuPlace, resources: Sequence[Resource]) -> list[int]:
+    thresholds = place.fleet_type.thresholds
     figures = {
-        Resource.MEMORY: site.memory_for_models,
+        Resource.MEMORY: place.memory_for_models,
         Resource.UTILIZATION: share_capacity(thresholds.utilization),
         Resource.MEMORY_UTILIZATION: share_capacity(thresholds.memory_utilization),
     }
     return [figures[r] for r in resources]
 
 
-def _supply(choice: Choice, requirement: Requirement) -> int:
+def _supply(candidate: Candidate, requirement: Requirement) -> int:
     if requirement.rate_to_serve is None:
         return 1
-    return max(1, rate_supply(choice.throughput_infer_per_s or 0.0))
-
-
-def _replica_cost(way: _Way, sites: Sequence[Site], rules: Rules) -> float:
-    return replica_cost(way.choice, sites[way.site].fleet_type, rules.objective)
+    return max(1, rate_supply(candidate.throughput_infer_per_s or 0.0))
 
 
 def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -> Task:
@@ -265,16 +234,43 @@ def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -
         options=options,
         demand=(requirement.replicas or 1) if rate is None else rate_demand(rate),
         min_replicas=0 if rate is None else (requirement.replicas or 0),
-        max_per_gpu=1 if requirement.spread else None,
-        max_per_node=1 if requirement.spread is Spread.NODE else None,
-        alone=requirement.alone,
     )
-    return with_spare(task, rules.spare, rules.spare_of) if rules.spare else task
+    return _with_spare(task, rules.spare) if rules.spare else task
 
 
-def _groups(names: Sequence[tuple[str, ...]]) -> tuple[tuple[int, ...], ...]:
+def _with_spare(task: Task, spare: int) -> Task:
+    """Ask for enough that the demand is still met when the `spare` GPUs (or nodes) that serve most are lost.
+
+    With at most one replica on a GPU (or node), a loss takes at most the largest supply of any option, and no
+    more than the whole demand is ever charged for one replica.
+    """
+    largest = max((min(o.supply, task.demand) for o in task.options), default=0)
+    return replace(
+        task,
+        options=tuple(replace(o, supply=min(o.supply, max(1, task.demand))) for o in task.options),
+        demand=task.demand + spare * largest,
+        min_replicas=task.min_replicas + spare if task.min_replicas else 0,
+    )
+
+
+def _rules(requirements: Sequence[Requirement], rules: Rules) -> Iterator[Rule]:
+    """The rules about who shares a GPU or a node: those of single models, then those of groups."""
+    for t, requirement in enumerate(requirements):
+        on_nodes = requirement.spread is Spread.NODE or (rules.spare and rules.spare_of is Spread.NODE)
+        if requirement.spread or rules.spare:
+            yield AtMost(tasks=(t,), most=1, within=Within.NODE if on_nodes else Within.GPU)
+        if requirement.alone:
+            yield Alone(tasks=(t,))
+    for tasks in _groups([r.apart for r in requirements]).values():
+        yield Apart(tasks=tasks)
+    for tasks in _groups([r.together for r in requirements]).values():
+        yield Together(tasks=tasks)
+
+
+def _groups(names: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """The tasks of each group, by the group's name."""
     members: dict[str, list[int]] = defaultdict(list)
     for task, groups in enumerate(names):
         for name in groups:
             members[name].append(task)
-    return tuple(tuple(members[name]) for name in sorted(members))
+    return {name: tuple(members[name]) for name in sorted(members)}

@@ -14,7 +14,7 @@ from planner.inputs.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class GpuPlace:
     """What stands behind a place of the Problem.
 
     Parameters
@@ -49,13 +49,13 @@ class Site:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Devices whose profiles are of this site; NVML names a slice after its board."""
+        """Devices whose profiles are of this place; NVML names a slice after its board."""
         if self.slice_name is None:
             return self.fleet_type.devices
         return tuple(f"{device} MIG {self.slice_name}" for device in self.fleet_type.devices)
 
 
-def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> Site:
+def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> GpuPlace:
     """A GPU that is not cut.
 
     Raises
@@ -63,27 +63,28 @@ def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> Site:
     UsageError
         If the server alone does not fit.
     """
-    site = Site(
+    place = GpuPlace(
         fleet_type=fleet_type,
         memory_bytes=fleet_type.memory_bytes,
         server_bytes=server_bytes(fleet_type, profiles),
     )
-    if site.memory_for_models < 0:
+    if place.memory_for_models < 0:
         raise UsageError(
-            f"{site.name} has {format_size(site.memory_bytes)} and a memory threshold of"
-            f" {fleet_type.thresholds.memory:.0%}: the server ({format_size(site.server_bytes)}) and what is reserved"
-            f" ({format_size(fleet_type.reserved_bytes)}) do not fit; give a larger --gpu-memory or --max-memory"
+            f"{place.name} has {format_size(place.memory_bytes)} and a memory threshold of"
+            f" {fleet_type.thresholds.memory:.0%}: the server ({format_size(place.server_bytes)}) and what is reserved"
+            f" ({format_size(fleet_type.reserved_bytes)}) do not fit; give a larger"
+            " `gpu_memory_mib` or `max_memory_pct`"
         )
-    return site
+    return place
 
 
-def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Site, ...], tuple[str, ...]]:
+def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[GpuPlace, ...], tuple[str, ...]]:
     """The kinds of slices that GPUs of a type can be cut into, each with a server of its own.
 
     Returns
     -------
     tuple
-        The sites whose server fits, and the profiles that are left out because their memory is not known.
+        The places whose server fits, and the profiles that are left out because their memory is not known.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Si
         )
     server = server_bytes(fleet_type, profiles)
     found = (
-        Site(
+        GpuPlace(
             fleet_type=fleet_type,
             memory_bytes=size,
             server_bytes=server,
@@ -113,7 +114,7 @@ def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Si
         for p in board.profiles
         if (size := memory[p.name]) is not None
     )
-    return tuple(site for site in found if site.memory_for_models >= 0), unknown
+    return tuple(place for place in found if place.memory_for_models >= 0), unknown
 
 
 def server_bytes(fleet_type: FleetType, profiles: Sequence[Profile]) -> int:

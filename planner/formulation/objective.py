@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from analyzer.errors import UsageError
-from planner.formulation.candidates import Choice
+from planner.formulation.candidates import Candidate
 from planner.inputs.fleet import FleetType
 
 _FINE = 10**4  # costs are kept to a ten-thousandth of their unit
@@ -45,7 +45,7 @@ def gpu_cost(fleet_type: FleetType, objective: Objective) -> float:
     return _given(fleet_type.power_w, fleet_type, "power_w (or idle_power_w)", objective)
 
 
-def replica_cost(choice: Choice, fleet_type: FleetType, objective: Objective) -> float:
+def replica_cost(candidate: Candidate, fleet_type: FleetType, objective: Objective) -> float:
     """What a replica adds: for energy with a known idle power, its measured power above that.
 
     Raises
@@ -55,12 +55,12 @@ def replica_cost(choice: Choice, fleet_type: FleetType, objective: Objective) ->
     """
     if objective is not Objective.ENERGY or fleet_type.idle_power_w is None:
         return 0.0
-    if choice.point.power_w is None:
+    if candidate.point.power_w is None:
         raise UsageError(
-            f"model '{choice.model}' has no measured power on '{choice.device}' (power_w is empty);"
+            f"model '{candidate.model}' has no measured power on '{candidate.device}' (power_w is empty);"
             f" leave idle_power_w of {fleet_type.type} out to charge its full power_w"
         )
-    return max(0.0, choice.point.power_w - fleet_type.idle_power_w) * choice.share
+    return max(0.0, candidate.point.power_w - fleet_type.idle_power_w) * candidate.share
 
 
 def cost_divisor(costs: Sequence[float]) -> int:
@@ -84,5 +84,7 @@ def _fine(cost: float) -> int:
 
 def _given(figure: float | None, fleet_type: FleetType, key: str, objective: Objective) -> float:
     if figure is None:
-        raise UsageError(f"GPU type {fleet_type.type} has no {key}; --objective {objective} needs it in the fleet file")
+        raise UsageError(
+            f"GPU type {fleet_type.type} has no {key}; `objective='{objective}'` needs it in the fleet file"
+        )
     return figure

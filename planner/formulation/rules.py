@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analyzer.formats.json_keys import FLAG, INTEGER, NUMBER, key, nullable, word
 from planner.formulation.candidates import Mode
 from planner.formulation.objective import Objective
 from planner.inputs.demand import Spread
@@ -35,3 +36,13 @@ class Rules:
     spare_of: Spread = Spread.GPU
     batch: int | None = None
     concurrency: int | None = None
+
+
+RULES_KEYS = (  # as a placement has them; mode and objective stand elsewhere in it
+    key("keep_throughput", NUMBER, absent=1.0),
+    key("proportional", FLAG, absent=False),
+    key("spare", INTEGER, absent=0),
+    key("spare_of", word(Spread), absent=Spread.GPU),
+    key("batch", nullable(INTEGER), absent=None),
+    key("concurrency", nullable(INTEGER), absent=None),
+)

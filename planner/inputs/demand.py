@@ -6,6 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analyzer.formats.json_keys import (
+    FLAG,
+    INTEGER,
+    MEBIBYTES,
+    MILLISECONDS,
+    NUMBER,
+    TEXT,
+    key,
+    nullable,
+    several,
+    word,
+)
+
 
 class Spread(StrEnum):
     """Where no two replicas of a model may meet."""
@@ -56,6 +69,21 @@ class Requirement:
     def rate_to_serve(self) -> float | None:
         """The rate with its growth, in inferences/s."""
         return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
+
+
+REQUIREMENT_KEYS = (  # as a placement has them
+    key("model", TEXT),
+    key("rate_infer_per_s", nullable(NUMBER), absent=None),
+    key("latency_p99_ms", nullable(MILLISECONDS), "latency_p99_s", absent=None),
+    key("replicas", nullable(INTEGER), absent=None),
+    key("spread", nullable(word(Spread)), absent=None),
+    key("alone", FLAG, absent=False),
+    key("apart", several(TEXT), absent=()),
+    key("together", several(TEXT), absent=()),
+    key("variants", several(TEXT), absent=()),
+    key("growth", NUMBER, absent=1.0),
+    key("overhead_mib", MEBIBYTES, "overhead_bytes", absent=0),
+)
 
 
 def one_copy_each(models: Iterable[str]) -> tuple[Requirement, ...]:

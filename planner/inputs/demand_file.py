@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from analyzer.formats.units import MIB
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.table_reader import Entry, csv_entries, read_input, toml_entries, unique
@@ -26,12 +28,12 @@ _MOST_GROWTH = 1000
 _MOST_MIB = 2**20  # 1 TiB beside a model's own memory
 
 
-def read_demand(source: str) -> tuple[Requirement, ...]:
+def read_demand(source: str | Path) -> tuple[Requirement, ...]:
     """Read what must be served.
 
     Parameters
     ----------
-    source : str
+    source : str or Path
         A ``.toml`` with a ``[[model]]`` for each model and, above them, a `growth` for all; or a CSV with one row
         a model; ``-`` reads either from stdin.
 
@@ -44,9 +46,15 @@ def read_demand(source: str) -> tuple[Requirement, ...]:
     ------
     UsageError
         For the first key that cannot be taken, with its line.
+
+    Examples
+    --------
+    >>> from planner import read_demand
+    >>> [(wanted.model, wanted.rate_infer_per_s) for wanted in read_demand("demand.toml")]  # doctest: +SKIP
+    [('classification_breast', 2500.0), ('segmentation_liver', None)]
     """
-    file, text = read_input(source)
-    if _is_toml(source, text):
+    file, text = read_input(str(source))
+    if _is_toml(str(source), text):
         top, entries = toml_entries(text, file, _TABLE, top=("growth",), known=KEYS)
         growth = top.number("growth", high=_MOST_GROWTH) or 1.0
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 from analyzer.formats.units import MIB
 from planner.inputs.fleet import FleetType, Scaling, Thresholds, devices_of
@@ -34,47 +34,36 @@ _MOST_POWER_W = 1e5
 _MOST_FACTOR = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenThresholds:
-    """Thresholds of the command line, which win over the file's; None where they were not given."""
-
-    memory: float | None = None
-    utilization: float | None = None
-    memory_utilization: float | None = None
-
-    def over(self, memory: float | None, utilization: float | None, memory_utilization: float | None) -> Thresholds:
-        """These where given, else those, else 100 %."""
-        return Thresholds(
-            memory=self.memory or memory or 1.0,
-            utilization=self.utilization or utilization or 1.0,
-            memory_utilization=self.memory_utilization or memory_utilization or 1.0,
-        )
-
-
-def read_fleet(source: str, given: GivenThresholds = GivenThresholds()) -> tuple[FleetType, ...]:
+def read_fleet(source: str | Path) -> tuple[FleetType, ...]:
     """Read the GPU types of a fleet.
 
     Parameters
     ----------
-    source : str
+    source : str or Path
         A TOML file with a ``[[gpu]]`` for each type, and above them thresholds for all of them; ``-`` is stdin.
 
     Raises
     ------
     UsageError
         For the first key that cannot be taken, with its line.
+
+    Examples
+    --------
+    >>> from planner import read_fleet
+    >>> [(gpu.type, gpu.limit) for gpu in read_fleet("fleet.toml")]  # doctest: +SKIP
+    [('T4', 8), ('A100-40GB', None)]
     """
-    file, text = read_input(source)
+    file, text = read_input(str(source))
     top, entries = toml_entries(text, file, "gpu", top=_THRESHOLDS, known=_KEYS)
     unique(entries, "type", _type)
-    return tuple(_fleet_type(entry, top, given) for entry in entries)
+    return tuple(_fleet_type(entry, top) for entry in entries)
 
 
 def _type(entry: Entry) -> str:
     return entry.text("type") or entry.fail("type", "is missing")
 
 
-def _fleet_type(entry: Entry, top: Entry, given: GivenThresholds) -> FleetType:
+def _fleet_type(entry: Entry, top: Entry) -> FleetType:
     name = _type(entry)
     memory_mib = entry.number("memory_mib", high=_MOST_MIB)
     known = find_type(name) if memory_mib is None else _known(name)
@@ -91,10 +80,10 @@ def _fleet_type(entry: Entry, top: Entry, given: GivenThresholds) -> FleetType:
         gpus_per_node=entry.count("gpus_per_node") or 1,
         devices=tuple(dict.fromkeys((*devices, *devices_of(known.name if known else name), name))),
         scaling=_scaling(entry),
-        thresholds=given.over(
-            _pct(entry, top, "max_memory_pct", 100),
-            _pct(entry, top, "max_utilization_pct", 1000),
-            _pct(entry, top, "max_memory_utilization_pct", 1000),
+        thresholds=Thresholds(
+            memory=_pct(entry, top, "max_memory_pct", 100),
+            utilization=_pct(entry, top, "max_utilization_pct", 1000),
+            memory_utilization=_pct(entry, top, "max_memory_utilization_pct", 1000),
         ),
         mig=_mig(entry, known),
         slice_memory=_slice_memory(entry, known),
@@ -137,10 +126,10 @@ def _scaling(entry: Entry) -> Scaling | None:
     return Scaling(device=scale.text("from") or scale.fail("from", "is missing: the device measured on"), **factors)
 
 
-def _pct(entry: Entry, top: Entry, key: str, high: float) -> float | None:
-    found = entry.number(key, high=high)
-    found = top.number(key, high=high) if found is None else found
-    return None if found is None else found / 100
+def _pct(entry: Entry, top: Entry, key: str, high: float) -> float:
+    """The entry's threshold, else the one for all types, else 100 %."""
+    found = entry.number(key, high=high) or top.number(key, high=high)
+    return 1.0 if found is None else found / 100
 
 
 def _bytes(mib: float | None) -> int:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.errors import UsageError
-from planner.inputs.fleet import FleetType, Thresholds, devices_of
+from planner.inputs.fleet import FleetType, devices_of
 from planner.inputs.gpu_catalogue import catalogue, find_type, type_of_device
 from planner.inputs.profiles import Profile, of_one_device
 
 
-def named_types(texts: Sequence[str], memory_bytes: int | None, thresholds: Thresholds) -> tuple[FleetType, ...]:
+def named_types(texts: Sequence[str], memory_bytes: int | None) -> tuple[FleetType, ...]:
     """Types named as ``TYPE`` or ``TYPE:COUNT``.
 
     Parameters
@@ -25,30 +25,31 @@ def named_types(texts: Sequence[str], memory_bytes: int | None, thresholds: Thre
         If a type is not known or named twice, or a count is none.
     """
     if memory_bytes and len(texts) > 1:
-        raise UsageError("--gpu-memory is for one type, and --gpu names several; give their memory in a --fleet file")
-    types = tuple(_named(text, memory_bytes, thresholds) for text in texts)
+        raise UsageError(
+            "`gpu_memory_mib` is for one type, and `gpus` names several; give their memory in a `fleet` file"
+        )
+    types = tuple(_named(text, memory_bytes) for text in texts)
     names = [t.type for t in types]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--gpu {name} is given twice; give it once with the sum of the counts")
+            raise UsageError(f"`gpus={name!r}` is given twice; give it once with the sum of the counts")
     return types
 
 
-def _named(text: str, memory_bytes: int | None, thresholds: Thresholds) -> FleetType:
+def _named(text: str, memory_bytes: int | None) -> FleetType:
     name, _, count = text.partition(":")
     if ":" in text and not (count.isdecimal() and int(count)):
-        raise UsageError(f"--gpu {text}: the count '{count}' is no whole number above 0; write {name}:8")
+        raise UsageError(f"`gpus={text!r}`: the count '{count}' is no whole number above 0; write {name}:8")
     known = find_type(name)
     return FleetType(
         type=known.name,
         memory_bytes=memory_bytes or known.memory_bytes,
         limit=int(count) if count else None,
         devices=devices_of(known.name),
-        thresholds=thresholds,
     )
 
 
-def type_of_profiles(profile: Profile, memory_bytes: int | None, thresholds: Thresholds) -> FleetType:
+def type_of_profiles(profile: Profile, memory_bytes: int | None) -> FleetType:
     """The type that a profile was measured on.
 
     Raises
@@ -60,12 +61,13 @@ def type_of_profiles(profile: Profile, memory_bytes: int | None, thresholds: Thr
     measured = profile.device_memory_bytes if profile.device == profile.board else None  # not a slice's
     found = memory_bytes or measured or (known.memory_bytes if known else None)
     if not found:
-        raise UsageError(f"the memory of '{profile.board}' is not known; give --gpu-memory 16GiB, or --gpu with a type")
+        raise UsageError(
+            f"the memory of '{profile.board}' is not known; give `gpu_memory_mib=16384`, or `gpus` with a type"
+        )
     return FleetType(
         type=known.name if known else profile.board,
         memory_bytes=found,
         devices=(profile.board,),
-        thresholds=thresholds,
     )
 
 
@@ -91,10 +93,10 @@ def adopt(types: tuple[FleetType, ...], profiles: Sequence[Profile]) -> tuple[tu
         if other:
             raise UsageError(
                 f"the profiles were measured on '{device}', and what a {other.name} does is not assumed of a {names};"
-                " measure there, or give a scaling in a --fleet file"
+                " measure there, or give a scaling in a `fleet` file"
             )
     if len(types) > 1:
-        raise UsageError(f"the profiles were measured on '{devices[0]}', not on {names}; say so in a --fleet file")
+        raise UsageError(f"the profiles were measured on '{devices[0]}', not on {names}; say so in a `fleet` file")
     of_one_device(tuple(profiles), None)
     note = f"what was measured on '{devices[0]}' is taken to hold on {names}"
     return (replace(types[0], devices=(*types[0].devices, devices[0])),), (note,)
@@ -111,7 +113,7 @@ def cut_with_mig(fleet: Sequence[FleetType]) -> tuple[FleetType, ...]:
     cut = tuple(replace(t, mig=t.mig or _mig_of(t)) for t in fleet)
     if not any(t.mig for t in cut):
         able = ", ".join(name for name, entry in catalogue().items() if entry.mig)
-        raise UsageError(f"--mig: {', '.join(t.type for t in fleet)} cannot be cut; types that can are {able}")
+        raise UsageError(f"`mig`: {', '.join(t.type for t in fleet)} cannot be cut; types that can are {able}")
     return cut
 
 

@@ -61,7 +61,7 @@ def find_type(name: str) -> CatalogueType:
             return entry
     raise UsageError(
         f"GPU type '{name}' is not in the catalogue; {suggest(name, catalogue())}"
-        " Or give its memory, such as --gpu-memory 16GiB"
+        " Or give its memory, such as `gpu_memory_mib=16384`"
     )
 
 

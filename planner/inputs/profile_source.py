@@ -1,24 +1,31 @@
-"""Where profiles come from: an output folder of analyze, a store's URL, or a CSV."""
+"""Profiles from where measurements are kept, or from a table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analyzer.errors import UsageError
-from analyzer.measurements.record import Measurement, ServerOnly
+from analyzer.measurements.record import Measurement
+from analyzer.measurements.source import Measurements, read_measurements
+from planner.inputs.memory_size import to_bytes
 from planner.inputs.profiles import Profile, build_profiles
 
-CSV_SERVER_ONLY = "metrics-server-only.csv"
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def read_profiles(source: str, *, server_memory_bytes: int | None = None) -> tuple[Profile, ...]:
-    """Read measurements and turn them into profiles.
+def read_profiles(
+    source: str | Path | pd.DataFrame | Sequence[Measurement], *, server_memory_mib: float | None = None
+) -> tuple[Profile, ...]:
+    """Turn measurements into profiles: each model's operating points on one device.
 
     Parameters
     ----------
-    source : str
-        An output folder, a store's file or URL, or a CSV as analyze exports it.
-    server_memory_bytes : int or None
+    source : str, Path, DataFrame or sequence of Measurement
+        An output folder of analyze, a store's file or URL, a CSV file as analyze exports it, or measurements at hand;
+        a table has the columns of the CSV file.
+    server_memory_mib : float, optional
         The idle server's memory; wins over what is found beside the measurements.
 
     Raises
@@ -27,52 +34,25 @@ def read_profiles(source: str, *, server_memory_bytes: int | None = None) -> tup
         If there is nothing to read, or it cannot be taken.
     StoreError
         If the store cannot be read.
+
+    Examples
+    --------
+    >>> from planner import read_profiles
+    >>> profiles = read_profiles("tests/data/case-study.csv", server_memory_mib=309)
+    >>> len(profiles), profiles[0].points[0].throughput_infer_per_s
+    (9, 1381.6)
     """
-    measurements, server_only = read_measurements(source)
-    return build_profiles(measurements, server_only, server_memory_bytes=server_memory_bytes)
+    found = _measurements(source)
+    return build_profiles(found.rows, found.server_only, server_memory_bytes=to_bytes(server_memory_mib))
 
 
-def read_measurements(source: str) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    """Read what was measured, failed trials included, and what the idle server takes.
+def _measurements(source: str | Path | pd.DataFrame | Sequence[Measurement]) -> Measurements:
+    if isinstance(source, str | Path):
+        return read_measurements(source)
+    if isinstance(source, Measurements):
+        return source
+    if hasattr(source, "itertuples"):
+        from analyzer.measurements.frame import measurements_of_frame
 
-    Raises
-    ------
-    UsageError
-        If there is nothing to read, or it cannot be taken.
-    StoreError
-        If the store cannot be read.
-    """
-    if "://" in source:
-        return _from_store(source)
-    path = Path(source)
-    if path.is_dir():
-        return _from_folder(path)
-    if not path.exists():
-        raise UsageError(f"there is no '{source}'; give an output folder of analyze, a store's URL or a metrics CSV")
-    if path.suffix.lower() in (".sqlite", ".db"):
-        return _from_store(path)
-    return _from_csv(path)
-
-
-def _from_folder(folder: Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.measurements.store import STORE_FILE
-
-    if (folder / STORE_FILE).is_file():
-        return _from_store(folder / STORE_FILE)
-    if (folder / "metrics-model.csv").is_file():
-        return _from_csv(folder / "metrics-model.csv")
-    raise UsageError(f"'{folder}' holds neither {STORE_FILE} nor metrics-model.csv; run analyze -o {folder} first")
-
-
-def _from_store(place: str | Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.measurements.store import Store
-
-    with Store.open(place, create=False) as store:
-        return store.measurements(), store.server_only()
-
-
-def _from_csv(path: Path) -> tuple[tuple[Measurement, ...], tuple[ServerOnly, ...]]:
-    from analyzer.measurements.csv_file import read_measurements_csv, read_server_only_csv
-
-    beside = path.with_name(CSV_SERVER_ONLY)
-    return read_measurements_csv(path), read_server_only_csv(beside) if beside.is_file() else ()
+        return Measurements(measurements_of_frame(source))
+    return Measurements(tuple(source))

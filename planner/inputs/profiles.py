@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
-from analyzer.measurements.record import Measurement, ServerOnly
-
-UNKNOWN = "unknown"  # the device of a CSV without that column (analyzer/measurements/csv_file.py)
+from analyzer.measurements.record import UNKNOWN, Measurement, ServerOnly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +134,7 @@ def _profile(model: str, device: str, rows: list[Measurement], override: int | N
     if override is None and idle is None and any(s is None for s in servers):
         raise UsageError(
             f"the idle server's memory on '{device}' is not known (model '{model}');"
-            " give it, such as --server-memory 309MiB"
+            " give it, such as `server_memory_mib=309`"
         )
     known = [s for s in servers if s is not None]
     points = [_point(m, s) for m, s in zip(rows, known, strict=True)]
@@ -192,11 +190,11 @@ def of_one_device(profiles: tuple[Profile, ...], device: str | None) -> tuple[Pr
     if device is not None:
         kept = tuple(p for p in profiles if device in (p.device, p.board))
         if not kept:
-            raise UsageError(f"no profile was measured on --device '{device}'; {suggest(device, boards)}")
+            raise UsageError(f"no profile was measured on `device={device!r}`; {suggest(device, boards)}")
         return kept
     if len(boards) > 1:
         names = " and ".join(f"'{board}'" for board in boards)
-        raise UsageError(f"the profiles were measured on {names}; choose one with --device '{boards[0]}'")
+        raise UsageError(f"the profiles were measured on {names}; choose one with `device={boards[0]!r}`")
     return profiles
 
 
@@ -258,7 +256,7 @@ def fastest(profile: Profile, keep: float = 1.0, *, at_least: float = 0.0) -> tu
     best = max((rate_of(p) for p in profile.points), default=0.0)
     if not best:
         raise UsageError(
-            f"model '{profile.model}' has no measured throughput (throughput_infer_per_s is empty); use --mode memory"
+            f"model '{profile.model}' has no measured throughput (throughput_infer_per_s is empty); use `mode='memory'`"
         )
     return tuple(p for p in profile.points if rate_of(p) >= keep * max(best, at_least))
 

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from planner.placement.document import Placement
+from analyzer.formats.json_keys import Key, write_record
+from analyzer.formats.units import MIB
+from planner.formulation.rules import RULES_KEYS
+from planner.inputs.mig_geometry import WHOLE
+from planner.placement.document import (
+    OBJECTIVE_KEYS,
+    THRESHOLD_KEYS,
+    PlacedGpu,
+    PlacedModel,
+    Placement,
+    SlicePosition,
+)
 
-Item = tuple[Any, ...]  # what one replica is: model, variant, instances, batch, concurrency, slice
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class PlacedReplica(NamedTuple):
+    """What one replica on a GPU is."""
+
+    model: str
+    variant: str
+    instances: int
+    batch: int
+    concurrency: int
+    profile: str  # of its slice; "" and -1 on a whole GPU
+    start: int
+    memory_bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Relocation:
     """Replicas of a model that are on one GPU of the first placement and on another one of the second.
 
     Parameters
@@ -40,80 +65,72 @@ class Difference:
         What was asked or came out differently: its name, before and after.
     matched : tuple of (str, str)
         GPUs that hold the most in common: id before, id after.
-    moves : tuple of Move
+    moves : tuple of Relocation
         Apart from those.
     """
 
     figures: tuple[tuple[str, object, object], ...]
     matched: tuple[tuple[str, str], ...]
-    moves: tuple[Move, ...]
+    moves: tuple[Relocation, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the moves as a table, a row each."""
+        from planner.placement.frame import records_frame
+
+        return records_frame(self.moves, Relocation)
 
 
 def difference(before: Placement, after: Placement) -> Difference:
     """Compare two placements; GPUs are matched by what they hold, not by their ids."""
-    first, second = expanded(before), expanded(after)
+    first, second = before.one_by_one(), after.one_by_one()
     matched = match(first, second)
     return Difference(
         figures=tuple(_figures(before, after)),
-        matched=tuple((first[i]["id"], second[j]["id"]) for i, j in matched),
+        matched=tuple((first[i].id, second[j].id) for i, j in matched),
         moves=tuple(_moves(first, second, matched)),
     )
 
 
-def expanded(placement: Placement) -> list[dict[str, Any]]:
-    """The GPUs one by one, where the file counts those that are alike."""
-    found = []
-    for gpu in placement["gpus"]:
-        first, nodes = int(gpu["id"].rpartition("-")[2] or 0) if "count" in gpu else 0, gpu.get("nodes", [])
-        for k in range(gpu.get("count", 1)):
-            own = {**gpu, "nodes": nodes[k : k + 1]} if nodes else dict(gpu)
-            if "count" in own:
-                own["id"] = f"{gpu['id'].rpartition('-')[0]}-{first + k}"
-                del own["count"]
-            found.append(own)
-    return found
-
-
-def contents(gpu: Mapping[str, Any]) -> Counter[Item]:
+def contents(gpu: PlacedGpu) -> Counter[PlacedReplica]:
     """The replicas on a GPU, counted by what they are."""
-    found: Counter[Item] = Counter()
-    for model in gpu["models"]:
-        found[_item(model)] += model.get("replicas", 1)
+    found: Counter[PlacedReplica] = Counter()
+    for model in gpu.models:
+        found[_replica(model)] += model.replicas
     return found
 
 
-def _item(model: Mapping[str, Any]) -> Item:
-    piece = model.get("slice") or {}
-    return (
-        model["name"],
-        model.get("variant", "default"),
-        model["instances"],
-        model["batch"],
-        model["concurrency"],
-        piece.get("profile", ""),
-        piece.get("start", -1),
-        model["memory_mib"] / model.get("replicas", 1),
+def _replica(model: PlacedModel) -> PlacedReplica:
+    place = model.slice or SlicePosition(profile="", start=-1)
+    return PlacedReplica(
+        model=model.name,
+        variant=model.variant,
+        instances=model.instances,
+        batch=model.batch,
+        concurrency=model.concurrency,
+        profile=place.profile,
+        start=place.start,
+        memory_bytes=model.memory_bytes / model.replicas,
     )
 
 
-def match(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+def match(first: Sequence[PlacedGpu], second: Sequence[PlacedGpu]) -> list[tuple[int, int]]:
     """Pair GPUs of the same type and cut that have the most memory in common; each at most once.
 
     Greedy from the largest common memory down: exact where each GPU's content has one counterpart, as between plans
     of one fleet.
     """
-    where: dict[Item, list[int]] = {}
+    where: dict[PlacedReplica, list[int]] = {}
     held = [contents(gpu) for gpu in second]
     for j, content in enumerate(held):
-        for item in content:
-            where.setdefault(item, []).append(j)
+        for replica in content:
+            where.setdefault(replica, []).append(j)
     pairs = []
     for i, gpu in enumerate(first):
         common: Counter[int] = Counter()
-        for item, n in contents(gpu).items():
-            for j in where.get(item, ()):
+        for replica, n in contents(gpu).items():
+            for j in where.get(replica, ()):
                 if _cut(gpu) == _cut(second[j]):
-                    common[j] += min(n, held[j][item]) * item[-1]
+                    common[j] += min(n, held[j][replica]) * replica.memory_bytes  # type: ignore[assignment]
         pairs += [(-size, i, j) for j, size in common.items()]
     used_first: set[int] = set()
     used_second: set[int] = set()
@@ -126,24 +143,27 @@ def match(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]
     return sorted(matched)
 
 
-def _cut(gpu: Mapping[str, Any]) -> tuple[str, str]:
-    return gpu["type"], (gpu.get("geometry") or {}).get("name", "whole")
+def _cut(gpu: PlacedGpu) -> tuple[str, str]:
+    return gpu.type, gpu.geometry.name if gpu.geometry else WHOLE
+
+
+_Held = dict[str, list[tuple[str, int, float]]]  # by model: GPU, replicas, bytes of one
 
 
 def _moves(
-    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], matched: Sequence[tuple[int, int]]
-) -> Iterator[Move]:
+    first: Sequence[PlacedGpu], second: Sequence[PlacedGpu], matched: Sequence[tuple[int, int]]
+) -> Iterator[Relocation]:
     partner = dict(matched)
-    names = [f"new {gpu['id']}" for gpu in second]
+    names = [f"new {gpu.id}" for gpu in second]
     for i, j in matched:
-        names[j] = first[i]["id"]
-    gone: dict[str, list[tuple[str, int, float]]] = {}
-    come: dict[str, list[tuple[str, int, float]]] = {}
+        names[j] = first[i].id
+    gone: _Held = {}
+    come: _Held = {}
     for i, gpu in enumerate(first):
         new = contents(second[partner[i]]) if i in partner else Counter()
-        _collect(gone, gpu["id"], contents(gpu) - new)
+        _collect(gone, gpu.id, contents(gpu) - new)
         if i in partner:
-            _collect(come, gpu["id"], new - contents(gpu))
+            _collect(come, gpu.id, new - contents(gpu))
     for j, gpu in enumerate(second):
         if j not in partner.values():
             _collect(come, names[j], contents(gpu))
@@ -151,12 +171,14 @@ def _moves(
         yield from _pair(model, gone.get(model, []), come.get(model, []))
 
 
-def _collect(into: dict[str, list[tuple[str, int, float]]], gpu: str, items: Counter[Item]) -> None:
-    for item, n in sorted(items.items()):
-        into.setdefault(item[0], []).append((gpu, n, item[-1]))
+def _collect(into: _Held, gpu: str, replicas: Counter[PlacedReplica]) -> None:
+    for replica, n in sorted(replicas.items()):
+        into.setdefault(replica.model, []).append((gpu, n, replica.memory_bytes))
 
 
-def _pair(model: str, gone: Sequence[tuple[str, int, float]], come: Sequence[tuple[str, int, float]]) -> Iterator[Move]:
+def _pair(
+    model: str, gone: Sequence[tuple[str, int, float]], come: Sequence[tuple[str, int, float]]
+) -> Iterator[Relocation]:
     sources = [(gpu, size) for gpu, n, size in gone for _ in range(n)]
     targets = [(gpu, size) for gpu, n, size in come for _ in range(n)]
     counted: Counter[tuple[str | None, str | None, float]] = Counter()
@@ -166,28 +188,34 @@ def _pair(model: str, gone: Sequence[tuple[str, int, float]], come: Sequence[tup
         size = target[1] if target else source[1] if source else 0.0
         counted[source[0] if source else None, target[0] if target else None, size] += 1
     for (source_id, target_id, size), n in counted.items():
-        yield Move(model=model, count=n, memory_mib=round(size * n, 6), source=source_id, target=target_id)
+        yield Relocation(model=model, count=n, memory_mib=round(size * n / MIB, 6), source=source_id, target=target_id)
 
 
 def _figures(before: Placement, after: Placement) -> Iterator[tuple[str, object, object]]:
-    for part in ("mode", "status"):
-        if before[part] != after[part]:
-            yield part, before[part], after[part]
-    for part in ("objective", "thresholds", "rules"):
-        old, new = before.get(part, {}), after.get(part, {})
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key) and key != "bound_source":
-                yield f"{part} {key}", old.get(key), new.get(key)
+    """What was asked and came out, under the names and in the units that the files have."""
+    if before.mode != after.mode:
+        yield "mode", before.mode.value, after.mode.value
+    if before.status != after.status:
+        yield "status", before.status.value, after.status.value
+    for part, keys in (("objective", OBJECTIVE_KEYS), ("thresholds", THRESHOLD_KEYS), ("rules", RULES_KEYS)):
+        old, new = (_written(getattr(placement, part), keys) for placement in (before, after))
+        for name in sorted({*old, *new} - {"bound_source"}):
+            if old.get(name) != new.get(name):
+                yield f"{part} {name}", old.get(name), new.get(name)
     types_before, types_after = _types(before), _types(after)
     for name in sorted({*types_before, *types_after}):
         if types_before[name] != types_after[name]:
             yield f"GPUs of type {name}", types_before[name], types_after[name]
-    if before["provenance"].get("profiles_sha256") != after["provenance"].get("profiles_sha256"):
+    if before.provenance.profiles_sha256 != after.provenance.profiles_sha256:
         yield "profiles", "one set of measurements", "another one"
+
+
+def _written(record: Any, keys: Sequence[Key]) -> dict[str, Any]:
+    return {} if record is None else write_record(record, keys)
 
 
 def _types(placement: Placement) -> Counter[str]:
     found: Counter[str] = Counter()
-    for gpu in placement["gpus"]:
-        found[gpu["type"]] += gpu.get("count", 1)
+    for gpu in placement.gpus:
+        found[gpu.type] += gpu.gpus
     return found

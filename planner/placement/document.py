@@ -1,313 +1,564 @@
-"""The placement file: a plan with its figures, as JSON that schedulers and reports read.                    [pure]"""
+"""The placement: which replicas run on which GPUs, with the figures, the proof, and what was asked.
+
+Records in bytes, seconds and shares of one, as everywhere inside; `planner.placement.file` has their units in the file.
+Every record is followed by its keys there.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from planner.formulation.candidates import Choice, Mode
-from planner.formulation.formulate import Formulation
-from planner.formulation.gpu_places import Site
-from planner.formulation.objective import from_units
-from planner.inputs.fleet import FleetType
-from planner.inputs.memory_size import to_mib
-from planner.inputs.profiles import Profile
-from planner.placement.reasons import why_unplaced
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Unplaced
-from planner.problem.problem import Layout
+from analyzer.formats.json_keys import (
+    INTEGER,
+    MEBIBYTES,
+    MILLISECONDS,
+    NUMBER,
+    PERCENT,
+    ROUNDED,
+    SHARE,
+    TEXT,
+    Form,
+    key,
+    mapping,
+    nested,
+    nullable,
+    read_record,
+    several,
+    word,
+    write_record,
+)
+from planner.formulation.candidates import Mode
+from planner.formulation.objective import Objective
+from planner.formulation.rules import Rules
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
+from planner.problem.plan import Cause, Status
 
-SCHEMA_VERSION = "1.0"
-_DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal plans are equal bytes
+if TYPE_CHECKING:
+    import pandas as pd
 
-Placement = Mapping[str, Any]  # a document that data/placement.schema.json describes
+_PREFIX = "gpu-"
 
 
-def build_placement(
-    plan: Plan,
-    formulation: Formulation,
-    profiles: Sequence[Profile],
-    *,
-    group: bool = False,
-    search: Mapping[str, int | float] | None = None,
-    ids: Sequence[str] = (),
-    moves: Sequence[Mapping[str, Any]] | None = None,
-) -> Placement:
-    """Write a plan out in the user's units, without times or paths: the same input gives the same document.
+def gpu_id(number: int) -> str:
+    """Name a GPU by its number in the plan."""
+    return f"{_PREFIX}{number}"
+
+
+def gpu_number(name: str) -> int | None:
+    """Return a GPU's number by its name; None for a name of other origin."""
+    number = name.removeprefix(_PREFIX)
+    return int(number) if name != number and number.isdecimal() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicePosition:
+    """A MIG slice of a GPU: its profile, and its first memory slice."""
+
+    profile: str
+    start: int
+
+    @property
+    def name(self) -> str:
+        """The slice in short."""
+        return f"{self.profile}@{self.start}"
+
+
+SLICE_KEYS = (key("profile", TEXT), key("start", INTEGER))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedModel:
+    """Equal replicas of a model on a GPU; memory, throughput and utilizations are those of all of them together.
 
     Parameters
     ----------
-    group : bool
-        Give GPUs that are cut and filled alike one entry with a count.
-    search : mapping, optional
-        How the search was limited (time limit, seed, workers).
-    ids : sequence of str, optional
-        Of the plan's GPUs, which then stand for one each; numbered in the plan's order without it.
-    moves : sequence of mapping, optional
-        The steps from the placement that was in force.
+    name : str
+        The model that runs.
+    instances : int
+        In the model's instance group, each replica.
+    memory_bytes : int
+        Their own, without the server.
+    throughput_infer_per_s : float or None
+        That they are charged for.
+    variant : str
+        The configuration as measured; ``default`` is the model's own.
+    latency_p99_s : float or None
+        Measured at the operating point, alone on the device.
+    utilization, memory_utilization : float or None
+        Of the whole GPU.
+    load_share : float
+        Share of the measured throughput that is charged.
+    rate_infer_per_s : float or None
+        Of the demand that they are given; None where no rate is asked for.
+    serves : str or None
+        The model of the demand, where a variant of it runs.
+    estimate : str
+        How the figures were derived where they were not measured on this type; empty for measured ones.
+    slice : SlicePosition or None
+        Where they run on a GPU that is cut.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "status": plan.status.value,
-        "mode": formulation.rules.mode.value,
-        "objective": _objective(plan, formulation),
-        "thresholds": _common_thresholds([s.fleet_type for s in formulation.sites], formulation.rules.mode),
-        "gpus": _gpus(plan, formulation, ids, group=group),
-        "unplaced": [_unplaced(u, formulation) for u in plan.unplaced],
-        "gpu_types": [_gpu_type(s, formulation.rules.mode) for s in formulation.sites if not s.slice_name],
-        "demand": [_requirement(formulation, i) for i in range(len(formulation.requirements))],
-        "rules": _rules(formulation),
-        **({} if moves is None else {"moves": list(moves)}),
-        "provenance": {
-            "tool": "tritonpack",
-            "tool_version": version("tritonpack"),
-            "devices": sorted({p.device for p in profiles}),
-            "profiles_sha256": _fingerprint(profiles),
-            "search": dict(search or {}),
-            "notes": list(formulation.notes),
-        },
-    }
+
+    name: str
+    batch: int
+    concurrency: int
+    instances: int
+    memory_bytes: int
+    throughput_infer_per_s: float | None
+    replicas: int = 1
+    variant: str = "default"
+    latency_p99_s: float | None = None
+    utilization: float | None = None
+    memory_utilization: float | None = None
+    load_share: float = 1.0
+    rate_infer_per_s: float | None = None
+    serves: str | None = None
+    estimate: str = ""
+    slice: SlicePosition | None = None
+
+    @property
+    def served(self) -> str:
+        """The model of the demand."""
+        return self.serves or self.name
 
 
-def _objective(plan: Plan, formulation: Formulation) -> dict[str, Any]:
-    kind, divisor = formulation.rules.objective, formulation.cost_divisor
-    found = plan.objective is not None
-    return {
-        "kind": kind.value,
-        "unit": kind.unit,
-        "value": _number(from_units(plan.objective, divisor)) if plan.objective is not None else None,
-        "gpus": plan.n_gpus if found else None,
-        "lower_bound": _number(from_units(plan.lower_bound, divisor)),
-        "gap": None if plan.gap is None else round(plan.gap, _DIGITS),
-        "bound_source": plan.bound_source,
-    }
+MODEL_KEYS = (
+    key("name", TEXT),
+    key("batch", INTEGER),
+    key("concurrency", INTEGER),
+    key("instances", INTEGER),
+    key("memory_mib", MEBIBYTES, "memory_bytes"),
+    key("throughput_infer_per_s", nullable(ROUNDED)),
+    key("replicas", INTEGER, absent=1),
+    key("variant", TEXT, absent="default"),
+    key("latency_p99_ms", nullable(MILLISECONDS), "latency_p99_s", absent=None),
+    key("utilization_pct", nullable(PERCENT), "utilization", absent=None),
+    key("memory_utilization_pct", nullable(PERCENT), "memory_utilization", absent=None),
+    key("load_share", ROUNDED, absent=1.0),
+    key("rate_infer_per_s", nullable(ROUNDED), absent=None, left_out=True),
+    key("serves", TEXT, absent=None, left_out=True),
+    key("estimate", TEXT, absent="", left_out=True),
+    key("slice", nested(SlicePosition, SLICE_KEYS), absent=None, left_out=True),
+)
 
 
-def _gpus(plan: Plan, formulation: Formulation, ids: Sequence[str], *, group: bool) -> list[dict[str, Any]]:
-    rates = _rates(plan, formulation)
-    entries: list[dict[str, Any]] = []
-    n = 0
-    for i, placed in enumerate(plan.gpus):
-        figures = _placed(placed, formulation, rates)
-        if ids:
-            entries.append({"id": ids[i], **_nodes(placed.nodes), **figures})
-        elif group:
-            entries.append({"id": f"gpu-{n}", "count": placed.count, **_nodes(placed.nodes), **figures})
-        else:
-            entries += [
-                {"id": f"gpu-{n + k}", **_nodes(placed.nodes[k : k + 1]), **figures} for k in range(placed.count)
-            ]
-        n += placed.count
-    return entries
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedSlice(SlicePosition):
+    """One MIG slice with what it holds, its own server included where models run on it."""
+
+    memory_capacity_bytes: int
+    memory_bytes: int
+    utilization: float | None = None
+    memory_utilization: float | None = None
 
 
-def _rates(plan: Plan, formulation: Formulation) -> dict[int, float]:
-    """For each task with a rate, the rate to serve for every inference/s that its replicas can deliver together."""
-    delivered: dict[int, float] = defaultdict(float)
-    for placed in plan.gpus:
-        for task, choice, n in (item for content in placed.contents for item in _choices(content, formulation)):
-            delivered[task] += placed.count * n * (choice.throughput_infer_per_s or 0.0)
-    asked = [r.rate_to_serve for r in formulation.requirements]
-    return {t: rate / total for t, total in delivered.items() if (rate := asked[t]) is not None and total}
+PLACED_SLICE_KEYS = (
+    *SLICE_KEYS,
+    key("memory_capacity_mib", MEBIBYTES, "memory_capacity_bytes"),
+    key("memory_mib", MEBIBYTES, "memory_bytes"),
+    key("utilization_pct", nullable(PERCENT), "utilization", absent=None),
+    key("memory_utilization_pct", nullable(PERCENT), "memory_utilization", absent=None),
+)
 
 
-def _nodes(nodes: Sequence[int]) -> dict[str, Any]:
-    return {"nodes": list(nodes)} if nodes else {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuGeometry:
+    """How a GPU is cut."""
+
+    name: str
+    slices: tuple[PlacedSlice, ...]
 
 
-def _placed(placed: PlacedGpu, formulation: Formulation, rates: Mapping[int, float]) -> dict[str, Any]:
-    layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
-    sites = [formulation.sites[p] for p in layout.places]
-    contents = [_choices(content, formulation) for content in placed.contents]
-    everything = [(site, choice, n) for site, content in zip(sites, contents, strict=True) for _, choice, n in content]
-    fleet_type = sites[0].fleet_type
-    return {
-        "type": fleet_type.type,
-        "memory_capacity_mib": to_mib(fleet_type.memory_bytes),
-        "memory_mib": to_mib(sum(_memory(s, content) for s, content in zip(sites, contents, strict=True))),
-        "utilization_pct": _sum_pct([_of_gpu(c.utilization, s.compute_share * n) for s, c, n in everything]),
-        "memory_utilization_pct": _sum_pct(
-            [_of_gpu(c.memory_utilization, s.memory_share * n) for s, c, n in everything]
-        ),
-        "models": [
-            _model(choice, count, formulation.requirements[task].model, site, rates.get(task)) | _where(site, start)
-            for site, start, content in zip(sites, layout.starts, contents, strict=True)
-            for task, choice, count in content
-        ],
-        **_geometry(layout, sites, contents),
-    }
+GEOMETRY_KEYS = (key("name", TEXT), key("slices", several(nested(PlacedSlice, PLACED_SLICE_KEYS))))
 
 
-def _memory(site: Site, content: Sequence[tuple[int, Choice, int]]) -> int:
-    """Bytes in use: the models and, where there are any, the server."""
-    return site.server_bytes + sum(c.memory_bytes * n for _, c, n in content) if content else 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedGpu:
+    """A GPU, or `count` GPUs that are cut and filled alike.
+
+    Parameters
+    ----------
+    id : str
+        ``gpu-3``; of several the first one's, and the others have the numbers after it.
+    count : int or None
+        None where the entry stands for one GPU by itself.
+    nodes : tuple of int
+        Node of each of them, numbered per type; empty where nodes do not matter.
+    memory_capacity_bytes : int
+        What the server and the models can use together, before thresholds.
+    memory_bytes : int
+        The models' own and one idle server (with MIG: one on each slice in use).
+    utilization, memory_utilization : float or None
+        Sum over the models; None where one was not measured.
+    geometry : GpuGeometry or None
+        None for a GPU that is not cut.
+    """
+
+    id: str
+    type: str
+    memory_capacity_bytes: int
+    memory_bytes: int
+    utilization: float | None
+    memory_utilization: float | None
+    models: tuple[PlacedModel, ...]
+    count: int | None = None
+    nodes: tuple[int, ...] = ()
+    geometry: GpuGeometry | None = None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that the entry stands for."""
+        return self.count or 1
+
+    @property
+    def name(self) -> str:
+        """The GPU's id, and how many are like it."""
+        return self.id if self.gpus == 1 else f"{self.id} and {self.gpus - 1} like it"
+
+    def one_by_one(self) -> Iterator[PlacedGpu]:
+        """Give each GPU that the entry stands for an entry of its own."""
+        first = gpu_number(self.id) or 0
+        for k in range(self.gpus):
+            name = self.id if self.count is None else gpu_id(first + k)
+            yield replace(self, id=name, count=None, nodes=self.nodes[k : k + 1])
+
+    @property
+    def content(self) -> PlacedGpu:
+        """The entry without what tells it from others that are cut and filled alike."""
+        return replace(self, id="", count=None, nodes=())
 
 
-def _of_gpu(share: float | None, factor: float) -> float | None:
-    return None if share is None else share * factor
+GPU_KEYS = (
+    key("id", TEXT),
+    key("count", INTEGER, absent=None, left_out=True),
+    key("nodes", several(INTEGER), absent=(), left_out=True),
+    key("type", TEXT),
+    key("memory_capacity_mib", MEBIBYTES, "memory_capacity_bytes"),
+    key("memory_mib", MEBIBYTES, "memory_bytes"),
+    key("utilization_pct", nullable(PERCENT), "utilization"),
+    key("memory_utilization_pct", nullable(PERCENT), "memory_utilization"),
+    key("models", several(nested(PlacedModel, MODEL_KEYS))),
+    key("geometry", nested(GpuGeometry, GEOMETRY_KEYS), absent=None, left_out=True),
+)
 
 
-def _geometry(
-    layout: Layout, sites: Sequence[Site], contents: Sequence[Sequence[tuple[int, Choice, int]]]
-) -> dict[str, Any]:
-    """How the GPU is cut, with each slice's own figures; nothing for a whole GPU."""
-    if sites[0].slice_name is None:
-        return {}
-    pieces = [
-        {
-            "profile": site.slice_name,
-            "start": start,
-            "memory_capacity_mib": to_mib(site.memory_bytes),
-            "memory_mib": to_mib(_memory(site, content)),
-            "utilization_pct": _sum_pct([_of_gpu(c.utilization, n) for _, c, n in content]),
-            "memory_utilization_pct": _sum_pct([_of_gpu(c.memory_utilization, n) for _, c, n in content]),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedThresholds:
+    """Thresholds as far as the plan's mode counts them; None for one that it does not."""
+
+    memory: float | None
+    utilization: float | None
+    memory_utilization: float | None
+
+
+THRESHOLD_KEYS = (
+    key("memory_pct", nullable(PERCENT), "memory"),
+    key("utilization_pct", nullable(PERCENT), "utilization"),
+    key("memory_utilization_pct", nullable(PERCENT), "memory_utilization"),
+)
+
+
+def as_counted(thresholds: Thresholds, mode: Mode) -> CountedThresholds:
+    """Return what a mode counts of a type's thresholds."""
+    throughput = mode is Mode.THROUGHPUT
+    return CountedThresholds(
+        memory=thresholds.memory,
+        utilization=thresholds.utilization if throughput else None,
+        memory_utilization=thresholds.memory_utilization if throughput else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuTypeInUse(FleetType):
+    """A type of the fleet as a plan counts it.
+
+    Parameters
+    ----------
+    server_bytes : int
+        The idle server's memory on each GPU of the type.
+    counted : CountedThresholds or None
+        Its thresholds; None where an old file has the plan's common ones alone.
+    """
+
+    server_bytes: int = 0
+    counted: CountedThresholds | None = None
+
+
+def _read_gpu_type(found: Mapping[str, Any]) -> GpuTypeInUse:
+    """Read a type, with the thresholds that its mode did not count at 100 %."""
+    in_use: GpuTypeInUse = read_record(GpuTypeInUse, found, GPU_TYPE_KEYS)
+    t = in_use.counted
+    if t is None:
+        return in_use
+    given = Thresholds(
+        memory=t.memory or 1.0, utilization=t.utilization or 1.0, memory_utilization=t.memory_utilization or 1.0
+    )
+    return replace(in_use, thresholds=given)
+
+
+SCALING_KEYS = (key("device", TEXT), *(key(k, NUMBER) for k in ("throughput", "latency", "memory", "utilization")))
+GPU_TYPE_KEYS = (
+    key("type", TEXT),
+    key("memory_mib", MEBIBYTES, "memory_bytes"),
+    key("server_memory_mib", MEBIBYTES, "server_bytes", absent=0),
+    key("reserved_mib", MEBIBYTES, "reserved_bytes", absent=0),
+    key("model_overhead_mib", MEBIBYTES, "model_overhead_bytes", absent=0),
+    key("limit", nullable(INTEGER), absent=None),
+    key("cost_per_hour", nullable(NUMBER), absent=None),
+    key("power_w", nullable(NUMBER), absent=None),
+    key("idle_power_w", nullable(NUMBER), absent=None),
+    key("gpus_per_node", INTEGER, absent=1),
+    key("devices", several(TEXT), absent=()),
+    key("scaling", nullable(nested(Scaling, SCALING_KEYS)), absent=None),
+    key("thresholds", nested(CountedThresholds, THRESHOLD_KEYS), "counted", absent=None, left_out=True),
+    key("mig", nullable(TEXT), absent=None),
+    key("slice_memory_mib", mapping(MEBIBYTES), "slice_memory", absent=()),
+)
+GPU_TYPE = Form(("object",), lambda value: write_record(value, GPU_TYPE_KEYS), _read_gpu_type, GPU_TYPE_KEYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveReached:
+    """What was made as small as can be, and how small it is.
+
+    Parameters
+    ----------
+    value : float or None
+        In the objective's unit; None without a plan, as `gpus` and `gap`.
+    lower_bound : float
+        No plan has a smaller value.
+    gap : float or None
+        (value - lower_bound) / value.
+    bound_source : str
+        What proves the bound.
+    within_moves : int or None
+        Moves from the placement in force that the bound is for; None where it is for any plan.
+    """
+
+    kind: Objective
+    value: float | None
+    gpus: int | None
+    lower_bound: float
+    gap: float | None
+    bound_source: str
+    within_moves: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """Of value and bound."""
+        return self.kind.unit
+
+    @property
+    def bound_text(self) -> str:
+        """What proves the bound, and for which plans, as the file has it."""
+        within = "" if self.within_moves is None else f"{_WITHIN}{self.within_moves}{_MOVES}"
+        return f"{self.bound_source}{within}"
+
+
+_WITHIN, _MOVES = " within ", " moves"
+
+
+def _read_objective(found: Mapping[str, Any]) -> ObjectiveReached:
+    """Read the objective; files that name no value have the GPUs as theirs."""
+    read: dict[str, Any] = read_record(dict, found, OBJECTIVE_KEYS)
+    source, _, within = read["bound_source"].partition(_WITHIN)
+    moves = within.removesuffix(_MOVES)
+    return ObjectiveReached(
+        **{
+            **read,
+            "value": read["gpus"] if "value" not in found else read["value"],
+            "bound_source": source,
+            "within_moves": int(moves) if moves.isdecimal() else None,
         }
-        for site, start, content in zip(sites, layout.starts, contents, strict=True)
-    ]
-    return {"geometry": {"name": layout.name, "slices": pieces}}
+    )
 
 
-def _choices(content: Sequence[Replicas], formulation: Formulation) -> list[tuple[int, Choice, int]]:
-    found = []
-    for replicas in content:
-        choice = formulation.problem.tasks[replicas.task].options[replicas.option].point
-        assert isinstance(choice, Choice)
-        found.append((replicas.task, choice, replicas.count))
-    return found
+OBJECTIVE_KEYS = (
+    key("kind", word(Objective), absent=Objective.GPUS),
+    key("unit", TEXT, absent="", argument=""),
+    key("value", nullable(ROUNDED), absent=None),
+    key("gpus", nullable(INTEGER)),
+    key("lower_bound", ROUNDED),
+    key("gap", nullable(SHARE)),
+    key("bound_source", TEXT, "bound_text", argument="bound_source", absent=""),
+)
+OBJECTIVE = Form(("object",), lambda value: write_record(value, OBJECTIVE_KEYS), _read_objective, OBJECTIVE_KEYS)
 
 
-def _where(site: Site, start: int) -> dict[str, Any]:
-    return {"slice": {"profile": site.slice_name, "start": start}} if site.slice_name else {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnplacedModel:
+    """A model that is not, or not fully, served.
+
+    Parameters
+    ----------
+    missing : float or None
+        Inferences/s or copies, as `missing_unit` says.
+    reason : str
+        In a sentence, with the figure that is in the way.
+    """
+
+    name: str
+    reason: str
+    missing: float | None = None
+    missing_unit: str | None = None
+    cause: Cause | None = None
 
 
-def _model(choice: Choice, count: int, served: str, site: Site, rate: float | None) -> dict[str, Any]:
-    """One entry for equal replicas; memory, throughput and utilizations (of the whole GPU) are those of all of them."""
-    point = choice.point
-    entry: dict[str, Any] = {
-        "name": choice.model,
-        "batch": point.batch,
-        "concurrency": point.concurrency,
-        "instances": point.instances,
-        "memory_mib": to_mib(choice.memory_bytes * count),
-        "throughput_infer_per_s": _times(choice.throughput_infer_per_s, count),
-        "replicas": count,
-        "variant": point.variant,
-        "latency_p99_ms": _times(point.latency_p99_s, 1000),
-        "utilization_pct": _times(choice.utilization, 100 * count * site.compute_share),
-        "memory_utilization_pct": _times(choice.memory_utilization, 100 * count * site.memory_share),
-        "load_share": _number(choice.share),
-    }
-    if rate is not None:
-        entry["rate_infer_per_s"] = _times(choice.throughput_infer_per_s, count * rate)
-    if served != choice.model:
-        entry["serves"] = served
-    if point.estimate:
-        entry["estimate"] = point.estimate
-    return entry
+UNPLACED_KEYS = (
+    key("name", TEXT),
+    key("missing", ROUNDED, absent=None, left_out=True),
+    key("missing_unit", TEXT, absent=None, left_out=True),
+    key("cause", word(Cause), absent=None, left_out=True),
+    key("reason", TEXT),
+)
 
 
-def _unplaced(unplaced: Unplaced, formulation: Formulation) -> dict[str, Any]:
-    requirement = formulation.requirements[unplaced.task]
-    by_rate = requirement.rate_to_serve is not None
-    return {
-        "name": requirement.model,
-        "missing": _number(unplaced.missing / 1e6) if by_rate else unplaced.missing,
-        "missing_unit": "infer_per_s" if by_rate else "copies",
-        "cause": unplaced.cause.value,
-        "reason": why_unplaced(unplaced, formulation),
-    }
+class Action(StrEnum):
+    """What is done to a GPU."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+    CUT = "cut"  # change its MIG geometry; it must be empty
 
 
-def _common_thresholds(types: Sequence[FleetType], mode: Mode) -> dict[str, float | None]:
-    """The tightest of the types' thresholds; each type's own are under gpu_types."""
-    every = [_thresholds(t, mode) for t in types]
-    return {
-        key: min((t[key] for t in every if t[key] is not None), default=None)  # type: ignore[type-var]
-        for key in ("memory_pct", "utilization_pct", "memory_utilization_pct")
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One step on the way from the placement that was in force.
+
+    Parameters
+    ----------
+    step : int
+        Counted from 1.
+    reason : str
+        Why fewer replicas serve for a while; empty where they do not.
+    """
+
+    step: int
+    action: Action
+    gpu: str
+    slice: SlicePosition | None = None
+    model: str | None = None
+    memory_bytes: int | None = None
+    reason: str = ""
 
 
-def _thresholds(fleet_type: FleetType, mode: Mode) -> dict[str, float | None]:
-    t, counted = fleet_type.thresholds, mode is Mode.THROUGHPUT
-    return {
-        "memory_pct": _number(t.memory * 100),
-        "utilization_pct": _number(t.utilization * 100) if counted else None,
-        "memory_utilization_pct": _number(t.memory_utilization * 100) if counted else None,
-    }
+MOVE_KEYS = (
+    key("step", INTEGER),
+    key("action", word(Action)),
+    key("gpu", TEXT),
+    key("slice", nested(SlicePosition, SLICE_KEYS), absent=None, left_out=True),
+    key("model", TEXT, absent=None, left_out=True),
+    key("memory_mib", MEBIBYTES, "memory_bytes", absent=None, left_out=True),
+    key("reason", TEXT, absent="", left_out=True),
+)
 
 
-def _gpu_type(site: Site, mode: Mode) -> dict[str, Any]:
-    t = site.fleet_type
-    return {
-        "type": t.type,
-        "memory_mib": to_mib(t.memory_bytes),
-        "server_memory_mib": to_mib(site.server_bytes),
-        "reserved_mib": to_mib(t.reserved_bytes),
-        "model_overhead_mib": to_mib(t.model_overhead_bytes),
-        "limit": t.limit,
-        "cost_per_hour": t.cost_per_hour,
-        "power_w": t.power_w,
-        "idle_power_w": t.idle_power_w,
-        "gpus_per_node": t.gpus_per_node,
-        "devices": list(t.devices),
-        "scaling": asdict(t.scaling) if t.scaling else None,
-        "thresholds": _thresholds(t, mode),
-        "mig": t.mig,
-        "slice_memory_mib": {name: to_mib(size) for name, size in t.slice_memory},
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchUsed:
+    """How the search was limited; None for what a file of other origin does not say."""
+
+    time_limit_s: float | None
+    seed: int | None
+    workers: int | None
 
 
-def _requirement(formulation: Formulation, index: int) -> dict[str, Any]:
-    r = formulation.requirements[index]
-    return {
-        "model": r.model,
-        "rate_infer_per_s": r.rate_infer_per_s,
-        "latency_p99_ms": _times(r.latency_p99_s, 1000),
-        "replicas": r.replicas,
-        "spread": r.spread.value if r.spread else None,
-        "alone": r.alone,
-        "apart": list(r.apart),
-        "together": list(r.together),
-        "variants": list(r.variants),
-        "growth": r.growth,
-        "overhead_mib": to_mib(r.overhead_bytes),
-    }
+SEARCH_KEYS = (
+    key("time_limit_s", NUMBER, absent=None, left_out=True),
+    key("seed", INTEGER, absent=None, left_out=True),
+    key("workers", INTEGER, absent=None, left_out=True),
+)
 
 
-def _rules(formulation: Formulation) -> dict[str, Any]:
-    rules = formulation.rules
-    return {
-        "keep_throughput": rules.keep_throughput,
-        "proportional": rules.proportional,
-        "spare": rules.spare,
-        "spare_of": rules.spare_of.value,
-        "batch": rules.batch,
-        "concurrency": rules.concurrency,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanProvenance:
+    """Where a placement comes from.
+
+    Parameters
+    ----------
+    devices : tuple of str
+        That the profiles were measured on.
+    profiles_sha256 : str
+        Of every figure of the profiles: the same where two plans rest on the same measurements.
+    notes : tuple of str
+        What the plan takes for granted.
+    """
+
+    tool: str
+    tool_version: str
+    devices: tuple[str, ...] = ()
+    profiles_sha256: str = ""
+    search: SearchUsed | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _fingerprint(profiles: Sequence[Profile]) -> str:
-    """SHA-256 over every figure of the profiles: says whether two plans rest on the same measurements."""
-    digest = hashlib.sha256()
-    for profile in profiles:
-        digest.update(repr(profile).encode())
-    return digest.hexdigest()
+PROVENANCE_KEYS = (
+    key("tool", TEXT),
+    key("tool_version", TEXT),
+    key("devices", several(TEXT), absent=()),
+    key("profiles_sha256", TEXT, absent=""),
+    key(
+        "search",
+        Form(
+            ("object",),
+            lambda value: {} if value is None else write_record(value, SEARCH_KEYS),
+            lambda found: read_record(SearchUsed, found, SEARCH_KEYS) if found else None,
+        ),
+        absent=None,
+    ),
+    key("notes", several(TEXT), absent=()),
+)
 
 
-def _sum_pct(shares: Sequence[float | None]) -> float | None:
-    """The sum in percent; None where one of them was not measured."""
-    known = [share for share in shares if share is not None]
-    return _number(math.fsum(known) * 100) if len(known) == len(shares) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which model replicas run on which GPUs.
 
+    Parameters
+    ----------
+    thresholds : CountedThresholds
+        The tightest of the types'.
+    gpu_types, demand : tuple
+        What was asked; empty in files of other origin.
+    rules : Rules or None
+        Likewise.
+    moves : tuple of Move or None
+        From the placement that was in force; None where there was none.
+    """
 
-def _times(figure: float | None, factor: float) -> float | None:
-    return None if figure is None else _number(figure * factor)
+    schema_version: str
+    status: Status
+    mode: Mode
+    objective: ObjectiveReached
+    thresholds: CountedThresholds
+    gpus: tuple[PlacedGpu, ...]
+    unplaced: tuple[UnplacedModel, ...]
+    provenance: PlanProvenance
+    gpu_types: tuple[GpuTypeInUse, ...] = ()
+    demand: tuple[Requirement, ...] = ()
+    rules: Rules | None = None
+    moves: tuple[Move, ...] | None = None
 
+    def one_by_one(self) -> list[PlacedGpu]:
+        """The GPUs, each in an entry of its own."""
+        return [gpu for entry in self.gpus for gpu in entry.one_by_one()]
 
-def _number(figure: float) -> float:
-    rounded = round(figure, _DIGITS)
-    return int(rounded) if rounded == int(rounded) else rounded
+    def alike(self) -> list[PlacedGpu]:
+        """The GPUs, those that are cut and filled alike in one entry, in the order of their first one."""
+        found: dict[PlacedGpu, list[PlacedGpu]] = {}
+        for gpu in self.gpus:
+            found.setdefault(gpu.content, []).append(gpu)
+        return [replace(content, id=same[0].id, count=sum(g.gpus for g in same)) for content, same in found.items()]
+
+    def thresholds_of(self, gpu_type: str) -> CountedThresholds:
+        """The thresholds of a type, or the common ones where the file has no others."""
+        own = next((t.counted for t in self.gpu_types if t.type == gpu_type), None)
+        return own or self.thresholds
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each model on a GPU, with units in the names of its columns."""
+        from planner.placement.frame import placement_frame
+
+        return placement_frame(self)

@@ -11,45 +11,92 @@ from typing import Any
 
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.files import write_whole
-from planner.placement.document import Placement
+from analyzer.formats.json_keys import TEXT, key, nested, read_record, several, word, write_record
+from planner.formulation.candidates import Mode
+from planner.formulation.rules import RULES_KEYS, Rules
+from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
+from planner.placement.document import (
+    GPU_KEYS,
+    GPU_TYPE,
+    MOVE_KEYS,
+    OBJECTIVE,
+    PROVENANCE_KEYS,
+    THRESHOLD_KEYS,
+    UNPLACED_KEYS,
+    CountedThresholds,
+    Move,
+    PlacedGpu,
+    Placement,
+    PlanProvenance,
+    UnplacedModel,
+)
+from planner.problem.plan import Status
+
+PLACEMENT_KEYS = (
+    key("schema_version", TEXT),
+    key("status", word(Status)),
+    key("mode", word(Mode)),
+    key("objective", OBJECTIVE),
+    key("thresholds", nested(CountedThresholds, THRESHOLD_KEYS)),
+    key("gpus", several(nested(PlacedGpu, GPU_KEYS))),
+    key("unplaced", several(nested(UnplacedModel, UNPLACED_KEYS))),
+    key("gpu_types", several(GPU_TYPE), absent=(), left_out=True),
+    key("demand", several(nested(Requirement, REQUIREMENT_KEYS)), absent=(), left_out=True),
+    key("rules", nested(dict, RULES_KEYS), absent=None, left_out=True),
+    key("moves", several(nested(Move, MOVE_KEYS)), absent=None, left_out=True),
+    key("provenance", nested(PlanProvenance, PROVENANCE_KEYS)),
+)
 
 
 def to_json(placement: Placement) -> str:
     """Write a placement as text, a GPU a line, so that it reads well and compares well line by line.
 
-    A document that does not follow the schema is our own mistake and keeps its traceback.
+    A placement that does not follow the schema is our own mistake and keeps its traceback.
     """
-    fault = first_fault(placement)
+    document = write_record(placement, PLACEMENT_KEYS)
+    fault = first_fault(document)
     assert fault is None, fault
-    parts = [f" {json.dumps(key)}: {_value(value)}" for key, value in placement.items()]
+    parts = [f" {json.dumps(name)}: {_lines(value)}" for name, value in document.items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def write_placement(placement: Placement, path: Path) -> None:
+def write_placement(placement: Placement, path: str | Path) -> None:
     """Write a placement file whole or not at all.
 
     Raises
     ------
     TritonpackError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from planner import plan, write_placement
+    >>> result = plan("tests/data/case-study.csv", gpu_memory_mib=16384)
+    >>> write_placement(result.placement, "placement.json")  # doctest: +SKIP
     """
     text = to_json(placement)
     try:
-        write_whole(path, text)
+        write_whole(Path(path), text)
     except OSError as error:
-        raise TritonpackError(f"{path} cannot be written: {error.strerror}; give another file with -o") from None
+        raise TritonpackError(f"{path} cannot be written: {error.strerror}; give another file with `output`") from None
 
 
-def read_placement(path: Path) -> dict[str, Any]:
+def read_placement(path: str | Path) -> Placement:
     """Read a placement file of this version of the schema or an earlier one.
 
     Raises
     ------
     UsageError
         If there is no such file, it is no JSON, of a newer schema, or does not follow it.
+
+    Examples
+    --------
+    >>> from planner import read_placement
+    >>> read_placement("placement.json").gpus[0].models[0].name  # doctest: +SKIP
+    'segmentation_liver'
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; make it with plan solve -o {path}") from None
     except ValueError as error:
@@ -60,7 +107,16 @@ def read_placement(path: Path) -> dict[str, Any]:
     fault = first_fault(document)
     if fault:
         raise UsageError(f"{path} is no placement: {fault}; make it again with plan solve -o {path}")
-    return dict(document)
+    return from_document(document)
+
+
+def from_document(document: Mapping[str, Any]) -> Placement:
+    """Read a placement from JSON that follows the schema."""
+    fields: dict[str, Any] = read_record(dict, document, PLACEMENT_KEYS)
+    if fields["rules"] is not None:
+        objective = fields["objective"].kind
+        fields["rules"] = Rules(**fields["rules"], mode=fields["mode"], objective=objective)
+    return Placement(**fields)
 
 
 def first_fault(document: object) -> str | None:
@@ -72,29 +128,30 @@ def first_fault(document: object) -> str | None:
 
     if isinstance(document, Mapping) and isinstance(document.get("gpus"), list):
         document = {**document, "gpus": list(_distinct(document["gpus"]))}
-    for error in Draft202012Validator(_schema()).iter_errors(document):
+    for error in Draft202012Validator(schema()).iter_errors(document):
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".")
         return f"{where or 'the document'}: {error.message[:200]}"
     return None
 
 
 @cache
-def _schema() -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = json.loads(files("planner").joinpath("data/placement.schema.json").read_text("utf-8"))
-    return schema
+def schema() -> Mapping[str, Any]:
+    """Read the JSON Schema of placement files."""
+    found: Mapping[str, Any] = json.loads(files("planner").joinpath("data/placement.schema.json").read_text("utf-8"))
+    return found
 
 
 def _distinct(gpus: Iterable[object]) -> Iterable[object]:
     seen = set()
     for gpu in gpus:
         named = isinstance(gpu, Mapping) and isinstance(gpu.get("id"), str)
-        key = json.dumps({**gpu, "id": ""} if named else gpu, sort_keys=True)  # type: ignore[dict-item]
-        if key not in seen:
-            seen.add(key)
+        content = json.dumps({**gpu, "id": ""} if named else gpu, sort_keys=True)  # type: ignore[dict-item]
+        if content not in seen:
+            seen.add(content)
             yield gpu
 
 
-def _value(value: object) -> str:
+def _lines(value: object) -> str:
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(f"  {json.dumps(item, ensure_ascii=False)}" for item in value) + "\n ]"
     return json.dumps(value, ensure_ascii=False)

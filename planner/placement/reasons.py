@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from planner.formulation.candidates import Choice
+from planner.formulation.candidates import Candidate
 from planner.formulation.formulate import Formulation, Resource
-from planner.formulation.gpu_places import Site
+from planner.formulation.gpu_places import GpuPlace
 from planner.inputs.memory_size import format_size
 from planner.problem.plan import Cause, Unplaced
 
 
 def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
     """Say why a model could not be placed, with the figure that is in the way."""
-    requirement = formulation.requirements[unplaced.task]
+    requirement = formulation.request.requirements[unplaced.task]
     name = requirement.model
     if unplaced.cause is Cause.NO_OPTION:
         return _no_option(unplaced.task, formulation)
     if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
         return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for"
     resource = Resource(formulation.problem.resources[unplaced.resource])
-    site = formulation.sites[unplaced.place]
-    need, limit = _shortage(unplaced.task, unplaced.place, resource, site, formulation)
-    return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {site.name}"
+    place = formulation.places[unplaced.place]
+    need, limit = _shortage(unplaced.task, unplaced.place, resource, place, formulation)
+    return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {place.name}"
 
 
 def _fleet(formulation: Formulation) -> str:
@@ -31,14 +31,14 @@ def _fleet(formulation: Formulation) -> str:
     return " and ".join(counts)
 
 
-def _shortage(task: int, place: int, resource: Resource, site: Site, formulation: Formulation) -> tuple[str, str]:
+def _shortage(task: int, number: int, resource: Resource, place: GpuPlace, formulation: Formulation) -> tuple[str, str]:
     """The least that any option takes of the resource on the place, and what there is: from the measured figures."""
-    points = [o.point for o in formulation.problem.tasks[task].options if o.place == place]
-    found = [c for c in points if isinstance(c, Choice)]
-    thresholds = site.fleet_type.thresholds
+    options = formulation.problem.tasks[task].options
+    found = [o.candidate for o in options if o.place == number and isinstance(o.candidate, Candidate)]
+    thresholds = place.fleet_type.thresholds
     if resource is Resource.MEMORY:
         least = min(c.memory_bytes for c in found)
-        return format_size(least), f"the {format_size(site.memory_for_models)} left beside the server"
+        return format_size(least), f"the {format_size(place.memory_for_models)} left beside the server"
     if resource is Resource.UTILIZATION:
         return _pct(min(c.utilization or 0.0 for c in found)), f"the threshold of {_pct(thresholds.utilization)}"
     least_share = min(c.memory_utilization or 0.0 for c in found)
@@ -46,8 +46,8 @@ def _shortage(task: int, place: int, resource: Resource, site: Site, formulation
 
 
 def _no_option(task: int, formulation: Formulation) -> str:
-    requirement = formulation.requirements[task]
-    types = ", ".join(dict.fromkeys(s.fleet_type.type for s in formulation.sites))
+    requirement = formulation.request.requirements[task]
+    types = ", ".join(dict.fromkeys(s.fleet_type.type for s in formulation.places))
     if requirement.latency_p99_s is not None:
         return (
             f"{requirement.model} has no operating point on {types} with a p99 within"

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-from planner.problem.plan import PlacedGpu
+from planner.problem.co_location import AtMost, Within
+from planner.problem.plan import GpuGroup
 from planner.problem.problem import Problem
 
 
-def nodes_matter(problem: Problem) -> bool:
-    """Whether any task limits its replicas on one node."""
-    return any(task.max_per_node is not None for task in problem.tasks)
-
-
-def assign_nodes(problem: Problem, gpus: tuple[PlacedGpu, ...]) -> tuple[PlacedGpu, ...] | None:
+def assign_nodes(problem: Problem, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...] | None:
     """Put every GPU into the first node that takes it; None where that fails (another order might do)."""
-    if not nodes_matter(problem):
+    if not problem.nodes_matter:
         return gpus
+    rules = [rule for rule in problem.rules if isinstance(rule, AtMost) and rule.within is Within.NODE]
     held: dict[tuple[int, int], int] = defaultdict(int)
-    replicas: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
+    counted: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(rules))  # by rule
     placed = []
     for group in gpus:
-        content = Counter[int]()
+        on_gpu = Counter[int]()
         for r in (r for place in group.contents for r in place):
-            content[r.task] += r.count
-        limited = {t: n for t, n in content.items() if problem.tasks[t].max_per_node is not None}
+            on_gpu[r.task] += r.count
+        own = [sum(on_gpu[t] for t in rule.tasks) for rule in rules]
         gpu = problem.gpus[group.gpu]
         nodes = []
         node = 0
         for _ in range(group.count):
             while held[group.gpu, node] >= gpu.node_size or any(
-                replicas[group.gpu, node][t] + n > (problem.tasks[t].max_per_node or n) for t, n in limited.items()
+                n and there + n > rule.most for n, there, rule in zip(own, counted[group.gpu, node], rules, strict=True)
             ):
                 node += 1
             if gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size):
                 return None
             held[group.gpu, node] += 1
-            replicas[group.gpu, node].update(limited)
+            counted[group.gpu, node] = [n + there for n, there in zip(own, counted[group.gpu, node], strict=True)]
             nodes.append(node)
         placed.append(replace(group, nodes=tuple(nodes)))
     return tuple(placed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.problem.problem import Problem
 
 
-class Status(enum.Enum):
+class Status(enum.StrEnum):
     """How far the search came."""
 
     OPTIMAL = "optimal"  # no plan costs less: proven
@@ -17,7 +17,7 @@ class Status(enum.Enum):
     UNKNOWN = "unknown"  # neither a plan nor a proof within the time
 
 
-class Cause(enum.Enum):
+class Cause(enum.StrEnum):
     """Why a task could not be placed."""
 
     NO_OPTION = "no option"  # nothing measured that may be used (p99 budget, GPU types at hand)
@@ -35,7 +35,7 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedGpu:
+class GpuGroup:
     """`count` GPUs of one type, cut and filled alike."""
 
     gpu: int
@@ -63,10 +63,11 @@ class Plan:
     """Which replicas run on which GPUs, what that costs and what it must cost at least."""
 
     status: Status
-    gpus: tuple[PlacedGpu, ...] = ()
+    gpus: tuple[GpuGroup, ...] = ()
     objective: int | None = None  # None where there is no plan
     lower_bound: int = 0
     bound_source: str = "none"  # in words: "volume of memory", "column generation" ...
+    within_moves: int | None = None  # moves from a placement in force that the bound is for; None: any plan
     unplaced: tuple[Unplaced, ...] = ()
 
     @property
@@ -82,7 +83,7 @@ class Plan:
         return (self.objective - self.lower_bound) / self.objective if self.objective else 0.0
 
 
-def cost_of(gpus: tuple[PlacedGpu, ...], problem: Problem) -> int:
+def cost_of(gpus: tuple[GpuGroup, ...], problem: Problem) -> int:
     """What these GPUs and the replicas on them cost, in objective units."""
     total = 0
     for placed in gpus:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
+from planner.problem.co_location import AtMost, Rule, Within
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -59,7 +61,7 @@ class Option:
     load: tuple[int, ...]
     supply: int = 1  # 1 where the demand is a number of copies
     cost: int = 0  # objective units for each replica (energy); 0 where only GPUs are paid for
-    point: object = None  # carried through to the placement
+    candidate: object = None  # carried through to the placement
 
     def __post_init__(self) -> None:
         if self.supply < 1 or self.cost < 0 or any(x < 0 for x in self.load):
@@ -68,40 +70,27 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A model to serve: replicas, each by one option, whose supplies add up to the demand.
-
-    `alone`: a GPU with a replica of this task holds replicas of no other task.
-    """
+    """A model to serve: replicas, each by one option, whose supplies add up to the demand."""
 
     name: str
     options: tuple[Option, ...]
     demand: int = 1
     min_replicas: int = 0
-    max_per_gpu: int | None = None  # replicas on one GPU; 1 spreads them over GPUs
-    max_per_node: int | None = None  # replicas on one node; 1 spreads them over nodes
-    alone: bool = False
 
     def __post_init__(self) -> None:
         if self.demand < 0 or self.min_replicas < 0:
             raise ValueError(f"task {self.name}: negative demand")
-        if any(limit is not None and limit < 1 for limit in (self.max_per_gpu, self.max_per_node)):
-            raise ValueError(f"task {self.name}: at least one replica must be allowed on a GPU and on a node")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Serve every task at the least total cost of GPUs and replicas.
-
-    `apart`: no GPU holds replicas of two different tasks of a group.
-    `together`: a GPU with a replica of one task of a group has replicas of all of them.
-    """
+    """Serve every task at the least total cost of GPUs and replicas, within the rules about who shares a GPU."""
 
     resources: tuple[str, ...]
     places: tuple[Place, ...]
     gpus: tuple[GpuType, ...]
     tasks: tuple[Task, ...]
-    apart: tuple[tuple[int, ...], ...] = ()
-    together: tuple[tuple[int, ...], ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.resources)
@@ -113,5 +102,20 @@ class Problem:
         layouts = chain.from_iterable(gpu.layouts for gpu in self.gpus)
         if any(not 0 <= p < len(self.places) for layout in layouts for p in layout.places):
             raise ValueError("a layout names an unknown place")
-        if any(not 0 <= t < len(self.tasks) for t in chain(*self.apart, *self.together)):
-            raise ValueError("a group names an unknown task")
+        if any(not 0 <= t < len(self.tasks) for rule in self.rules for t in rule.tasks):
+            raise ValueError("a rule names an unknown task")
+
+    @property
+    def ruled(self) -> frozenset[int]:
+        """Tasks that some rule names."""
+        return frozenset(t for rule in self.rules for t in rule.tasks)
+
+    @property
+    def grouped(self) -> frozenset[int]:
+        """Tasks that some rule names beside others."""
+        return frozenset(t for rule in self.rules if len(rule.tasks) > 1 for t in rule.tasks)
+
+    @property
+    def nodes_matter(self) -> bool:
+        """Whether a rule counts replicas on nodes."""
+        return any(isinstance(rule, AtMost) and rule.within is Within.NODE for rule in self.rules)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
 from planner.problem.plan import Plan, Status, cost_of
 from planner.problem.problem import Problem, Task
 
@@ -70,24 +72,39 @@ def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
             for resource, u, capacity in zip(problem.resources, used, place.capacity, strict=True):
                 if u > capacity:
                     yield f"group {i}: {resource} on {place.name} is {u} of {capacity}"
-        yield from _company_faults(i, on_gpu, problem)
+        yield from _rule_faults(i, on_gpu, problem)
 
 
-def _company_faults(group: int, on_gpu: Counter[int], problem: Problem) -> Iterator[str]:
-    for t, count in on_gpu.items():
-        task = problem.tasks[t]
-        if task.max_per_gpu is not None and count > task.max_per_gpu:
-            yield f"group {group}: {count} replicas of {task.name} on one GPU, at most {task.max_per_gpu}"
-        if task.alone and len(on_gpu) > 1:
-            yield f"group {group}: {task.name} wants its GPU alone"
-    for apart in problem.apart:
-        met = sorted(set(apart) & set(on_gpu))
-        if len(met) > 1:
-            yield f"group {group}: {' and '.join(problem.tasks[t].name for t in met)} must be apart"
-    for together in problem.together:
-        met = sorted(set(together) & set(on_gpu))
-        if met and len(met) < len(set(together)):
-            yield f"group {group}: {', '.join(problem.tasks[t].name for t in met)} without the rest of the group"
+def _rule_faults(group: int, on_gpu: Counter[int], problem: Problem) -> Iterator[str]:
+    for rule in problem.rules:
+        fault = _RULES[type(rule)](rule, on_gpu, [problem.tasks[t].name for t in sorted(set(rule.tasks) & set(on_gpu))])
+        if fault:
+            yield f"group {group}: {fault}"
+
+
+def _at_most_fault(rule: Any, on_gpu: Counter[int], here: list[str]) -> str:
+    count = sum(on_gpu[t] for t in set(rule.tasks))
+    return f"{count} replicas of {' and '.join(here)} on one GPU, at most {rule.most}" if count > rule.most else ""
+
+
+def _alone_fault(rule: Any, on_gpu: Counter[int], here: list[str]) -> str:
+    return f"{' and '.join(here)} wants its GPU alone" if here and len(on_gpu) > 1 else ""
+
+
+def _apart_fault(rule: Any, on_gpu: Counter[int], here: list[str]) -> str:
+    return f"{' and '.join(here)} must be apart" if len(here) > 1 else ""
+
+
+def _together_fault(rule: Any, on_gpu: Counter[int], here: list[str]) -> str:
+    return f"{', '.join(here)} without the rest of the group" if 0 < len(here) < len(set(rule.tasks)) else ""
+
+
+_RULES: dict[type[Rule], Callable[[Any, Counter[int], list[str]], str]] = {
+    AtMost: _at_most_fault,
+    Alone: _alone_fault,
+    Apart: _apart_fault,
+    Together: _together_fault,
+}
 
 
 def _fleet_faults(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -102,27 +119,31 @@ def _fleet_faults(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _node_faults(plan: Plan, problem: Problem) -> Iterator[str]:
-    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
     on_node: Counter[tuple[int, int]] = Counter()
-    replicas_on_node: Counter[tuple[int, int, int]] = Counter()
+    replicas_on_node: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for i, placed in enumerate(plan.gpus):
-        if nodes_matter and not placed.nodes:
+        if problem.nodes_matter and not placed.nodes:
             yield f"group {i}: no node is named, and a task is to be spread over nodes"
         for node in placed.nodes:
             on_node[placed.gpu, node] += 1
             for replicas in (r for content in placed.contents for r in content):
-                replicas_on_node[placed.gpu, node, replicas.task] += replicas.count
+                replicas_on_node[placed.gpu, node][replicas.task] += replicas.count
     for (g, node), count in on_node.items():
         gpu = problem.gpus[g]
         if count > gpu.node_size:
             yield f"{count} GPUs in node {node} of {gpu.name}, which holds {gpu.node_size}"
         if node < 0 or (gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size)):
             yield f"{gpu.name} has no node {node}"
-    for (g, node, t), count in replicas_on_node.items():
-        task = problem.tasks[t]
-        if task.max_per_node is not None and count > task.max_per_node:
-            where = f"node {node} of {problem.gpus[g].name}"
-            yield f"{count} replicas of {task.name} on {where}, at most {task.max_per_node}"
+    for (g, node), on_this in replicas_on_node.items():
+        yield from _spread_faults(on_this, f"node {node} of {problem.gpus[g].name}", problem)
+
+
+def _spread_faults(on_node: Counter[int], where: str, problem: Problem) -> Iterator[str]:
+    for rule in problem.rules:
+        count = sum(on_node[t] for t in set(rule.tasks))
+        if isinstance(rule, AtMost) and rule.within is Within.NODE and count > rule.most:
+            names = " and ".join(problem.tasks[t].name for t in rule.tasks if on_node[t])
+            yield f"{count} replicas of {names} on {where}, at most {rule.most}"
 
 
 def _demand_faults(plan: Plan, problem: Problem) -> Iterator[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.plan import PlacedGpu, Replicas
+from planner.problem.co_location import AtMost
+from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
-from planner.replan.repair import Held, Repaired, Seats
-from planner.solver.cp_sat.rules import keep_company, serve, spread_over_nodes
+from planner.replan.repair import CurrentGpu, GpusAtHand, Repaired
+from planner.solver.cp_sat.rules import rule_gpu, rule_nodes, serve
+from planner.solver.cp_sat.run import run_model
+from planner.solver.limits import SearchLimits
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -29,7 +31,7 @@ class Outcome:
         Replicas that are loaded where they were not, and what they take.
     """
 
-    gpus: tuple[PlacedGpu, ...]
+    gpus: tuple[GpuGroup, ...]
     ids: tuple[str, ...]
     moves: int
     moved_mib: int
@@ -49,15 +51,13 @@ class _Slot:
 
 def search_moves(
     problem: Problem,
-    seats: Seats,
+    at_hand: GpusAtHand,
     nearest: Repaired | None,
     sizes: Mapping[tuple[int, int], int],
     *,
     max_moves: int | None,
     lower_bound: int,
-    time_limit_s: float,
-    seed: int,
-    workers: int,
+    limits: SearchLimits,
 ) -> tuple[Outcome, int] | None:
     """Serve every task at the least cost within the moves, and at that cost with the fewest bytes moved.
 
@@ -77,15 +77,14 @@ def search_moves(
     """
     from ortools.sat.python import cp_model
 
-    deadline = time.monotonic() + time_limit_s
     model = cp_model.CpModel()
-    slots = _slots(model, problem, seats, sizes)
+    slots = _slots(model, problem, at_hand, sizes)
     if nearest is not None:
         _hint_repair(model, slots, nearest)
     serve(model, problem, slots)
     for slot in slots:
-        keep_company(model, problem, slot)
-    spread_over_nodes(model, problem, slots)
+        rule_gpu(model, problem, slot)
+    rule_nodes(model, problem, slots)
     cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
         problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
     )
@@ -94,31 +93,31 @@ def search_moves(
         model.add(sum(n for n, _ in moves) <= max_moves)
     model.add(cost >= lower_bound)
     model.minimize(cost)
-    solver = _solver(max(0.1, (deadline - time.monotonic()) / 2), seed, workers)
-    if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver, status = run_model(model, limits.within(limits.left_s / 2))
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
     bound = max(lower_bound, round(solver.best_objective_bound))
     best = _read(solver, problem, slots)
     model.add(cost <= round(solver.objective_value))
     model.minimize(sum(n * size for n, size in moves))
     _hint(model, solver, slots)
-    solver = _solver(max(0.1, deadline - time.monotonic()), seed, workers)
-    if solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver, status = run_model(model, limits)
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         best = _read(solver, problem, slots)
     return best, bound
 
 
 def _slots(
-    model: cp_model.CpModel, problem: Problem, seats: Seats, sizes: Mapping[tuple[int, int], int]
+    model: cp_model.CpModel, problem: Problem, at_hand: GpusAtHand, sizes: Mapping[tuple[int, int], int]
 ) -> list[_Slot]:
     slots = []
     nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type: those without a node fill nodes in turn
     last: dict[int, _Slot] = {}
-    for i, h in enumerate((*seats.held, *seats.fresh)):
+    for i, h in enumerate((*at_hand.held, *at_hand.fresh)):
         node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
         nodes[h.gpu] += 1
         slot = _slot(model, problem, h, node, sizes)
-        if i >= len(seats.held):  # new ones are all alike: take them in their order
+        if i >= len(at_hand.held):  # new ones are all alike: take them in their order
             if h.gpu in last:
                 model.add(last[h.gpu].used >= slot.used)
             last[h.gpu] = slot
@@ -142,7 +141,9 @@ def _hint_repair(model: cp_model.CpModel, slots: Sequence[_Slot], repaired: Repa
             model.add_hint(loaded, max(0, counts.get((j, t, k), 0) - old) if i == layout else 0)
 
 
-def _slot(model: cp_model.CpModel, problem: Problem, h: Held, node: int, sizes: Mapping[tuple[int, int], int]) -> _Slot:
+def _slot(
+    model: cp_model.CpModel, problem: Problem, h: CurrentGpu, node: int, sizes: Mapping[tuple[int, int], int]
+) -> _Slot:
     gpu = problem.gpus[h.gpu]
     used = model.new_bool_var(f"used_{h.id}")
     layouts = {i: model.new_bool_var(f"layout_{h.id}_{i}") for i in range(len(gpu.layouts))}
@@ -159,7 +160,7 @@ def _fill(
     problem: Problem,
     slot: _Slot,
     where: tuple[int, int, int],
-    h: Held,
+    h: CurrentGpu,
     sizes: Mapping[tuple[int, int], int],
 ) -> None:
     """Counts of every option on one position of one layout, within its capacity."""
@@ -193,17 +194,7 @@ def _needed(problem: Problem, t: int) -> int:
     task = problem.tasks[t]
     least = min((o.supply for o in task.options), default=1)
     needed = max(-(-task.demand // least), task.min_replicas)
-    return needed if task.max_per_gpu is None else min(needed, task.max_per_gpu)
-
-
-def _solver(time_limit_s: float, seed: int, workers: int) -> cp_model.CpSolver:
-    from ortools.sat.python import cp_model
-
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = time_limit_s
-    solver.parameters.random_seed = seed
-    solver.parameters.num_workers = workers
-    return solver
+    return min([needed, *(rule.most for rule in problem.rules if isinstance(rule, AtMost) and t in rule.tasks)])
 
 
 def _hint(model: cp_model.CpModel, solver: cp_model.CpSolver, slots: Sequence[_Slot]) -> None:
@@ -215,7 +206,7 @@ def _hint(model: cp_model.CpModel, solver: cp_model.CpSolver, slots: Sequence[_S
 
 def _read(solver: cp_model.CpSolver, problem: Problem, slots: Sequence[_Slot]) -> Outcome:
     gpus, ids, moves, moved = [], [], 0, 0
-    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
+    nodes_matter = problem.nodes_matter
     for slot in slots:
         if not solver.value(slot.used):
             continue
@@ -226,7 +217,7 @@ def _read(solver: cp_model.CpSolver, problem: Problem, slots: Sequence[_Slot]) -
                 contents[j].append(Replicas(task=t, option=k, count=solver.value(n)))
         if any(contents):
             nodes = (slot.node,) if nodes_matter else ()
-            gpus.append(PlacedGpu(gpu=slot.gpu, layout=layout, contents=tuple(map(tuple, contents)), nodes=nodes))
+            gpus.append(GpuGroup(gpu=slot.gpu, layout=layout, contents=tuple(map(tuple, contents)), nodes=nodes))
             ids.append(slot.id)
             moves += sum(solver.value(n) for n, _ in slot.moves)
             moved += sum(solver.value(n) * size for n, size in slot.moves)

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
-
-class Action(StrEnum):
-    """What is done to a GPU."""
-
-    LOAD = "load"
-    UNLOAD = "unload"
-    CUT = "cut"  # change its MIG geometry; it must be empty
+from planner.placement.document import Action
 
 
-class Item(NamedTuple):
+class ServedReplica(NamedTuple):
     """A replica: what it is, and what it takes."""
 
     model: str
@@ -25,7 +18,7 @@ class Item(NamedTuple):
     memory_bytes: int
 
 
-class Seat(NamedTuple):
+class GpuPart(NamedTuple):
     """Where replicas run: a GPU, and the slice of it (its profile and start; empty for a whole GPU)."""
 
     gpu: str
@@ -45,14 +38,14 @@ class Step:
     action: Action
     gpu: str
     piece: tuple[str, int] | tuple[()] = ()
-    item: Item | None = None
+    replica: ServedReplica | None = None
     gap: bool = False
 
 
 def order_steps(
-    before: Mapping[Seat, Counter[Item]],
-    after: Mapping[Seat, Counter[Item]],
-    capacity: Mapping[Seat, int],
+    before: Mapping[GpuPart, Counter[ServedReplica]],
+    after: Mapping[GpuPart, Counter[ServedReplica]],
+    capacity: Mapping[GpuPart, int],
     recut: Sequence[str] = (),
 ) -> tuple[Step, ...]:
     """Get from one state to another; replacements are loaded before what they replace goes, where there is room.
@@ -60,9 +53,9 @@ def order_steps(
     Parameters
     ----------
     before, after : mapping
-        What is on every seat. A seat that is only in one of them belongs to a GPU that is new, left, or in `recut`.
+        What is on every part. A part that is only in one of them belongs to a GPU that is new, left, or in `recut`.
     capacity : mapping
-        Memory for models on every seat, in bytes; `before` and `after` each keep within it.
+        Memory for models on every part, in bytes; `before` and `after` each keep within it.
     recut : sequence of str
         GPUs whose geometry changes: they are emptied, cut and filled again.
     """
@@ -78,20 +71,23 @@ class _Work:
     """What is where now, and what is still to be done."""
 
     def __init__(
-        self, before: Mapping[Seat, Counter[Item]], after: Mapping[Seat, Counter[Item]], recut: Sequence[str]
+        self,
+        before: Mapping[GpuPart, Counter[ServedReplica]],
+        after: Mapping[GpuPart, Counter[ServedReplica]],
+        recut: Sequence[str],
     ) -> None:
-        self.now = {seat: Counter(content) for seat, content in before.items()}
+        self.now = {part: Counter(content) for part, content in before.items()}
         self.uncut = sorted(set(recut))
-        self.loads: Counter[tuple[Seat, Item]] = Counter()
-        self.unloads: Counter[tuple[Seat, Item]] = Counter()
-        for seat in {*before, *after}:
-            old, new = before.get(seat, Counter()), after.get(seat, Counter())
-            if seat.gpu in recut:  # everything on it restarts
+        self.loads: Counter[tuple[GpuPart, ServedReplica]] = Counter()
+        self.unloads: Counter[tuple[GpuPart, ServedReplica]] = Counter()
+        for part in {*before, *after}:
+            old, new = before.get(part, Counter()), after.get(part, Counter())
+            if part.gpu in recut:  # everything on it restarts
                 gone, come = Counter(old), Counter(new)
             else:
                 gone, come = old - new, new - old
-            self.unloads.update({(seat, item): n for item, n in gone.items()})
-            self.loads.update({(seat, item): n for item, n in come.items()})
+            self.unloads.update({(part, replica): n for replica, n in gone.items()})
+            self.loads.update({(part, replica): n for replica, n in come.items()})
 
     @property
     def pending(self) -> bool:
@@ -100,49 +96,49 @@ class _Work:
     def cut(self) -> Step | None:
         """Cut a GPU that is empty."""
         for gpu in self.uncut:
-            if not any(content.total() for seat, content in self.now.items() if seat.gpu == gpu):
+            if not any(content.total() for part, content in self.now.items() if part.gpu == gpu):
                 self.uncut.remove(gpu)
                 return Step(action=Action.CUT, gpu=gpu)
         return None
 
-    def load(self, capacity: Mapping[Seat, int]) -> Step | None:
+    def load(self, capacity: Mapping[GpuPart, int]) -> Step | None:
         """Load the largest replica that fits now."""
-        for seat, item in sorted(self.loads, key=lambda k: (-k[1].memory_bytes, k)):
-            if seat.gpu not in self.uncut and self._used(seat) + item.memory_bytes <= capacity[seat]:
-                self._done(self.loads, seat, item)
-                self.now.setdefault(seat, Counter())[item] += 1
-                return Step(action=Action.LOAD, gpu=seat.gpu, piece=seat.piece, item=item)
+        for part, replica in sorted(self.loads, key=lambda k: (-k[1].memory_bytes, k)):
+            if part.gpu not in self.uncut and self._used(part) + replica.memory_bytes <= capacity[part]:
+                self._done(self.loads, part, replica)
+                self.now.setdefault(part, Counter())[replica] += 1
+                return Step(action=Action.LOAD, gpu=part.gpu, piece=part.piece, replica=replica)
         return None
 
     def unload(self) -> Step | None:
         """Unload a replica whose model has all its new replicas."""
-        waiting = {item.model for _, item in self.loads}
-        for seat, item in sorted(self.unloads):
-            if item.model not in waiting:
-                return self._unload(seat, item, gap=False)
+        waiting = {replica.model for _, replica in self.loads}
+        for part, replica in sorted(self.unloads):
+            if replica.model not in waiting:
+                return self._unload(part, replica, gap=False)
         return None
 
-    def unload_with_gap(self, capacity: Mapping[Seat, int]) -> Step:
+    def unload_with_gap(self, capacity: Mapping[GpuPart, int]) -> Step:
         """Unload where the least has to go until a waiting replica fits, or until a GPU can be cut."""
-        short: dict[Seat, int] = {}
-        for seat, item in self.loads:
-            if seat.gpu not in self.uncut:
-                missing = self._used(seat) + item.memory_bytes - capacity[seat]
-                short[seat] = min(short.get(seat, missing), missing)
+        short: dict[GpuPart, int] = {}
+        for part, replica in self.loads:
+            if part.gpu not in self.uncut:
+                missing = self._used(part) + replica.memory_bytes - capacity[part]
+                short[part] = min(short.get(part, missing), missing)
         blocked = [k for k in self.unloads if k[0] in short] or list(self.unloads)
-        seat, item = min(blocked, key=lambda k: (short.get(k[0], 0), k[1].memory_bytes, k))
-        return self._unload(seat, item, gap=True)
+        part, replica = min(blocked, key=lambda k: (short.get(k[0], 0), k[1].memory_bytes, k))
+        return self._unload(part, replica, gap=True)
 
-    def _unload(self, seat: Seat, item: Item, *, gap: bool) -> Step:
-        self._done(self.unloads, seat, item)
-        self.now[seat][item] -= 1
-        return Step(action=Action.UNLOAD, gpu=seat.gpu, piece=seat.piece, item=item, gap=gap)
+    def _unload(self, part: GpuPart, replica: ServedReplica, *, gap: bool) -> Step:
+        self._done(self.unloads, part, replica)
+        self.now[part][replica] -= 1
+        return Step(action=Action.UNLOAD, gpu=part.gpu, piece=part.piece, replica=replica, gap=gap)
 
-    def _used(self, seat: Seat) -> int:
-        return sum(item.memory_bytes * n for item, n in self.now.get(seat, Counter()).items())
+    def _used(self, part: GpuPart) -> int:
+        return sum(replica.memory_bytes * n for replica, n in self.now.get(part, Counter()).items())
 
     @staticmethod
-    def _done(work: Counter[tuple[Seat, Item]], seat: Seat, item: Item) -> None:
-        work[seat, item] -= 1
-        if not work[seat, item]:
-            del work[seat, item]
+    def _done(work: Counter[tuple[GpuPart, ServedReplica]], part: GpuPart, replica: ServedReplica) -> None:
+        work[part, replica] -= 1
+        if not work[part, replica]:
+            del work[part, replica]

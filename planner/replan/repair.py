@@ -12,7 +12,7 @@ Key = tuple[int, int, int]  # position in the layout, task, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class CurrentGpu:
     """A GPU of the current placement in the Problem's terms.
 
     Parameters
@@ -31,11 +31,11 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seats:
+class GpusAtHand:
     """The GPUs that a new plan may use: those that are held, and new ones, in the order in which they are taken."""
 
-    held: tuple[Held, ...]
-    fresh: tuple[Held, ...]
+    held: tuple[CurrentGpu, ...]
+    fresh: tuple[CurrentGpu, ...]
 
 
 Repaired = list[tuple[int, dict[Key, int]] | None]  # layout and counts of each seat, None where it is not used
@@ -49,7 +49,7 @@ class _Gpu:
     used: list[list[int]] = field(default_factory=list)  # by position, then resource
 
 
-def repair(problem: Problem, seats: Seats) -> Repaired | None:
+def repair(problem: Problem, at_hand: GpusAtHand) -> Repaired | None:
     """Serve every task with as little change as comes to hand.
 
     Replicas that no longer fit go, then those that nobody needs; what is missing goes, largest first, to the fullest
@@ -58,24 +58,19 @@ def repair(problem: Problem, seats: Seats) -> Repaired | None:
     Returns
     -------
     list or None
-        None where rules about company are asked for, or the GPUs do not suffice.
+        None where there are rules about who shares a GPU, or the GPUs do not suffice.
     """
-    if problem.apart or problem.together or any(_ruled(problem, t) for t in range(len(problem.tasks))):
+    if problem.rules:
         return None
-    gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in seats.held]
+    gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in at_hand.held]
     for gpu in gpus:
         _evict(problem, gpu)
     _drop_surplus(problem, gpus)
-    fresh = [_start(problem, h.gpu, 0, {}) for h in seats.fresh]
+    fresh = [_start(problem, h.gpu, 0, {}) for h in at_hand.fresh]
     for t in sorted(range(len(problem.tasks)), key=lambda t: -_size(problem, t)):
         if not _add_missing(problem, t, gpus, fresh):
             return None
     return [(gpu.layout, dict(gpu.counts)) if gpu.counts.total() else None for gpu in (*gpus, *fresh)]
-
-
-def _ruled(problem: Problem, t: int) -> bool:
-    task = problem.tasks[t]
-    return task.alone or task.max_per_gpu is not None or task.max_per_node is not None
 
 
 def _start(problem: Problem, g: int, layout: int, counts: Mapping[Key, int]) -> _Gpu:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from planner.problem.plan import PlacedGpu, Plan, Replicas
+from planner.problem.plan import GpuGroup, Plan, Replicas
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
 
@@ -20,7 +20,7 @@ Kind = tuple[int, int]  # task and option
 class _Gpu:
     """One whole GPU while replicas are moved about."""
 
-    placed: PlacedGpu
+    placed: GpuGroup
     place: int
     content: Counter[Kind]
     used: list[int]
@@ -30,12 +30,12 @@ class _Gpu:
 def even_out(plan: Plan, problem: Problem) -> Plan:
     """Move single replicas from fuller to emptier GPUs of the same type, as long as the fuller of the two gets emptier.
 
-    A GPU is as full as its fullest resource. Replicas with rules about their company stay, and so do cut GPUs. The
+    A GPU is as full as its fullest resource. Replicas that a rule names stay, and so do cut GPUs. The
     cost, the options and the GPUs in use do not change.
     """
     if plan.objective is None or not 1 < plan.n_gpus <= MOST_GPUS:
         return plan
-    free = _movable(problem)
+    free = frozenset(range(len(problem.tasks))) - problem.ruled
     gpus = [g for placed in plan.gpus for g in _expanded(placed, problem)]
     for _ in range(_MOST_MOVES):
         if not _improve(gpus, problem, free):
@@ -46,16 +46,7 @@ def even_out(plan: Plan, problem: Problem) -> Plan:
     return evened
 
 
-def _movable(problem: Problem) -> frozenset[int]:
-    grouped = {t for group in (*problem.apart, *problem.together) for t in group}
-    return frozenset(
-        t
-        for t, task in enumerate(problem.tasks)
-        if t not in grouped and not task.alone and task.max_per_gpu is None and task.max_per_node is None
-    )
-
-
-def _expanded(placed: PlacedGpu, problem: Problem) -> Iterator[_Gpu]:
+def _expanded(placed: GpuGroup, problem: Problem) -> Iterator[_Gpu]:
     layout = problem.gpus[placed.gpu].layouts[placed.layout]
     place = layout.places[0]
     for k in range(placed.count):
@@ -67,8 +58,8 @@ def _expanded(placed: PlacedGpu, problem: Problem) -> Iterator[_Gpu]:
                 load = problem.tasks[r.task].options[r.option].load
                 used = [u + r.count * x for u, x in zip(used, load, strict=True)]
         one = replace(placed, count=1, nodes=placed.nodes[k : k + 1])
-        alone = any(problem.tasks[t].alone for t, _ in content)
-        yield _Gpu(placed=one, place=place, content=content, used=used, open=bool(content) and not alone)
+        closed = any(t in rule.tasks for rule in problem.rules if rule.excludes_others for t, _ in content)
+        yield _Gpu(placed=one, place=place, content=content, used=used, open=bool(content) and not closed)
 
 
 def _improve(gpus: Sequence[_Gpu], problem: Problem, free: frozenset[int]) -> bool:
@@ -121,7 +112,7 @@ def _fill(used: Sequence[int], capacity: Sequence[int]) -> float:
     return max((u / c if c else float(u > 0) for u, c in zip(used, capacity, strict=True)), default=0.0)
 
 
-def _joined(gpus: Sequence[_Gpu]) -> tuple[PlacedGpu, ...]:
+def _joined(gpus: Sequence[_Gpu]) -> tuple[GpuGroup, ...]:
     """Like GPUs in one entry again, in the order of their first."""
     count: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], list[int]] = {}
     for g in gpus:
@@ -131,7 +122,7 @@ def _joined(gpus: Sequence[_Gpu]) -> tuple[PlacedGpu, ...]:
         nodes = count.setdefault((g.placed.gpu, g.placed.layout, contents), [])
         nodes += g.placed.nodes or (-1,)
     return tuple(
-        PlacedGpu(
+        GpuGroup(
             gpu=gpu,
             layout=layout,
             contents=contents,

@@ -8,11 +8,14 @@ so a content's coefficient in any row is a sum over its items and new rows only 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.problem.co_location import Alone, Apart, AtMost
+from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.solver.cp_sat.model import replicas_at_most
 
@@ -55,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Pattern:
     """One content of a place: (item, count) pairs in item order."""
 
     place: int
@@ -63,13 +66,21 @@ class Column:
 
 
 @dataclass(slots=True)
-class Model:
+class ColumnModel:
     """Items of every place and the rows they serve; rows may be added."""
 
     problem: Problem
     items: dict[int, Items]  # by place
     rows: list[Row]
     direct: dict[int, int] = field(default_factory=dict)  # place -> the one GPU type that is that place and no other
+    _item_of: dict[tuple[int, int, int], int] = field(default_factory=dict)  # place, task, option -> item
+
+    def __post_init__(self) -> None:
+        self._item_of = {
+            (place, int(t), int(k)): i
+            for place, items in self.items.items()
+            for i, (t, k) in enumerate(zip(items.task, items.option, strict=True))
+        }
 
     @property
     def demand(self) -> Ints:
@@ -93,7 +104,7 @@ class Model:
             matrix[j] = np.where(items.task == row.task, row.coefficient(items.supply), 0)
         return matrix
 
-    def served(self, column: Column) -> tuple[dict[int, int], dict[int, int]]:
+    def served(self, column: Pattern) -> tuple[dict[int, int], dict[int, int]]:
         """Supply and replicas of each task in a content."""
         items = self.items[column.place]
         supply: Counter[int] = Counter()
@@ -103,15 +114,35 @@ class Model:
             replicas[int(items.task[i])] += n
         return supply, replicas
 
-    def cost(self, column: Column) -> int:
+    def cost(self, column: Pattern) -> int:
         """Objective units of a content: its replicas', and its GPU's where the place is a GPU of its own."""
         items = self.items[column.place]
         gpu = self.direct.get(column.place)
         own = self.problem.gpus[gpu].cost if gpu is not None else 0
         return own + sum(n * int(items.cost[i]) for i, n in column.content)
 
+    def group(self, gpu: int, layout: int, patterns: Sequence[Pattern], count: int) -> GpuGroup:
+        """Say of `count` GPUs, cut and filled by patterns, what they hold."""
+        return GpuGroup(gpu=gpu, layout=layout, contents=tuple(map(self._content, patterns)), count=count)
 
-def build(problem: Problem) -> Model:
+    def _content(self, pattern: Pattern) -> tuple[Replicas, ...]:
+        items = self.items[pattern.place]
+        found = sorted((int(items.task[i]), int(items.option[i]), n) for i, n in pattern.content)
+        return tuple(Replicas(task=t, option=k, count=n) for t, k, n in found)
+
+    def patterns(self, groups: Iterable[GpuGroup]) -> Counter[Pattern]:
+        """Return the patterns that GPUs are filled by, each as often as it is there; empty slices have none."""
+        found: Counter[Pattern] = Counter()
+        for group in groups:
+            places = self.problem.gpus[group.gpu].layouts[group.layout].places
+            for place, content in zip(places, group.contents, strict=True):
+                if content:
+                    held = sorted((self._item_of[place, r.task, r.option], r.count) for r in content)
+                    found[Pattern(place, tuple(held))] += group.count
+        return found
+
+
+def build(problem: Problem) -> ColumnModel:
     """Items, demand rows and direct places of a (reduced) problem."""
     places = sorted({p for gpu in problem.gpus if gpu.limit != 0 for layout in gpu.layouts for p in layout.places})
     items = {place: _items(problem, place) for place in places}
@@ -121,7 +152,7 @@ def build(problem: Problem) -> Model:
             rows.append(Row(task=t))
         if task.min_replicas and not _implied(problem, t):
             rows.append(Row(task=t, counted=True))
-    return Model(problem=problem, items=items, rows=rows, direct=_direct(problem))
+    return ColumnModel(problem=problem, items=items, rows=rows, direct=_direct(problem))
 
 
 def _implied(problem: Problem, t: int) -> bool:
@@ -146,9 +177,9 @@ def _direct(problem: Problem) -> dict[int, int]:
 def _items(problem: Problem, place: int) -> Items:
     capacity = np.array(problem.places[place].capacity, dtype=np.int64)
     most = np.array(replicas_at_most(problem), dtype=np.int64)
-    for t, task in enumerate(problem.tasks):
-        limits = [x for x in (task.max_per_gpu, task.max_per_node) if x is not None]
-        most[t] = min([int(most[t]), *limits])
+    limits = [rule for rule in problem.rules if isinstance(rule, AtMost)]
+    for rule in limits:
+        most[list(rule.tasks)] = np.minimum(most[list(rule.tasks)], rule.most)
     found = [(t, k, o) for t, task in enumerate(problem.tasks) for k, o in enumerate(task.options) if o.place == place]
     n = len(found)
     load = np.array([o.load for _, _, o in found], dtype=np.int64).reshape(n, len(capacity))
@@ -156,32 +187,41 @@ def _items(problem: Problem, place: int) -> Items:
     for r, c in enumerate(capacity):
         charged = load[:, r] > 0
         bound[charged] = np.minimum(bound[charged], c // load[charged, r])
+    share = (load / np.maximum(capacity, 1)).max(axis=1, initial=1e-9)
+    task = np.array([t for t, _, _ in found], dtype=np.int64)
+    groups = [rule for rule in limits if len(rule.tasks) > 1]  # such a limit is one more resource
+    load = np.column_stack([load, *(np.isin(task, rule.tasks).astype(np.int64) for rule in groups)])
+    capacity = np.concatenate([capacity, np.array([rule.most for rule in groups], dtype=np.int64)])
     binding = _binding(load, capacity, bound)
     return Items(
         place=place,
         capacity=np.ascontiguousarray(capacity[binding]),
         load=np.ascontiguousarray(load[:, binding]),
         bound=bound,
-        task=np.array([t for t, _, _ in found], dtype=np.int64),
+        task=task,
         option=np.array([k for _, k, _ in found], dtype=np.int64),
         supply=np.array([o.supply for _, _, o in found], dtype=np.int64),
         cost=np.array([o.cost for _, _, o in found], dtype=np.int64),
         most=most,
         apart=_apart(problem),
-        share=(load / np.maximum(capacity, 1)).max(axis=1, initial=1e-9),
+        share=share,
     )
 
 
 def _apart(problem: Problem) -> NDArray[np.bool_]:
-    n = len(problem.tasks)
-    alone = [t for t, task in enumerate(problem.tasks) if task.alone]
-    if not alone and not problem.apart:
+    """Which tasks may not meet; of shape (0, 0) where no rule says so."""
+    rules = [rule for rule in problem.rules if isinstance(rule, Apart | Alone)]
+    if not rules:
         return np.zeros((0, 0), dtype=np.bool_)
+    n = len(problem.tasks)
     apart = np.zeros((n, n), dtype=np.bool_)
-    apart[alone, :] = True
-    apart[:, alone] = True
-    for group in problem.apart:
-        apart[np.ix_(group, group)] = True
+    for rule in rules:
+        tasks = list(rule.tasks)
+        if isinstance(rule, Alone):
+            apart[tasks, :] = True
+            apart[:, tasks] = True
+        else:
+            apart[np.ix_(tasks, tasks)] = True
     np.fill_diagonal(apart, val=False)
     return apart
 

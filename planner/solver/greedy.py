@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from planner.solver.column_model import Column, Ints, Items, Model
+from planner.problem.plan import GpuGroup
+from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
 from planner.solver.greedy_kernel import fill
+from planner.solver.limits import SearchLimits
 
 RULES = ("dot product", "nearest fit", "tightest", "decreasing sum", "decreasing maximum", "decreasing product")
 
 Fill = Callable[..., Ints]
-Packing = list[tuple[int, int, tuple[Column, ...], int]]  # GPU type, layout, content of each place, how many such GPUs
 
 
 def compiled(n_items: int) -> Fill:
@@ -30,9 +31,15 @@ def compiled(n_items: int) -> Fill:
 
 
 def pack(
-    model: Model, demand: Ints, replicas: Ints, *, rule: int, used: dict[int, int] | None = None
-) -> Packing | None:
-    """Serve `demand` (and least `replicas`) by one rule; None where the GPUs at hand do not suffice.
+    model: ColumnModel,
+    demand: Ints,
+    replicas: Ints,
+    limits: SearchLimits,
+    *,
+    rule: int,
+    used: dict[int, int] | None = None,
+) -> tuple[GpuGroup, ...] | None:
+    """Serve `demand` (and least `replicas`) by one rule; None where the GPUs at hand, or the time, do not suffice.
 
     `used`: GPUs of each type that are taken already.
     """
@@ -42,9 +49,9 @@ def pack(
     taken = dict(used or {})
     unit = _unit_costs(model)
     places = [(g, j) for g, gpu in enumerate(problem.gpus) for j in range(len(gpu.layouts))]
-    packing: Packing = []
+    groups: list[GpuGroup] = []
     while left.any():
-        best: tuple[float, int, int, list[tuple[Column, Ints]]] | None = None
+        best: tuple[float, int, int, list[tuple[Pattern, Ints]]] | None = None
         for g, j in places:
             gpu = problem.gpus[g]
             if gpu.limit is not None and taken.get(g, 0) >= gpu.limit:
@@ -54,7 +61,7 @@ def pack(
             value = float(np.minimum(served, left) @ unit) / (gpu.cost + 1e-9)
             if served.any() and (best is None or value > best[0]):
                 best = (value, g, j, contents)
-        if best is None:
+        if best is None or limits.over:
             return None
         _, g, j, contents = best
         served = sum((s for _, s in contents), np.zeros_like(left))
@@ -63,11 +70,11 @@ def pack(
         times = max(1, times if limit is None else min(times, limit - taken.get(g, 0)))
         left = np.maximum(left - times * served, 0)
         taken[g] = taken.get(g, 0) + times
-        packing.append((g, j, tuple(c for c, _ in contents), times))
-    return packing
+        groups.append(model.group(g, j, [pattern for pattern, _ in contents], times))
+    return tuple(groups)
 
 
-def _as_demand(model: Model, demand: Ints, replicas: Ints) -> Ints:
+def _as_demand(model: ColumnModel, demand: Ints, replicas: Ints) -> Ints:
     """Demand with the least replicas in it: each replica counts as the largest supply."""
     largest = np.array(
         [max((o.supply for o in task.options), default=1) for task in model.problem.tasks], dtype=np.int64
@@ -76,8 +83,8 @@ def _as_demand(model: Model, demand: Ints, replicas: Ints) -> Ints:
 
 
 def _fill_layout(
-    model: Model, places: tuple[int, ...], left: Ints, unit: Any, rule: int, run: Fill
-) -> list[tuple[Column, Ints]]:
+    model: ColumnModel, places: tuple[int, ...], left: Ints, unit: Any, rule: int, run: Fill
+) -> list[tuple[Pattern, Ints]]:
     contents = []
     left = left.copy()
     for place in places:
@@ -89,12 +96,12 @@ def _fill_layout(
         served = np.zeros_like(left)
         np.add.at(served, items.task, counts * items.supply)
         chosen = tuple((int(i), int(counts[i])) for i in np.flatnonzero(counts))
-        contents.append((Column(place, chosen), served))
+        contents.append((Pattern(place, chosen), served))
         left = np.maximum(left - served, 0)
     return contents
 
 
-def _unit_costs(model: Model) -> Any:
+def _unit_costs(model: ColumnModel) -> Any:
     """(n_tasks,) what a unit of demand costs at least, as if GPUs could be bought in parts."""
     unit = np.full(len(model.problem.tasks), np.inf)
     for gpu in model.problem.gpus:

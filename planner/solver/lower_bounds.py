@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.solver.column_model import Ints, Model
+from planner.problem.co_location import AtMost
+from planner.problem.problem import Task
+from planner.solver.column_model import ColumnModel, Ints
 
 _FUNCTIONS = 60  # thresholds of the first family looked at, per resource
 _STAIRS = 12
@@ -27,7 +29,7 @@ class Bound:
     source: str
 
 
-def lower_bound(model: Model) -> Bound:
+def lower_bound(model: ColumnModel) -> Bound:
     """Return the best of the quick bounds."""
     best = Bound(value=0, source="none")
     for bound in _bounds(model):
@@ -36,24 +38,30 @@ def lower_bound(model: Model) -> Bound:
     return best
 
 
-def _bounds(model: Model) -> Iterator[Bound]:
+def _bounds(model: ColumnModel) -> Iterator[Bound]:
     yield _replicas(model)
     for r in range(len(model.problem.resources)):
         yield from _resource_bounds(model, r)
 
 
-def _replicas(model: Model) -> Bound:
+def _replicas(model: ColumnModel) -> Bound:
     """Spread or demanding tasks need that many GPUs each."""
     cheapest = min((gpu.cost for gpu in model.problem.gpus if gpu.limit != 0), default=0)
     most = 0
-    for task in model.problem.tasks:
-        if task.max_per_gpu is not None and task.options:
-            replicas = max(-(-task.demand // max(o.supply for o in task.options)), task.min_replicas)
-            most = max(most, -(-replicas // task.max_per_gpu) * cheapest)
+    for rule in model.problem.rules:
+        if isinstance(rule, AtMost):
+            replicas = sum(_least_replicas(model.problem.tasks[t]) for t in rule.tasks)
+            most = max(most, -(-replicas // rule.most) * cheapest)
     return Bound(value=most, source="spreading")
 
 
-def _resource_bounds(model: Model, r: int) -> Iterator[Bound]:
+def _least_replicas(task: Task) -> int:
+    if not task.options:
+        return 0
+    return max(-(-task.demand // max(o.supply for o in task.options)), task.min_replicas)
+
+
+def _resource_bounds(model: ColumnModel, r: int) -> Iterator[Bound]:
     name = model.problem.resources[r]
     yield Bound(value=_volume(model, r, 0, 0), source=f"volume of {name}")
     for threshold in _thresholds(model, r):
@@ -62,7 +70,7 @@ def _resource_bounds(model: Model, r: int) -> Iterator[Bound]:
         yield Bound(value=_volume(model, r, 0, k), source=f"dual feasible function of {name}")
 
 
-def _thresholds(model: Model, r: int) -> list[int]:
+def _thresholds(model: ColumnModel, r: int) -> list[int]:
     """Small loads in millionths of the capacity: the points where the first family changes."""
     found: set[int] = set()
     for items in model.items.values():
@@ -76,7 +84,7 @@ def _thresholds(model: Model, r: int) -> list[int]:
     return ordered[::step]
 
 
-def _loads(model: Model, place: int, r: int) -> Ints:
+def _loads(model: ColumnModel, place: int, r: int) -> Ints:
     items = model.items[place]
     tasks = model.problem.tasks
     return np.array(
@@ -84,7 +92,7 @@ def _loads(model: Model, place: int, r: int) -> Ints:
     )
 
 
-def _volume(model: Model, r: int, threshold: int, stairs: int) -> int:
+def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:
     """Least cost by the volume of one resource, its loads seen through a function."""
     problem = model.problem
     largest = max([1, *(max(task.demand, task.min_replicas) for task in problem.tasks)])
@@ -106,7 +114,7 @@ def _volume(model: Model, r: int, threshold: int, stairs: int) -> int:
     return -(-sum(int(x) for x in least if x != unknown) // scale)
 
 
-def _prices(model: Model) -> dict[int, tuple[int, int]]:
+def _prices(model: ColumnModel) -> dict[int, tuple[int, int]]:
     """What each place costs at least, as a fraction: equal parts of the cheapest layout that has it."""
     price: dict[int, tuple[int, int]] = {}
     for gpu in model.problem.gpus:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from planner.problem.plan import Cause, PlacedGpu, Replicas, Unplaced
+from planner.problem.plan import Cause, GpuGroup, Replicas, Unplaced
 from planner.problem.problem import Option, Problem, Task
 
 
@@ -22,11 +22,12 @@ class Reduction:
     members: tuple[tuple[tuple[int, int], ...], ...]
     options: tuple[tuple[int, ...], ...]
 
-    def expand(self, gpus: tuple[PlacedGpu, ...]) -> tuple[PlacedGpu, ...]:
+    def expand(self, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...]:
         """Give the replicas back their own tasks; what exceeds the demand of copies is left away."""
         pools = [[list(member) for member in members] for members in self.members]
-        counted = [is_counted(task) and not _grouped(self.problem, t) for t, task in enumerate(self.problem.tasks)]
-        placed: list[PlacedGpu] = []
+        grouped = self.problem.grouped
+        counted = [is_counted(task) and t not in grouped for t, task in enumerate(self.problem.tasks)]
+        placed: list[GpuGroup] = []
         for group in gpus:
             left = group.count
             while left:
@@ -38,7 +39,7 @@ class Reduction:
         return _merged(placed)
 
     def _draw(
-        self, group: PlacedGpu, left: int, pools: list[list[list[int]]], counted: list[bool]
+        self, group: GpuGroup, left: int, pools: list[list[list[int]]], counted: list[bool]
     ) -> tuple[tuple[tuple[Replicas, ...], ...], int]:
         """Contents of the next GPUs of a group in the user's tasks, and for how many GPUs they hold."""
         need: dict[int, int] = defaultdict(int)
@@ -80,10 +81,11 @@ def is_counted(task: Task) -> bool:
 def reduce(problem: Problem) -> Reduction:
     """Drop what fits nowhere or is never better, and merge tasks that differ in name only."""
     kept = [_useful_options(task, problem) for task in problem.tasks]
+    ruled, grouped = problem.ruled, problem.grouped
     merged: dict[object, list[int]] = defaultdict(list)
     for t, task in enumerate(problem.tasks):
-        if task.demand or task.min_replicas or _grouped(problem, t):
-            merged[_likeness(t, kept[t], problem)].append(t)
+        if task.demand or task.min_replicas or t in grouped:
+            merged[t if t in ruled else _likeness(t, kept[t], problem)].append(t)
     tasks: list[Task] = []
     members: list[tuple[tuple[int, int], ...]] = []
     index: dict[int, int] = {}
@@ -98,8 +100,7 @@ def reduce(problem: Problem) -> Reduction:
         problem=replace(
             problem,
             tasks=tuple(tasks),
-            apart=tuple(tuple(sorted({index[t] for t in group})) for group in problem.apart),
-            together=tuple(tuple(sorted({index[t] for t in group})) for group in problem.together),
+            rules=tuple(rule for rule in (rule.renumbered(index) for rule in problem.rules) if rule.tasks),
         ),
         members=tuple(members),
         options=tuple(kept[same[0]] for same in merged.values()),
@@ -148,10 +149,6 @@ def _fits(option: Option, problem: Problem) -> bool:
     return all(x <= c for x, c in zip(option.load, problem.places[option.place].capacity, strict=True))
 
 
-def _grouped(problem: Problem, t: int) -> bool:
-    return any(t in group for group in (*problem.apart, *problem.together))
-
-
 def _useful_options(task: Task, problem: Problem) -> tuple[int, ...]:
     usable = _usable_places(problem)
     fitting = [k for k, o in enumerate(task.options) if o.place in usable and _fits(o, problem)]
@@ -176,18 +173,12 @@ def _dominates(a: Option, b: Option, task: Task, *, earlier: bool) -> bool:
 
 def _likeness(t: int, kept: tuple[int, ...], problem: Problem) -> object:
     task = problem.tasks[t]
-    if (
-        task.alone
-        or task.max_per_gpu is not None
-        or task.max_per_node is not None
-        or not is_counted(task)
-        or _grouped(problem, t)
-    ):
+    if not is_counted(task):
         return t
     return kept, tuple((o.place, o.load, o.cost) for o in (task.options[k] for k in kept))
 
 
-def _merged(placed: list[PlacedGpu]) -> tuple[PlacedGpu, ...]:
+def _merged(placed: list[GpuGroup]) -> tuple[GpuGroup, ...]:
     """Put equal GPUs into one group, in the order of type, layout and contents."""
     count: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], int] = defaultdict(int)
     nodes: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], list[int]] = defaultdict(list)
@@ -197,5 +188,5 @@ def _merged(placed: list[PlacedGpu]) -> tuple[PlacedGpu, ...]:
         nodes[key] += p.nodes
     order = sorted(count, key=lambda k: (k[0], k[1], [[(r.task, r.option, -r.count) for r in c] for c in k[2]]))
     return tuple(
-        PlacedGpu(gpu=k[0], layout=k[1], contents=k[2], count=count[k], nodes=tuple(sorted(nodes[k]))) for k in order
+        GpuGroup(gpu=k[0], layout=k[1], contents=k[2], count=count[k], nodes=tuple(sorted(nodes[k]))) for k in order
     )

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
 
 from planner.problem.node_assignment import assign_nodes
-from planner.problem.plan import PlacedGpu, cost_of
+from planner.problem.plan import GpuGroup, cost_of
 from planner.problem.problem import Problem
+from planner.solver.limits import SearchLimits
 
-Progress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
+OnProgress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
 
 
 @dataclass(slots=True)
-class Search:
+class SearchState:
     """What is known so far about one (reduced) problem."""
 
     problem: Problem
-    deadline: float
-    seed: int
-    workers: int
-    progress: Progress | None
-    stop: Callable[[], bool] | None
-    gpus: tuple[PlacedGpu, ...] = ()
+    limits: SearchLimits
+    on_progress: OnProgress | None = None
+    gpus: tuple[GpuGroup, ...] = ()
     cost: int | None = None
     bound: int = 0
     source: str = "none"
@@ -36,15 +33,6 @@ class Search:
         gpus = [gpu.cost for gpu in self.problem.gpus]
         return gcd(*gpus, *(o.cost for task in self.problem.tasks for o in task.options)) or 1
 
-    def out_of_time(self) -> bool:
-        """Whether the time is up or the user has had enough."""
-        return time.monotonic() > self.deadline or (self.stop is not None and self.stop())
-
-    @property
-    def left_s(self) -> float:
-        """Seconds left."""
-        return self.deadline - time.monotonic()
-
     @property
     def done(self) -> bool:
         """Whether nothing can be better."""
@@ -52,10 +40,10 @@ class Search:
 
     def say(self, stage: str) -> None:
         """Report progress."""
-        if self.progress:
-            self.progress(self.cost, self.bound, stage)
+        if self.on_progress:
+            self.on_progress(self.cost, self.bound, stage)
 
-    def offer(self, gpus: tuple[PlacedGpu, ...]) -> None:
+    def offer(self, gpus: tuple[GpuGroup, ...]) -> None:
         """Keep a plan if it is cheaper and its GPUs find their nodes."""
         cost = cost_of(gpus, self.problem)
         if self.cost is not None and cost >= self.cost:

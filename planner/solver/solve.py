@@ -6,41 +6,35 @@ over named GPUs can express (groups that must share GPUs, rules across the slice
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from planner.problem.plan import Cause, Plan, Status, Unplaced, cost_of
+from planner.problem.co_location import Together
+from planner.problem.plan import Cause, GpuGroup, Plan, Status, Unplaced, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
-from planner.solver.column_generation.search import placed_gpus, search_patterns
-from planner.solver.column_model import Model, build
+from planner.solver.column_generation.search import search_patterns
+from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
-from planner.solver.greedy import RULES, Packing, pack
+from planner.solver.greedy import RULES, pack
+from planner.solver.limits import SearchLimits
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
-from planner.solver.search_state import Progress, Search
+from planner.solver.search_state import OnProgress, SearchState
 
 _SMALL = 150  # integer variables up to which the exact search is tried first
 _EXACT = 200_000  # and up to which it is tried at all
+_FIRST_PLAN_S = 0.5  # that the first quick plan may take, whatever the limits: they end with a plan where they can
 
 
-def solve(
-    problem: Problem,
-    *,
-    time_limit_s: float = 60.0,
-    seed: int = 0,
-    workers: int = 1,
-    progress: Progress | None = None,
-    stop: Callable[[], bool] | None = None,
-) -> Plan:
+def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: OnProgress | None = None) -> Plan:
     """Serve every task at the least cost; infeasibility is a status, not an exception.
 
     Parameters
     ----------
-    progress
+    limits : SearchLimits, optional
+        Once they are reached, the best plan so far is returned with its gap.
+    on_progress : callable, optional
         Called with the best objective so far (None before there is one), the lower bound and the stage in words.
-    stop
-        Asked now and then; once it says True, the best plan so far is returned with its gap.
 
     Returns
     -------
@@ -50,11 +44,9 @@ def solve(
     too_big = unplaceable(problem)
     if too_big:
         return Plan(status=Status.INFEASIBLE, unplaced=too_big, bound_source="a task that fits nowhere")
-    deadline = time.monotonic() + time_limit_s
+    limits = limits or SearchLimits()
     reduction = reduce(problem)
-    state = Search(
-        problem=reduction.problem, deadline=deadline, seed=seed, workers=workers, progress=progress, stop=stop
-    )
+    state = SearchState(problem=reduction.problem, limits=limits, on_progress=on_progress)
     _run(state)
     if state.cost is None:
         return _without_plan(state, problem)
@@ -72,7 +64,7 @@ def solve(
     return plan
 
 
-def _without_plan(state: Search, problem: Problem) -> Plan:
+def _without_plan(state: SearchState, problem: Problem) -> Plan:
     if not state.infeasible:
         return Plan(status=Status.UNKNOWN, lower_bound=state.bound, bound_source=state.source)
     named = tuple(
@@ -83,44 +75,39 @@ def _without_plan(state: Search, problem: Problem) -> Plan:
     return Plan(status=Status.INFEASIBLE, lower_bound=state.bound, bound_source=state.source, unplaced=named)
 
 
-def _run(state: Search) -> None:
+def _run(state: SearchState) -> None:
     if not state.problem.tasks:
         state.offer(())
         return
     model = build(state.problem)
     across = _rules_across_places(state.problem)
     if not across:
-        for gpus in (placed_gpus(model, p) for p in _greedy(model)):
+        for gpus in _greedy(model, state.limits):
             state.offer(gpus)
-            if state.out_of_time():  # one rule always answers; with very many models each takes long
-                break
     if not state.done:
         found = lower_bound(model)
         state.prove(found.value, found.source)
     if not state.done and (across or _variables(state) <= _SMALL):
         state.say("exact search")
-        _search_exactly(state, limit_s=state.left_s if across else min(1.0, state.left_s))
-    if not state.done and not across and not state.out_of_time():
+        _search_exactly(state, seconds=state.limits.left_s if across else 1.0)
+    if not state.done and not across and not state.limits.over:
         search_patterns(state, model)
-    if not state.done and not across and not state.out_of_time() and _variables(state) <= _EXACT:
+    if not state.done and not across and not state.limits.over and _variables(state) <= _EXACT:
         state.say("exact search")
-        _search_exactly(state, limit_s=state.left_s)
+        _search_exactly(state, seconds=state.limits.left_s)
 
 
 def _rules_across_places(problem: Problem) -> bool:
     """Whether a rule on GPUs cannot be held place by place."""
-    if problem.together:
+    if any(isinstance(rule, Together) for rule in problem.rules):
         return True
-    if any(task.max_per_node is not None for task in problem.tasks) and any(g.limit is not None for g in problem.gpus):
+    if problem.nodes_matter and any(gpu.limit is not None for gpu in problem.gpus):
         return True
     sliced = any(len(layout.places) > 1 for gpu in problem.gpus for layout in gpu.layouts)
-    ruled = bool(problem.apart) or any(
-        t.alone or t.max_per_gpu is not None or t.max_per_node is not None for t in problem.tasks
-    )
-    return sliced and ruled
+    return sliced and bool(problem.rules)
 
 
-def _variables(state: Search) -> int:
+def _variables(state: SearchState) -> int:
     problem = state.problem
     per_gpu = [
         sum(
@@ -133,22 +120,20 @@ def _variables(state: Search) -> int:
     return sum(n * slots for n, slots in zip(per_gpu, slots_at_most(problem, upper), strict=True))
 
 
-def _greedy(model: Model) -> Iterable[Packing]:
+def _greedy(model: ColumnModel, limits: SearchLimits) -> Iterable[tuple[GpuGroup, ...]]:
+    first = limits.at_least(_FIRST_PLAN_S)
     for rule in range(len(RULES)):
-        packing = pack(model, model.demand, model.replicas, rule=rule)
-        if packing is not None:
-            yield packing
+        groups = pack(model, model.demand, model.replicas, limits if rule else first, rule=rule)
+        if groups is not None:
+            yield groups
 
 
-def _search_exactly(state: Search, *, limit_s: float) -> None:
+def _search_exactly(state: SearchState, *, seconds: float) -> None:
     found = search(
         state.problem,
         upper_bound=None if state.cost is None else state.cost - 1,
         lower_bound=state.bound,
-        time_limit_s=limit_s,
-        seed=state.seed,
-        workers=state.workers,
-        stop=state.stop,
+        limits=state.limits.within(seconds),
     )
     if found.status is Status.INFEASIBLE:
         if state.cost is None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
+from planner.problem.co_location import Alone, Apart, AtMost, Together, Within
 from planner.problem.problem import Layout, Option, Problem
 
 Load = tuple[tuple[tuple[int, int], int], ...]  # ((task, option), replicas) pairs
@@ -18,7 +19,7 @@ def least_cost(problem: Problem, *, most_gpus: int = 6) -> int | None:
         for g in range(len(problem.gpus))
         for layout in problem.gpus[g].layouts
         for content in set(_gpu_contents(problem, layout))
-        if content and _company_is_right(problem, content)
+        if content and _rules_are_kept(problem, content)
     ]
     choices = _without_worse(problem, choices)
     best: list[int | None] = [None]
@@ -69,27 +70,27 @@ def _gpu_contents(problem: Problem, layout: Layout) -> Iterator[Load]:
         yield tuple(sorted(total.items()))
 
 
-def _company_is_right(problem: Problem, content: Load) -> bool:
-    on = Counter()
+def _rules_are_kept(problem: Problem, content: Load) -> bool:
+    """Rules on what shares a GPU; a node's GPUs hold no more than the node may."""
+    on: Counter[int] = Counter()
     for (t, _), n in content:
         on[t] += n
-    for t, n in on.items():
-        task = problem.tasks[t]
-        if task.max_per_gpu is not None and n > task.max_per_gpu:
+    for rule in problem.rules:
+        named = {t: on[t] for t in rule.tasks if on[t]}
+        if isinstance(rule, AtMost) and sum(named.values()) > rule.most:
             return False
-        if task.max_per_node is not None and n > task.max_per_node:
+        if isinstance(rule, Alone) and named and len(on) > 1:
             return False
-        if task.alone and len(on) > 1:
+        if isinstance(rule, Apart) and len(named) > 1:
             return False
-    if any(len(set(group) & set(on)) > 1 for group in problem.apart):
-        return False
-    return not any(0 < len(set(group) & set(on)) < len(set(group)) for group in problem.together)
+        if isinstance(rule, Together) and 0 < len(named) < len(rule.tasks):
+            return False
+    return True
 
 
 def _without_worse(problem: Problem, choices: list[tuple[int, int, Load]]) -> list[tuple[int, int, Load]]:
-    """Only contents to which nothing can be added, where adding never harms (no rules on company)."""
-    ruled = problem.apart or problem.together or any(t.alone or t.max_per_gpu or t.max_per_node for t in problem.tasks)
-    if ruled or any(o.cost for t in problem.tasks for o in t.options):
+    """Only contents to which nothing can be added, where adding never harms (no rules on what shares a GPU)."""
+    if problem.rules or any(o.cost for t in problem.tasks for o in t.options):
         return choices
     kept = []
     for i, (g, cost, content) in enumerate(choices):
@@ -110,7 +111,7 @@ def _served(problem: Problem, contents: list[Load]) -> bool:
 
 
 def _nodes_work(problem: Problem, taken: list[tuple[int, int, Load]]) -> bool:
-    if all(task.max_per_node is None for task in problem.tasks):
+    if not any(isinstance(rule, AtMost) and rule.within is Within.NODE for rule in problem.rules):
         return True
     nodes = []
     for g, _, _ in taken:
@@ -126,7 +127,7 @@ def _nodes_hold(problem: Problem, taken: list[tuple[int, int, Load]], where: tup
         size[g, node] += 1
         for (t, _), n in content:
             replicas[g, node, t] += n
-    limits = {t: task.max_per_node for t, task in enumerate(problem.tasks) if task.max_per_node is not None}
+    limits = [rule for rule in problem.rules if isinstance(rule, AtMost) and rule.within is Within.NODE]
     return all(n <= problem.gpus[g].node_size for (g, _), n in size.items()) and all(
-        t not in limits or n <= limits[t] for (_, _, t), n in replicas.items()
+        sum(replicas[g, node, t] for t in rule.tasks) <= rule.most for rule in limits for g, node in size
     )

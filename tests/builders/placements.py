@@ -1,10 +1,14 @@
-"""Made-up placement documents for the tests of what shows them."""
+"""Made-up placements, as JSON objects and as records, for the tests of what shows them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from planner.placement.document import Placement
+from planner.placement.file import from_document
+
 SERVER_MIB = 309
+THRESHOLDS = {"memory_pct": 90, "utilization_pct": 80, "memory_utilization_pct": 110}
 
 
 def model(
@@ -57,9 +61,14 @@ def document(*gpus: dict[str, Any], **more: Any) -> dict[str, Any]:
             "gap": 0.0,
             "bound_source": "exact search",
         },
-        "thresholds": {"memory_pct": 90, "utilization_pct": 80, "memory_utilization_pct": 110},
+        "thresholds": THRESHOLDS,
         "gpus": list(gpus),
         "unplaced": [],
         "provenance": {"tool": "tritonpack", "tool_version": "0.1.0"},
         **more,
     }
+
+
+def placement(*gpus: dict[str, Any], **more: Any) -> Placement:
+    """Make the same as a record."""
+    return from_document(document(*gpus, **more))

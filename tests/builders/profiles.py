@@ -1,8 +1,14 @@
-"""Measurements for tests, with only the figures that a test is about."""
+"""Measurements, profiles and requests for tests, with only the figures that a test is about."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
+from planner.formulation.request import Request
+from planner.formulation.rules import Rules
+from planner.inputs.demand import Requirement
+from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import OperatingPoint, Profile
 
 MIB = 2**20
@@ -83,3 +89,10 @@ def profile(model: str, *points: OperatingPoint, device: str = "T4", server_mib:
         server_memory_bytes=server_mib * MIB,
         points=points or (point(),),
     )
+
+
+def request(
+    profiles: Iterable[Profile], requirements: Iterable[Requirement], fleet: Iterable[FleetType], rules: Rules
+) -> Request:
+    """What is asked, in any kind of sequence."""
+    return Request(profiles=tuple(profiles), requirements=tuple(requirements), fleet=tuple(fleet), rules=rules)

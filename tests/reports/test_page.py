@@ -6,13 +6,13 @@ import base64
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
-from typing import Any
 
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
+from planner.placement.document import Placement
 from reports.page import render
 from tests.builders.measurements import HOST, SERVER, failed, measured
-from tests.builders.placements import document, gpu, model
+from tests.builders.placements import gpu, model, placement
 
 PNG = b"\x89PNG a picture"
 
@@ -35,16 +35,14 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page(
-    measurements: Sequence[Measurement], placements: Sequence[tuple[str, dict[str, Any], list[bytes]]] = ()
-) -> str:
+def page(measurements: Sequence[Measurement], placements: Sequence[tuple[str, Placement, list[bytes]]] = ()) -> str:
     """Render a page with the same picture everywhere."""
     return render(measurements, [SERVER], dict.fromkeys(by_subject(measurements), PNG), placements)
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
     """No script, no link to another file or host: pictures are inside, and the policy forbids the rest."""
-    html = page([measured(), failed()], [("p.json", document(gpu(0, model("a", 1))), [PNG])])
+    html = page([measured(), failed()], [("p.json", placement(gpu(0, model("a", 1))), [PNG])])
     found = Page(html)
     assert not [tag for tag, _ in found.elements if tag in ("script", "link", "iframe", "object", "form")]
     addresses = [attrs[key] or "" for _, attrs in found.elements for key in ("src", "href", "action") if key in attrs]
@@ -58,7 +56,7 @@ def test_names_are_escaped_everywhere() -> None:
     """Whatever text a record carries stays text: model, cause, device, GPU, reason and file name."""
     evil = "<script>alert(1)</script>\"'&"
     placed = gpu(0, model(evil, 1)) | {"id": evil, "type": evil}
-    plan = document(placed, unplaced=[{"name": evil, "reason": evil}], status="feasible")
+    plan = placement(placed, unplaced=[{"name": evil, "reason": evil}], status="feasible")
     html = page([measured(model=evil), failed(model=evil, cause=evil)], [(evil, plan, [PNG])])
     found = Page(html)
     assert "script" not in {tag for tag, _ in found.elements}
@@ -68,7 +66,7 @@ def test_names_are_escaped_everywhere() -> None:
 
 def test_pictures_are_inside_and_say_what_they_show() -> None:
     """Each picture is a data URI of its bytes with words in its place."""
-    html = page([measured()], [("p.json", document(gpu(0, model("a", 1))), [PNG, PNG])])
+    html = page([measured()], [("p.json", placement(gpu(0, model("a", 1))), [PNG, PNG])])
     images = [attrs for tag, attrs in Page(html).elements if tag == "img"]
     assert len(images) == 3  # two of the placement, one of the model
     for image in images:
@@ -78,7 +76,7 @@ def test_pictures_are_inside_and_say_what_they_show() -> None:
 
 def test_links_lead_somewhere_on_the_page() -> None:
     """Every entry of the contents has its section."""
-    found = Page(page([measured(), failed()], [("p.json", document(gpu(0, model("a", 1))), [PNG])]))
+    found = Page(page([measured(), failed()], [("p.json", placement(gpu(0, model("a", 1))), [PNG])]))
     targets = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
     links = {(attrs["href"] or "")[1:] for tag, attrs in found.elements if tag == "a"}
     assert links
@@ -103,7 +101,7 @@ def test_unknown_figures_are_dashes() -> None:
 
 def test_page_of_nothing_says_so() -> None:
     """Without a trial and with an empty plan the page stands, and says what is missing."""
-    plan = document(status="infeasible", unplaced=[{"name": "huge", "reason": "huge fits no GPU"}])
+    plan = placement(status="infeasible", unplaced=[{"name": "huge", "reason": "huge fits no GPU"}])
     text = Page(render([], [], {}, [("p.json", plan, [])])).text
     assert "No trial was measured" in text
     assert "This plan uses no GPU" in text

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analyzer.formats.figure_style import png
-from reports.placement_figures import RESOURCES, SERVER, TOTAL, placement_figures, segments
-from reports.placement_rows import placed_gpus
-from tests.builders.placements import document, gpu, model
+from reports.placement_figures import RESOURCES, SERVER, TOTAL, placement_figures, segments, shown_gpus
+from tests.builders.placements import gpu, model, placement
 
 MEMORY, UTILIZATION, _ = RESOURCES
 
@@ -31,7 +30,7 @@ def texts(figures: Sequence[Figure]) -> str:
 
 def test_models_are_stacked_on_the_server_against_capacity_and_threshold() -> None:
     """Each GPU is a row: the server, then its models end to end; its capacity behind, its threshold as a line."""
-    (figure,) = placement_figures("t", placed_gpus(document(gpu(0, model("a", 1000), model("b", 2000)))))
+    (figure,) = placement_figures("t", placement(gpu(0, model("a", 1000), model("b", 2000))))
     memory, utilization, _ = figure.axes
     assert bars(memory, "segment") == [(0, 0, 309), (0, 309, 1309), (0, 1309, 3309)]
     assert bars(memory, "capacity") == [(0, 0, 16384)]
@@ -43,7 +42,7 @@ def test_models_are_stacked_on_the_server_against_capacity_and_threshold() -> No
 @pytest.mark.parametrize("count", [1, 6, 60])
 def test_every_gpu_is_a_row(count: int) -> None:
     """At any number of GPUs all are drawn, the first at the top, each with its name."""
-    (figure,) = placement_figures("t", placed_gpus(document(*(gpu(n, model(f"m{n}", 9)) for n in range(count)))))
+    (figure,) = placement_figures("t", placement(*(gpu(n, model(f"m{n}", 9)) for n in range(count))))
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"gpu-{n}  T4" for n in range(count)]
     assert {row for row, _, _ in bars(axes, "segment")} == set(range(count))
@@ -53,8 +52,7 @@ def test_every_gpu_is_a_row(count: int) -> None:
 
 def test_many_gpus_are_cut_into_figures() -> None:
     """More rows than a figure holds go on in the next one; none is left out."""
-    gpus = placed_gpus(document(*(gpu(n, model("m", 100 + n)) for n in range(61))))
-    figures = placement_figures("t", gpus)
+    figures = placement_figures("t", placement(*(gpu(n, model("m", 100 + n)) for n in range(61))))
     labels = [label.get_text() for figure in figures for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"gpu-{n}  T4" for n in range(61)]
     assert [figure.get_suptitle().strip() for figure in figures] == ["t, part 1 of 2", "t, part 2 of 2"]
@@ -62,31 +60,31 @@ def test_many_gpus_are_cut_into_figures() -> None:
 
 def test_replicas_are_drawn_one_by_one() -> None:
     """Three replicas that take 300 MiB together are three segments of 100."""
-    (row,) = placed_gpus(document(gpu(0, model("a", 300, 30, replicas=3))))
+    (row,) = placement(gpu(0, model("a", 300, 30, replicas=3))).gpus
     assert segments(MEMORY, row) == [(0, 309, SERVER), (309, 100, "a"), (409, 100, "a"), (509, 100, "a")]
 
 
 def test_share_that_the_file_does_not_tell_is_not_made_up() -> None:
     """Where one model's utilization is missing the GPU's total is one part; an unknown total has none."""
     unknown = gpu(0, model("a", 1, None), model("b", 1))
-    (row,) = placed_gpus(document(unknown | {"utilization_pct": 50}))
+    (row,) = placement(unknown | {"utilization_pct": 50}).gpus
     assert segments(UTILIZATION, row) == [(0.0, 50, TOTAL)]
-    (row,) = placed_gpus(document(unknown))
+    (row,) = placement(unknown).gpus
     assert segments(UTILIZATION, row) == []
-    figures = placement_figures("t", placed_gpus(document(unknown, gpu(1, model("c", 1)))))
+    figures = placement_figures("t", placement(unknown, gpu(1, model("c", 1))))
     assert "not known" in texts(figures)
 
 
 def test_panel_without_any_figure_is_left_out() -> None:
     """A plan by memory of models without utilizations has no empty utilization panel."""
-    (figure,) = placement_figures("t", placed_gpus(document(gpu(0, model("a", 1, None)))))
+    (figure,) = placement_figures("t", placement(gpu(0, model("a", 1, None))))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Memory", "Memory utilization"]
 
 
 def test_names_are_drawn_as_they_are() -> None:
     """A $ is no mathematics, an underscore in front hides no legend entry, and a long name loses its middle only."""
     names = ["a$\\frac{$b", "_hidden", "x" * 100, "<b>"]
-    figures = placement_figures("t", placed_gpus(document(gpu(0, *(model(name, 4000) for name in names)))))
+    figures = placement_figures("t", placement(gpu(0, *(model(name, 4000) for name in names))))
     written = texts(figures)
     assert all(name in written for name in ("a$\\frac{$b", "_hidden", "<b>", "xxx…xxx"))
     assert png(figures[0])[:8] == b"\x89PNG\r\n\x1a\n"
@@ -94,4 +92,23 @@ def test_names_are_drawn_as_they_are() -> None:
 
 def test_plan_without_gpus_has_no_picture() -> None:
     """An infeasible plan places nothing, so nothing is drawn."""
-    assert placement_figures("t", []) == []
+    assert placement_figures("t", placement()) == []
+
+
+def test_many_gpus_that_hold_the_same_share_a_row() -> None:
+    """Up to 60 GPUs are shown one by one; of more, those that differ in their id alone are one row with their count."""
+    few = [gpu(n, model("a", 1)) for n in range(60)]
+    assert len(shown_gpus(placement(*few))) == 60
+    rows = shown_gpus(placement(*few, gpu(60, model("b", 1))))
+    assert [(row.name, row.count) for row in rows] == [("gpu-0 and 59 like it", 60), ("gpu-60", 1)]
+
+
+def test_threshold_is_that_of_the_type() -> None:
+    """Where types have thresholds of their own, a GPU is held to its type's."""
+    own = {"memory_pct": 50, "utilization_pct": None, "memory_utilization_pct": None}
+    plan = placement(gpu(0, model("a", 1)), gpu_types=[{"type": "T4", "memory_mib": 16384, "thresholds": own}])
+    (figure,) = placement_figures("t", plan)
+    memory, utilization, _ = figure.axes
+    (line,) = (lines for lines in memory.collections if lines.get_gid() == "threshold")
+    assert line.get_segments()[0][0][0] == pytest.approx(0.5 * 16384)
+    assert not [lines for lines in utilization.collections if lines.get_gid() == "threshold"]

@@ -6,7 +6,6 @@ Places that are GPUs of their own only (no slices); restricted_master.py handles
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,10 +13,11 @@ import numpy as np
 
 from planner.solver.column_generation.generate import QUICK, generate
 from planner.solver.column_generation.master import Floats, Master
-from planner.solver.column_model import Column, Ints, Model
+from planner.solver.column_model import ColumnModel, Ints, Pattern
 from planner.solver.greedy import RULES, pack
+from planner.solver.limits import SearchLimits
 
-Chosen = Counter[Column]
+Chosen = Counter[Pattern]
 
 _NEARLY = 0.4  # quick plans finish a dive well only when most is fixed
 _LIKELY = 0.7  # fractions above it are rounded up together
@@ -27,14 +27,14 @@ _LIKELY = 0.7  # fractions above it are rounded up together
 class Residual:
     """What is still to be served after some columns were taken."""
 
-    model: Model
+    model: ColumnModel
     left: Ints
     replicas: Ints
     used: dict[int, int] = field(default_factory=dict)
     cost: int = 0
     chosen: Chosen = field(default_factory=Counter)
 
-    def take(self, column: Column, times: int) -> None:
+    def take(self, column: Pattern, times: int) -> None:
         """Use a content on `times` GPUs."""
         supply, replicas = self.model.served(column)
         for t, n in supply.items():
@@ -46,7 +46,7 @@ class Residual:
         self.cost += self.model.cost(column) * times
         self.chosen[column] += times
 
-    def is_wanted(self, column: Column) -> bool:
+    def is_wanted(self, column: Pattern) -> bool:
         """Whether all that a content serves is still to be served, and a GPU is left for it."""
         supply, _ = self.model.served(column)
         gpu = self.model.direct[column.place]
@@ -76,7 +76,7 @@ class Best:
         return True
 
 
-def start(model: Model, left: Ints | None = None, replicas: Ints | None = None) -> Residual:
+def start(model: ColumnModel, left: Ints | None = None, replicas: Ints | None = None) -> Residual:
     """Everything still to be served."""
     return Residual(
         model=model,
@@ -85,18 +85,16 @@ def start(model: Model, left: Ints | None = None, replicas: Ints | None = None) 
     )
 
 
-def finish_greedily(state: Residual, best: Best) -> None:
+def finish_greedily(state: Residual, best: Best, limits: SearchLimits) -> None:
     """Serve the rest by each rule and offer the results."""
     for rule in range(len(RULES)):
-        packing = pack(state.model, np.maximum(state.left, 0), state.replicas, rule=rule, used=state.used)
-        if packing is None:
+        groups = pack(state.model, np.maximum(state.left, 0), state.replicas, limits, rule=rule, used=state.used)
+        if groups is None:
             continue
-        cost = state.cost + sum(state.model.cost(c[0]) * n for _, _, c, n in packing)
+        patterns = state.model.patterns(groups)
+        cost = state.cost + sum(state.model.cost(pattern) * n for pattern, n in patterns.items())
         if best.cost is None or cost < best.cost:
-            chosen = Counter(state.chosen)
-            for _, _, contents, times in packing:
-                chosen[contents[0]] += times
-            best.offer(cost, chosen)
+            best.offer(cost, state.chosen + patterns)
 
 
 def dive(
@@ -105,7 +103,7 @@ def dive(
     best: Best,
     *,
     target: int,
-    out_of_time: Callable[[], bool],
+    limits: SearchLimits,
     random: Random | None = None,
 ) -> None:
     """Fix and re-generate until all is served; offers every completion to `best`.
@@ -118,12 +116,12 @@ def dive(
     model = state.model
     first: float | None = None
     while not state.done:
-        if out_of_time() or (best.cost is not None and best.cost <= target):
+        if limits.over or (best.cost is not None and best.cost <= target):
             return
         left, replicas = np.maximum(state.left, 0), np.maximum(state.replicas, 0)
         needs = model.needs(left, replicas)
         master.demand(needs, {}, state.used)
-        found = generate(model, master, needs, left, replicas, out_of_time=out_of_time, effort=QUICK)
+        found = generate(model, master, needs, left, replicas, limits=limits, effort=QUICK)
         if found is None or found.relaxed.unserved > 1e-6:
             return
         if best.cost is not None and state.cost + found.relaxed.value > best.cost - best.step + 1e-6:
@@ -132,11 +130,11 @@ def dive(
             return
         first = first or found.relaxed.value
         if found.relaxed.value < _NEARLY * first:
-            finish_greedily(state, best)
+            finish_greedily(state, best, limits)
     best.offer(state.cost, state.chosen)
 
 
-def _round(state: Residual, columns: list[Column], values: Floats, random: Random | None) -> bool:
+def _round(state: Residual, columns: list[Pattern], values: Floats, random: Random | None) -> bool:
     """Take the whole parts; without any, the likeliest fraction. False if nothing can be taken."""
     taken = False
     for k in np.flatnonzero(values >= 1 - 1e-7):

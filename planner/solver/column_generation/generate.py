@@ -1,4 +1,4 @@
-"""Column generation: the LP over all contents of all places, and the safe bound from its duals.
+"""Pattern generation: the LP over all contents of all places, and the safe bound from its duals.
 
 The bound never rests on a float: duals are rounded down to integers, every place is priced exactly in integers, and
 what the duals promise too much is scaled away in fractions (Farley, 1990).
@@ -6,7 +6,6 @@ what the duals promise too much is scaled away in fractions (Farley, 1990).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -14,7 +13,8 @@ from math import ceil
 import numpy as np
 
 from planner.solver.column_generation.master import Floats, Master, Relaxed
-from planner.solver.column_model import Column, Ints, Items, Model
+from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
+from planner.solver.limits import SearchLimits
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 # Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,
@@ -45,13 +45,13 @@ class Generated:
 
 
 def generate(
-    model: Model,
+    model: ColumnModel,
     master: Master,
     needs: Ints,
     left: Ints,
     replicas: Ints,
     *,
-    out_of_time: Callable[[], bool],
+    limits: SearchLimits,
     effort: int = len(_EFFORTS) - 1,
     known: int = 0,
     step: int = 1,
@@ -77,7 +77,7 @@ def generate(
     trying = 0
     bound: Fraction | None = None
     while True:
-        relaxed = master.relax()
+        relaxed = master.relax(limits)
         if relaxed is None:
             return None
         priced = {
@@ -91,7 +91,7 @@ def generate(
             goal = full if cost is None else min(full, cost)
             if effort == len(_EFFORTS) - 1 and ceil(bound) > goal - step:
                 return Generated(relaxed=relaxed, bound=bound, converged=True)
-        if out_of_time():  # asked before columns are added: every column has a value in what is returned
+        if limits.over:  # asked before columns are added: every column has a value in what is returned
             return Generated(relaxed=relaxed, bound=bound, converged=False)
         if master.add(column for p in priced.values() for column in p.columns):
             trying = max(0, trying - 1)
@@ -110,13 +110,13 @@ class Priced:
 
     at_most: int | None  # None where the search gave up without a bound
     exhausted: bool
-    columns: list[Column]
+    columns: list[Pattern]
 
 
 def price(
     items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, effort: int
 ) -> Priced:
-    """Search contents of a place that are worth more than it costs at these duals."""
+    """SearchState contents of a place that are worth more than it costs at these duals."""
     from planner.solver.column_generation.knapsack import best_contents
     from planner.solver.column_generation.knapsack_dp import closed_contents
 
@@ -134,11 +134,11 @@ def price(
     if tabled and not exhausted:
         at_most, exhausted, _, counts = closed_contents(*sack, int(floor * (1 + tolerance)), tabled, _KEEP)
         exhausted = exhausted and not tolerance
-    columns = [Column(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
+    columns = [Pattern(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
     return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
 
 
-def safe_bound(model: Model, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:
+def safe_bound(model: ColumnModel, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:
     """Farley's bound in fractions: the duals, scaled until no layout earns more than its GPU costs.
 
     A GPU type with a limit may earn more; what `limit` such GPUs earn too much is taken off.
@@ -168,11 +168,11 @@ def safe_bound(model: Model, relaxed: Relaxed, needs: Ints, best: dict[int, int]
     return found
 
 
-def _earned(model: Model, places: tuple[int, ...], best: dict[int, int]) -> int:
+def _earned(model: ColumnModel, places: tuple[int, ...], best: dict[int, int]) -> int:
     return sum(best[place] for place in places)
 
 
-def _shrink(model: Model, worth: dict[int, int], unit: Fraction) -> Fraction:
+def _shrink(model: ColumnModel, worth: dict[int, int], unit: Fraction) -> Fraction:
     """The factor that makes every type without a limit earn its cost at most."""
     ratios = [
         model.problem.gpus[g].cost * unit / earned

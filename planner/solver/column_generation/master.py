@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.column_model import Column, Ints, Model, Row
+from planner.solver.column_model import ColumnModel, Ints, Pattern, Row
+from planner.solver.limits import SearchLimits, run_interruptibly
 
 Floats = NDArray[np.float64]
+
+_LONG = 2_000  # columns from which one LP may take more than a moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,12 +35,12 @@ class Relaxed:
 class Master:
     """Minimise cost subject to rows, places and limits."""
 
-    def __init__(self, model: Model, needs: Ints, columns: Iterable[Column], *, whole: bool = False) -> None:
+    def __init__(self, model: ColumnModel, needs: Ints, columns: Iterable[Pattern], *, whole: bool = False) -> None:
         from ortools.linear_solver import pywraplp
 
         self.model = model
-        self.columns: list[Column] = []
-        self._known: set[Column] = set()
+        self.columns: list[Pattern] = []
+        self._known: set[Pattern] = set()
         self._with_task: dict[int, list[int]] = {}  # task -> columns that serve it
         self._solver = pywraplp.Solver.CreateSolver("SCIP" if whole else "GLOP")
         if not whole:
@@ -94,7 +97,7 @@ class Master:
         self._rows[j].SetCoefficient(variable, 1.0)
         return variable
 
-    def add(self, columns: Iterable[Column]) -> int:
+    def add(self, columns: Iterable[Pattern]) -> int:
         """Add the columns that are new; return how many were."""
         before = len(self.columns)
         for column in columns:
@@ -126,7 +129,7 @@ class Master:
                 served = sum(int(matrix[j, i]) * n for i, n in self.columns[k].content)
                 self._rows[j].SetCoefficient(self._variables[k], served / self._sizes[j])
 
-    def _column(self, column: Column) -> Any:
+    def _column(self, column: Pattern) -> Any:
         variable = self._variable()
         cost = self.model.cost(column)
         if cost:
@@ -150,9 +153,9 @@ class Master:
         for g, limit in self._limits.items():
             limit.SetUb(float((self.model.problem.gpus[g].limit or 0) - used.get(g, 0)))
 
-    def relax(self) -> Relaxed | None:
-        """Solve the LP; None if GLOP fails."""
-        if self._solver.Solve() != self._solver.OPTIMAL and not self._solved_from_scratch():
+    def relax(self, limits: SearchLimits) -> Relaxed | None:
+        """Solve the LP; None if GLOP fails, or is out of time."""
+        if self._solve(limits) != self._solver.OPTIMAL and not self._solved_from_scratch(limits):
             return None
         duals = np.maximum(np.array([row.dual_value() for row in self._rows], dtype=np.float64), 0.0)
         duals /= np.array(self._sizes)
@@ -168,24 +171,32 @@ class Master:
             unserved=sum(v.solution_value() for v in self._artificial),
         )
 
-    def _solved_from_scratch(self) -> bool:
+    def _solve(self, limits: SearchLimits) -> int:
+        """Run the solver; a programme that takes long so that it heeds the limits, the others without a thread."""
+        self._solver.SetTimeLimit(max(1, int(limits.left_s * 1000)))
+        if len(self.columns) < _LONG and not self._whole:
+            return int(self._solver.Solve())
+        return int(run_interruptibly(self._solver.Solve, self._solver.InterruptSolve, limits))
+
+    def _solved_from_scratch(self, limits: SearchLimits) -> bool:
         """Once more with presolve: GLOP now and then gives up ("abnormal") from a warm basis."""
+        if limits.over:
+            return False
         self._solver.SetSolverSpecificParametersAsString("use_preprocessing: true use_scaling: true")
-        status = self._solver.Solve()
+        status = self._solve(limits)
         self._solver.SetSolverSpecificParametersAsString("use_preprocessing: false use_scaling: false")
         return bool(status == self._solver.OPTIMAL)
 
     def whole(
-        self, *, time_limit_s: float, node_limit: int, below: int | None
+        self, limits: SearchLimits, *, node_limit: int, below: int | None
     ) -> tuple[Ints, dict[tuple[int, int], int]] | None:
         """Best whole numbers found: of each column, and of each linked layout; None if none was found."""
-        self._solver.SetTimeLimit(max(1, int(time_limit_s * 1000)))
         self._solver.SetSolverSpecificParametersAsString(f"limits/nodes = {node_limit}")
         if below is not None:
             cutoff = self._solver.Constraint(-self._solver.infinity(), float(below))
             for variable in (*self._layouts.values(), *self._variables):
                 cutoff.SetCoefficient(variable, self._objective.GetCoefficient(variable))
-        if self._solver.Solve() not in (self._solver.OPTIMAL, self._solver.FEASIBLE):
+        if self._solve(limits) not in (self._solver.OPTIMAL, self._solver.FEASIBLE):
             return None
         counts = np.array([round(v.solution_value()) for v in self._variables], dtype=np.int64)
         return counts, {key: round(v.solution_value()) for key, v in self._layouts.items()}

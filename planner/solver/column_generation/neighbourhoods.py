@@ -6,7 +6,6 @@ A neighbourhood pays only if its own LP is at least one GPU cheaper than what it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -14,30 +13,31 @@ import numpy as np
 from planner.solver.column_generation.diving import Best, Chosen, Residual, dive, start
 from planner.solver.column_generation.generate import QUICK, generate
 from planner.solver.column_generation.master import Floats, Master
-from planner.solver.column_model import Column, Ints, Model, Row
+from planner.solver.column_model import ColumnModel, Ints, Pattern, Row
+from planner.solver.limits import SearchLimits
 
 
 def improve(
-    model: Model,
+    model: ColumnModel,
     best: Best,
     duals: Floats,
-    pool: list[Column],
+    pool: list[Pattern],
     *,
     target: int,
     rounds: int,
     random: Random,
-    out_of_time: Callable[[], bool],
+    limits: SearchLimits,
 ) -> None:
     """Try `rounds` neighbourhoods of growing and shrinking size."""
     size = 24
     failures = 0
     for _ in range(rounds):
-        if out_of_time() or best.cost is None or best.cost <= target:
+        if limits.over or best.cost is None or best.cost <= target:
             return
         kept = trimmed(model, best.chosen)
         total = sum(kept.values())
         freed = _draw(model, kept, duals, min(size, total), random)
-        if _repack(model, best, kept, freed, pool, random, target, out_of_time):
+        if _repack(model, best, kept, freed, pool, random, target, limits):
             failures = 0
             continue
         failures += 1
@@ -45,7 +45,7 @@ def improve(
             size = size * 3 // 2 if size < min(160, total) else 24
 
 
-def trimmed(model: Model, chosen: Chosen) -> Chosen:
+def trimmed(model: ColumnModel, chosen: Chosen) -> Chosen:
     """The same GPUs without replicas that nothing asks for."""
     supply = Counter[int]()
     replicas = Counter[int]()
@@ -62,7 +62,7 @@ def trimmed(model: Model, chosen: Chosen) -> Chosen:
     return +Counter({c: n for c, n in kept.items() if c.content})
 
 
-def _trim(model: Model, column: Column, supply: Counter[int], replicas: Counter[int]) -> Column:
+def _trim(model: ColumnModel, column: Pattern, supply: Counter[int], replicas: Counter[int]) -> Pattern:
     items = model.items[column.place]
     content = []
     for i, n in column.content:
@@ -75,10 +75,10 @@ def _trim(model: Model, column: Column, supply: Counter[int], replicas: Counter[
         replicas[t] -= drop
         if n > drop:
             content.append((i, n - drop))
-    return Column(column.place, tuple(content))
+    return Pattern(column.place, tuple(content))
 
 
-def _draw(model: Model, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
+def _draw(model: ColumnModel, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
     """GPUs by what they waste: cost less what the LP would pay for their contents, with noise."""
     matrices = {place: duals @ model.coefficients(place) for place in model.items}
     noise = random.choice([0.02, 0.1, 0.4])
@@ -92,14 +92,14 @@ def _draw(model: Model, chosen: Chosen, duals: Floats, size: int, random: Random
 
 
 def _repack(
-    model: Model,
+    model: ColumnModel,
     best: Best,
     kept: Chosen,
     freed: Chosen,
-    pool: list[Column],
+    pool: list[Pattern],
     random: Random,
     target: int,
-    out_of_time: Callable[[], bool],
+    limits: SearchLimits,
 ) -> bool:
     """Whether the freed GPUs' contents were packed cheaper; `best` then has it."""
     rest = kept - freed
@@ -108,13 +108,13 @@ def _repack(
         base.take(column, times)
     left, replicas = np.maximum(base.left, 0), np.maximum(base.replicas, 0)
     before = sum(model.cost(c) * n for c, n in freed.items())
-    part = Model(
+    part = ColumnModel(
         problem=model.problem, items=model.items, rows=_wanted_rows(model, left, replicas), direct=model.direct
     )
     needs = part.needs(left, replicas)
     master = Master(part, needs, [*freed, *_useful(model, pool, left)])
     master.demand(needs, {}, base.used)
-    found = generate(part, master, needs, left, replicas, out_of_time=out_of_time, effort=QUICK)
+    found = generate(part, master, needs, left, replicas, limits=limits, effort=QUICK)
     if found is None or found.relaxed.value > before - best.step + 1e-6:
         return False
     local = Best(cost=best.cost, step=best.step)
@@ -123,22 +123,22 @@ def _repack(
             model=part, left=base.left.copy(), replicas=base.replicas.copy(), used=dict(base.used),
             cost=base.cost, chosen=Counter(base.chosen),
         )  # fmt: skip
-        dive(state, master, local, target=target, out_of_time=out_of_time, random=random if attempt else None)
+        dive(state, master, local, target=target, limits=limits, random=random if attempt else None)
         if local.cost is not None and best.cost is not None and local.cost < best.cost:
             best.offer(local.cost, local.chosen)
             return True
     return False
 
 
-def _wanted_rows(model: Model, left: Ints, replicas: Ints) -> list[Row]:
+def _wanted_rows(model: ColumnModel, left: Ints, replicas: Ints) -> list[Row]:
     """Rows that the freed contents leave to be served."""
     return [row for row, need in zip(model.rows, model.needs(left, replicas), strict=True) if need > 0]
 
 
-def _useful(model: Model, pool: list[Column], left: Ints, most: int = 1500) -> list[Column]:
+def _useful(model: ColumnModel, pool: list[Pattern], left: Ints, most: int = 1500) -> list[Pattern]:
     """The latest contents of the pool that hold nothing but what is wanted."""
     wanted = {place: (left[items.task] > 0).tolist() for place, items in model.items.items()}
-    found: list[Column] = []
+    found: list[Pattern] = []
     for column in reversed(pool):
         if all(wanted[column.place][i] for i, _ in column.content):
             found.append(column)

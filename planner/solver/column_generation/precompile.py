@@ -11,6 +11,7 @@ import numpy as np
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.solver.column_model import build
 from planner.solver.greedy import pack
+from planner.solver.limits import SearchLimits
 
 
 def warm_up() -> None:
@@ -19,7 +20,7 @@ def warm_up() -> None:
     from planner.solver.column_generation.knapsack_dp import closed_contents
 
     model = build(_sample())
-    pack(model, model.demand, model.replicas, rule=0)
+    pack(model, model.demand, model.replicas, SearchLimits(), rule=0)
     items = model.items[0]
     profit = items.load.sum(axis=1)
     sack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit

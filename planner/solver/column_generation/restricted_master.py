@@ -10,86 +10,90 @@ from collections import Counter
 
 import numpy as np
 
+from planner.problem.plan import GpuGroup
 from planner.solver.column_generation.master import Floats, Master
-from planner.solver.column_model import Column, Ints, Model
-from planner.solver.greedy import RULES, Packing, pack
+from planner.solver.column_model import ColumnModel, Ints, Pattern
+from planner.solver.greedy import RULES, pack
+from planner.solver.limits import SearchLimits
 
 
 def solve_restricted(
-    model: Model,
-    columns: list[Column],
+    model: ColumnModel,
+    columns: list[Pattern],
     *,
-    time_limit_s: float,
+    limits: SearchLimits,
     node_limit: int,
     below: int | None,
-) -> Packing | None:
+) -> tuple[GpuGroup, ...] | None:
     """Cheapest plan of these contents that costs `below` at most; None where the search finds none."""
     needs = model.needs(model.demand, model.replicas)
     programme = Master(model, needs, columns, whole=True)
-    found = programme.whole(time_limit_s=time_limit_s, node_limit=node_limit, below=below)
+    found = programme.whole(limits, node_limit=node_limit, below=below)
     if found is None:
         return None
     counts, layouts = found
     chosen = Counter({programme.columns[k]: int(counts[k]) for k in np.flatnonzero(counts)})
-    return _completed(model, assembled(model, chosen, layouts))
+    return _completed(model, assembled(model, chosen, layouts), limits)
 
 
-def assembled(model: Model, chosen: Counter[Column], layouts: dict[tuple[int, int], int]) -> Packing:
-    """Put contents into GPUs: one each where the place is a GPU, else into the slices of the layouts."""
-    packing: Packing = []
-    waiting: dict[int, list[Column]] = {}
-    for column, times in sorted(chosen.items(), key=lambda pair: (pair[0].place, pair[0].content)):
-        gpu = model.direct.get(column.place)
-        if not column.content:
+def assembled(
+    model: ColumnModel, chosen: Counter[Pattern], layouts: dict[tuple[int, int], int]
+) -> tuple[GpuGroup, ...]:
+    """Put patterns into GPUs: one each where the place is a GPU, else into the slices of the layouts."""
+    groups: list[GpuGroup] = []
+    waiting: dict[int, list[Pattern]] = {}
+    for pattern, times in sorted(chosen.items(), key=lambda pair: (pair[0].place, pair[0].content)):
+        gpu = model.direct.get(pattern.place)
+        if not pattern.content:
             continue
         if gpu is None:
-            waiting.setdefault(column.place, []).extend([column] * times)
+            waiting.setdefault(pattern.place, []).extend([pattern] * times)
         else:
-            whole = next(j for j, x in enumerate(model.problem.gpus[gpu].layouts) if x.places == (column.place,))
-            packing.append((gpu, whole, (column,), times))
-    alike: Counter[tuple[int, int, tuple[Column, ...]]] = Counter()
+            whole = next(j for j, x in enumerate(model.problem.gpus[gpu].layouts) if x.places == (pattern.place,))
+            groups.append(model.group(gpu, whole, [pattern], times))
+    alike: Counter[tuple[int, int, tuple[Pattern, ...]]] = Counter()
     for (g, j), times in sorted(layouts.items()):
         for _ in range(times):
-            contents = tuple(
-                waiting[place].pop() if waiting.get(place) else Column(place, ())
+            patterns = tuple(
+                waiting[place].pop() if waiting.get(place) else Pattern(place, ())
                 for place in model.problem.gpus[g].layouts[j].places
             )
-            if any(column.content for column in contents):
-                alike[g, j, contents] += 1
-    return packing + [(g, j, contents, times) for (g, j, contents), times in alike.items()]
+            if any(pattern.content for pattern in patterns):
+                alike[g, j, patterns] += 1
+    return (*groups, *(model.group(g, j, patterns, times) for (g, j, patterns), times in alike.items()))
 
 
-def _completed(model: Model, packing: Packing) -> Packing | None:
+def _completed(model: ColumnModel, groups: tuple[GpuGroup, ...], limits: SearchLimits) -> tuple[GpuGroup, ...] | None:
     """Serve by a rule what the programme's tolerance left over."""
-    left, replicas, used = _unserved(model, packing)
+    left, replicas, used = _unserved(model, groups)
     if not (left > 0).any() and not (replicas > 0).any():
-        return packing
+        return groups
     for rule in range(len(RULES)):
-        rest = pack(model, np.maximum(left, 0), replicas, rule=rule, used=used)
+        rest = pack(model, np.maximum(left, 0), replicas, limits, rule=rule, used=used)
         if rest is not None:
-            return packing + rest
+            return groups + rest
     return None
 
 
-def _unserved(model: Model, packing: Packing) -> tuple[Ints, Ints, dict[int, int]]:
+def _unserved(model: ColumnModel, groups: tuple[GpuGroup, ...]) -> tuple[Ints, Ints, dict[int, int]]:
+    """What the GPUs leave of the demand and of the least replicas, and how many of each type they are."""
     left, replicas = model.demand.copy(), model.replicas.copy()
     used: dict[int, int] = {}
-    for g, _, contents, times in packing:
-        used[g] = used.get(g, 0) + times
-        for column in contents:
-            supply, count = model.served(column)
-            for t, n in supply.items():
-                left[t] -= n * times
-            for t, n in count.items():
-                replicas[t] -= n * times
+    for group in groups:
+        used[group.gpu] = used.get(group.gpu, 0) + group.count
+        for r in (r for content in group.contents for r in content):
+            left[r.task] -= model.problem.tasks[r.task].options[r.option].supply * r.count * group.count
+            replicas[r.task] -= r.count * group.count
     return left, replicas, used
 
 
-def promising(model: Model, columns: list[Column], duals: Floats, prices: dict[int, float], most: int) -> list[Column]:
+def promising(
+    model: ColumnModel, columns: list[Pattern], duals: Floats, prices: dict[int, float], most: int
+) -> list[Pattern]:
     """The columns of least reduced cost."""
     matrices = {place: duals @ model.coefficients(place) for place in model.items}
 
-    def reduced(column: Column) -> float:
+    def reduced(column: Pattern) -> float:
         items = model.items[column.place]
         earned = sum((float(matrices[column.place][i]) - float(items.cost[i])) * n for i, n in column.content)
         return prices[column.place] - earned

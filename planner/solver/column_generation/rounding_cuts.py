@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from planner.solver.column_generation.master import Floats
-from planner.solver.column_model import Column, Model, Row
+from planner.solver.column_model import ColumnModel, Pattern, Row
 
 _STEPS = 60  # multiples looked at for each supply
 _PER_TASK = 1  # rows added for a task in one round; more make the LP slow before they make it better
 _LEAST = 1e-3  # violation, as a fraction of the need, from which a row is worth having
 
 
-def violated_rows(model: Model, columns: list[Column], values: Floats) -> list[Row]:
+def violated_rows(model: ColumnModel, columns: list[Pattern], values: Floats) -> list[Row]:
     """Rounding rows that the LP's replicas break, the most broken of each task."""
     replicas = _replicas(model, columns, values)
     known = {(row.task, row.up, row.down) for row in model.rows if not row.counted}
@@ -30,7 +30,7 @@ def violated_rows(model: Model, columns: list[Column], values: Floats) -> list[R
     return found
 
 
-def _replicas(model: Model, columns: list[Column], values: Floats) -> dict[int, dict[int, float]]:
+def _replicas(model: ColumnModel, columns: list[Pattern], values: Floats) -> dict[int, dict[int, float]]:
     """Replicas of each task in the LP, by what one supplies."""
     replicas: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for column, value in zip(columns, values, strict=True):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.plan import PlacedGpu, Replicas, Status
+from planner.problem.co_location import Together
+from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
-from planner.solver.cp_sat.rules import keep_company, serve, spread_over_nodes
+from planner.solver.cp_sat.rules import rule_gpu, rule_nodes, serve
+from planner.solver.cp_sat.run import run_model
+from planner.solver.limits import SearchLimits
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -20,7 +22,7 @@ class Exact:
     """What the search found: GPUs where there are any, and a proven lower bound on the cost."""
 
     status: Status
-    gpus: tuple[PlacedGpu, ...] = ()
+    gpus: tuple[GpuGroup, ...] = ()
     lower_bound: int = 0
 
 
@@ -47,7 +49,9 @@ def replicas_at_most(problem: Problem) -> list[int]:
 
 def slots_at_most(problem: Problem, upper_bound: int | None) -> list[int]:
     """GPUs of each type that a plan no dearer than `upper_bound` can use."""
-    replicas = sum(replicas_at_most(problem)) * (len(problem.tasks) if problem.together else 1)
+    replicas = sum(replicas_at_most(problem)) * (
+        len(problem.tasks) if any(isinstance(rule, Together) for rule in problem.rules) else 1
+    )
     slots = []
     for gpu in problem.gpus:
         n = replicas if gpu.limit is None else min(gpu.limit, replicas)
@@ -62,12 +66,9 @@ def search(
     *,
     upper_bound: int | None = None,
     lower_bound: int = 0,
-    time_limit_s: float = 60.0,
-    seed: int = 0,
-    workers: int = 1,
-    stop: Callable[[], bool] | None = None,
+    limits: SearchLimits,
 ) -> Exact:
-    """Search all plans that cost `upper_bound` at most (any plan, where it is None).
+    """SearchState all plans that cost `upper_bound` at most (any plan, where it is None).
 
     Returns
     -------
@@ -80,8 +81,8 @@ def search(
     slots = _slots(model, problem, upper_bound)
     serve(model, problem, slots)
     for slot in slots:
-        keep_company(model, problem, slot)
-    spread_over_nodes(model, problem, slots)
+        rule_gpu(model, problem, slot)
+    rule_nodes(model, problem, slots)
     cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
         problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
     )
@@ -90,11 +91,7 @@ def search(
         if upper_bound is not None:
             model.add(cost <= upper_bound)
         model.minimize(cost)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = max(0.01, time_limit_s)
-    solver.parameters.random_seed = seed
-    solver.parameters.num_workers = workers
-    status = solver.solve(model, _Stopper(stop) if stop else None)
+    solver, status = run_model(model, limits)
     if status == cp_model.INFEASIBLE:
         return Exact(status=Status.INFEASIBLE)
     # Integers throughout; CP-SAT's bound is a float that carries an integer.
@@ -105,20 +102,9 @@ def search(
     return Exact(status=Status.OPTIMAL if status == cp_model.OPTIMAL else Status.FEASIBLE, gpus=gpus, lower_bound=bound)
 
 
-def _Stopper(stop: Callable[[], bool]) -> cp_model.CpSolverSolutionCallback:  # noqa: N802 (a class behind the door)
-    from ortools.sat.python import cp_model
-
-    class Stopper(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
-        def on_solution_callback(self) -> None:
-            if stop():
-                self.stop_search()
-
-    return Stopper()
-
-
 def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None) -> list[_Slot]:
     slots: list[_Slot] = []
-    nodes_matter = any(task.max_per_node is not None for task in problem.tasks)
+    nodes_matter = problem.nodes_matter
     for g, (gpu, n) in enumerate(zip(problem.gpus, slots_at_most(problem, upper_bound), strict=True)):
         in_nodes = nodes_matter and gpu.limit is not None
         # Where nodes matter and are limited, every GPU of the fleet is named so that any of them can be left empty.
@@ -183,7 +169,7 @@ def _order(model: cp_model.CpModel, problem: Problem, a: _Slot, b: _Slot) -> Non
         model.add(total[0] >= total[1])
 
 
-def _placed(solver: cp_model.CpSolver, problem: Problem, slot: _Slot) -> PlacedGpu:
+def _placed(solver: cp_model.CpSolver, problem: Problem, slot: _Slot) -> GpuGroup:
     layout = next(i for i, chosen in enumerate(slot.layouts) if solver.value(chosen))
     seen: Counter[int] = Counter()
     contents = []
@@ -192,5 +178,5 @@ def _placed(solver: cp_model.CpSolver, problem: Problem, slot: _Slot) -> PlacedG
         seen[place] += 1
         here = [(t, k, solver.value(n)) for (p, i, t, k), n in slot.counts.items() if (p, i) == (place, j)]
         contents.append(tuple(Replicas(task=t, option=k, count=n) for t, k, n in sorted(here) if n))
-    nodes = (slot.node,) if any(task.max_per_node is not None for task in problem.tasks) else ()
-    return PlacedGpu(gpu=slot.gpu, layout=layout, contents=tuple(contents), nodes=nodes)
+    nodes = (slot.node,) if problem.nodes_matter else ()
+    return GpuGroup(gpu=slot.gpu, layout=layout, contents=tuple(contents), nodes=nodes)

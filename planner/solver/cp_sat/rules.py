@@ -1,15 +1,19 @@
-"""The rules of a Problem over named GPUs, for the CP-SAT models that name them."""
+"""Demands and co-location rules as rows over named GPUs, for the CP-SAT models that name them; a function a rule."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from planner.problem.co_location import Alone, Apart, AtMost, Together, Within
 from planner.problem.problem import Problem
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
+
+
+Counts = dict[int, list[Any]]  # the replicas on one GPU, by task
 
 
 class Slot(Protocol):
@@ -36,26 +40,60 @@ def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> N
             model.add(sum(n for _, n in counts[t]) >= task.min_replicas)
 
 
-def keep_company(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
-    """What one GPU may hold: spreading, alone, apart, together."""
-    of: dict[int, list[Any]] = defaultdict(list)
+def rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
+    """Keep one GPU to every rule."""
+    counts: Counts = defaultdict(list)
     for (_, _, t, _), n in slot.counts.items():
-        of[t].append(n)
-    grouped = {t for group in (*problem.apart, *problem.together) for t in group}
-    present = {t: _presence(model, counts) for t, counts in of.items() if problem.tasks[t].alone or t in grouped}
-    for t, counts in of.items():
-        task = problem.tasks[t]
-        limits = [x for x in (task.max_per_gpu, task.max_per_node) if x is not None]
-        if limits:
-            model.add(sum(counts) <= min(limits))
-        if task.alone:
-            for n in (n for other, ns in of.items() if other != t for n in ns):
-                model.add(n == 0).only_enforce_if(present[t])
-    for group in problem.apart:
-        model.add_at_most_one(present[t] for t in dict.fromkeys(group) if t in present)
-    for group in problem.together:
-        for t in group[1:]:
-            model.add(present.get(t, 0) == present.get(group[0], 0))
+        counts[t].append(n)
+    asked = {t for rule in problem.rules if not isinstance(rule, AtMost) for t in rule.tasks}
+    present = {t: _presence(model, own) for t, own in counts.items() if t in asked}
+    for rule in problem.rules:
+        match rule:
+            case AtMost():
+                at_most(model, rule, counts)
+            case Alone():
+                alone(model, rule, counts, present)
+            case Apart():
+                apart(model, rule, present)
+            case Together():
+                together(model, rule, present)
+
+
+def rule_nodes(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
+    """Keep every node to the rules that count on nodes."""
+    for rule in problem.rules:
+        if not isinstance(rule, AtMost) or rule.within is not Within.NODE:
+            continue
+        on_node: dict[tuple[int, int], list[Any]] = defaultdict(list)
+        for slot in slots:
+            on_node[slot.gpu, slot.node] += [n for (_, _, t, _), n in slot.counts.items() if t in rule.tasks]
+        for here in on_node.values():
+            model.add(sum(here) <= rule.most)
+
+
+def at_most(model: cp_model.CpModel, rule: AtMost, counts: Counts) -> None:
+    """At most so many replicas together on the GPU; where nodes are counted, a GPU has no more than its node."""
+    here = [n for t in rule.tasks for n in counts.get(t, ())]
+    if here:
+        model.add(sum(here) <= rule.most)
+
+
+def alone(model: cp_model.CpModel, rule: Alone, counts: Counts, present: Mapping[int, Any]) -> None:
+    """No replica of another task where one of these is present."""
+    for t in rule.tasks:
+        for n in (n for other, ns in counts.items() if other != t and t in present for n in ns):
+            model.add(n == 0).only_enforce_if(present[t])
+
+
+def apart(model: cp_model.CpModel, rule: Apart, present: Mapping[int, Any]) -> None:
+    """At most one of the tasks is present."""
+    model.add_at_most_one(present[t] for t in rule.tasks if t in present)
+
+
+def together(model: cp_model.CpModel, rule: Together, present: Mapping[int, Any]) -> None:
+    """All of the tasks are present, or none."""
+    for t in rule.tasks[1:]:
+        model.add(present.get(t, 0) == present.get(rule.tasks[0], 0))
 
 
 def _presence(model: cp_model.CpModel, counts: list[Any]) -> Any:
@@ -64,15 +102,3 @@ def _presence(model: cp_model.CpModel, counts: list[Any]) -> Any:
         model.add(n == 0).only_enforce_if(~present)
     model.add(sum(counts) >= 1).only_enforce_if(present)
     return present
-
-
-def spread_over_nodes(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
-    """Keep replicas that are to be spread on different nodes."""
-    for t, task in enumerate(problem.tasks):
-        if task.max_per_node is None:
-            continue
-        on_node: dict[tuple[int, int], list[Any]] = defaultdict(list)
-        for slot in slots:
-            on_node[slot.gpu, slot.node] += [n for (_, _, u, _), n in slot.counts.items() if u == t]
-        for counts in on_node.values():
-            model.add(sum(counts) <= task.max_per_node)

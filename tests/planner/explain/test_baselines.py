@@ -8,7 +8,7 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from tests.builders.profiles import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile, request
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
 MEMORY = Rules(mode=Mode.MEMORY)
@@ -23,7 +23,7 @@ def test_first_fit_decreasing_opens_a_gpu_only_when_none_has_room() -> None:
     """Capacity 10,000: 6000 | 5000 + 5000 would be 2 with 4000 beside 6000; first fit: 6000+4000, 5000+5000 = 2."""
     profiles = models(4000, 5000, 5000, 6000)
     demand = [Requirement(model=p.model) for p in profiles]
-    fit, _ = baselines(formulate(profiles, demand, [T4], MEMORY))
+    fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
     assert (fit.name, fit.gpus) == ("first-fit decreasing", 2)
 
 
@@ -31,7 +31,7 @@ def test_first_fit_decreasing_can_miss_the_optimum() -> None:
     """Two GPUs hold 4400+3000+2600 and 3600+3400+3000; first fit fills 4400+3600, 3400+3000+3000, then 2600."""
     profiles = models(4400, 3000, 2600, 3600, 3400, 3000)
     demand = [Requirement(model=p.model) for p in profiles]
-    fit, _ = baselines(formulate(profiles, demand, [T4], MEMORY))
+    fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
     assert fit.gpus == 3
 
 
@@ -39,14 +39,14 @@ def test_copies_are_placed_as_many_as_fit() -> None:
     """Three of 3000 fit a GPU: seven copies take three GPUs, and one of 4000 fits beside the single one."""
     profiles = models(3000, 3900)
     demand = [Requirement(model="m0", replicas=7), Requirement(model="m1")]
-    fit, _ = baselines(formulate(profiles, demand, [T4], MEMORY))
+    fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
     assert fit.gpus == 3
 
 
 def test_rule_of_thumb_says_where_it_runs_out_of_memory() -> None:
     """14 x 1500 = 21,000 MiB at 70 % of 10,300 are three GPUs; dealt at random one gets more than the six that fit."""
     profiles = models(1500)
-    found = formulate(profiles, [Requirement(model="m0", replicas=14)], [T4], MEMORY)
+    found = formulate(request(profiles, [Requirement(model="m0", replicas=14)], [T4], MEMORY))
     outcomes = [baselines(found, seed=seed)[1] for seed in range(20)]
     assert {o.gpus for o in outcomes} == {3}
     overfull = [o for o in outcomes if o.worst]

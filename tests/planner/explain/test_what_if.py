@@ -8,29 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.explain.resource_bounds import resource_bounds
-from planner.explain.what_if import Question, conflict, relaxations
+from planner.explain.what_if import conflict, relaxations
 from planner.formulation.candidates import Mode
-from planner.formulation.formulate import Formulation
+from planner.formulation.formulate import formulate
 from planner.formulation.objective import from_units
+from planner.formulation.request import Request
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
-from planner.problem.plan import Plan
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, point, profile
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
 
 
-def search(formulation: Formulation, limit_s: float) -> Plan:
-    """The real search."""
-    return solve(formulation.problem, time_limit_s=limit_s)
-
-
-def question(*utilizations: float, fleet: FleetType = T4, latency_p99_s: float | None = None) -> Question:
+def request(*utilizations: float, fleet: FleetType = T4, latency_p99_s: float | None = None) -> Request:
     """One copy each of models a, b, c ... with these utilizations."""
     names = "abcdefgh"[: len(utilizations)]
-    return Question(
+    return Request(
         profiles=tuple(
             profile(
                 n,
@@ -47,15 +43,15 @@ def question(*utilizations: float, fleet: FleetType = T4, latency_p99_s: float |
 
 def test_higher_threshold_that_saves_a_gpu_is_found() -> None:
     """55 % and 50 % need two GPUs at 100 % and one at 110 %; memory utilization is not what binds."""
-    found = relaxations(question(0.55, 0.5), 2, search, time_limit_s=20)
+    found = relaxations(request(0.55, 0.5), 2, SearchLimits(seconds=20))
     assert [(r.change, r.gpus, r.saved) for r in found] == [("the threshold of utilization at 110%, not 100%", 1, 1)]
 
 
 def test_lifted_latency_budget_that_saves_a_gpu_is_found() -> None:
     """At 30 ms only the point at 60 % will do, for each of two models; at 60 ms a point of half the rate at 10 %."""
-    asked = question(0.6, 0.6, latency_p99_s=0.03)
+    asked = request(0.6, 0.6, latency_p99_s=0.03)
     rated = tuple(replace(r, rate_infer_per_s=40.0) for r in asked.requirements)
-    found = relaxations(replace(asked, requirements=rated), 2, search, time_limit_s=20)
+    found = relaxations(replace(asked, requirements=rated), 2, SearchLimits(seconds=20))
     assert {"a at twice its p99 budget of 30 ms", "b at twice its p99 budget of 30 ms"} <= {r.change for r in found}
 
 
@@ -66,27 +62,27 @@ def test_smaller_form_of_a_model_is_proposed() -> None:
         profile("chest_int8", point(utilization=0.3)),
         profile("chestnut", point(utilization=0.1)),
     )
-    asked = Question(
+    asked = Request(
         profiles=models,
         requirements=(Requirement(model="chest", rate_infer_per_s=200),),
         fleet=(T4,),
         rules=Rules(mode=Mode.THROUGHPUT),
     )
-    found = relaxations(asked, 2, search, time_limit_s=20)
+    found = relaxations(asked, 2, SearchLimits(seconds=20))
     assert "chest served by chest_int8 as well" in {r.change for r in found}
     assert not any("chestnut" in r.change for r in found)
 
 
 def test_nothing_saves_what_is_needed() -> None:
     """Three models of 90 % need three GPUs whatever is changed by a tenth."""
-    found = relaxations(replace(question(0.9, 0.9, 0.9), rules=Rules(mode=Mode.THROUGHPUT)), 3, search, time_limit_s=20)
+    found = relaxations(replace(request(0.9, 0.9, 0.9), rules=Rules(mode=Mode.THROUGHPUT)), 3, SearchLimits(seconds=20))
     assert [r.change for r in found if "keep-throughput" not in r.change] == []
 
 
 def test_smallest_conflict_leaves_out_who_is_not_part_of_it() -> None:
     """One GPU: 60 % and 50 % conflict, the models of 5 % do not matter."""
-    asked = question(0.05, 0.6, 0.05, 0.5, fleet=replace(T4, limit=1))
-    assert [r.model for r in conflict(asked, search, time_limit_s=20)] == ["b", "d"]
+    asked = request(0.05, 0.6, 0.05, 0.5, fleet=replace(T4, limit=1))
+    assert [r.model for r in conflict(asked, SearchLimits(seconds=20))] == ["b", "d"]
 
 
 @settings(deadline=None, max_examples=30)
@@ -97,7 +93,7 @@ def test_smallest_conflict_leaves_out_who_is_not_part_of_it() -> None:
 def test_no_plan_costs_less_than_any_resource_alone(models: list[tuple[int, int]], memory: float) -> None:
     """The volume of each resource bounds the optimum from below."""
     fleet = replace(T4, thresholds=Thresholds(memory=memory))
-    asked = Question(
+    asked = Request(
         profiles=tuple(
             profile(f"m{i}", point(utilization=u / 100, memory_mib=size)) for i, (u, size) in enumerate(models)
         ),
@@ -105,15 +101,15 @@ def test_no_plan_costs_less_than_any_resource_alone(models: list[tuple[int, int]
         fleet=(fleet,),
         rules=Rules(mode=Mode.THROUGHPUT),
     )
-    formulation = asked.formulate()
-    plan = search(formulation, 10)
+    formulation = formulate(asked)
+    plan = solve(formulation.problem, SearchLimits(seconds=10))
     if plan.objective is not None:
         assert max(resource_bounds(formulation).values()) <= from_units(plan.objective, formulation.cost_divisor)
 
 
 def test_resource_bound_is_the_rounded_volume() -> None:
     """Three models of 50 % need 1.5 GPUs by utilization, so two; 3 x 1000 of 10,000 MiB one by memory."""
-    assert resource_bounds(question(0.5, 0.5, 0.5).formulate()) == {
+    assert resource_bounds(formulate(request(0.5, 0.5, 0.5))) == {
         "memory": 1,
         "utilization": 2,
         "memory utilization": 1,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
-from planner.formulation.candidates import Choice, Mode
+from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.objective import Objective, from_units
 from planner.formulation.rules import Rules
@@ -18,8 +18,9 @@ from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.inputs.profiles import Profile
 from planner.problem.plan import Plan, Status
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.builders.profiles import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile, request
 
 T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",), cost_per_hour=1.0)
 THROUGHPUT = Rules(mode=Mode.THROUGHPUT)
@@ -29,8 +30,8 @@ def plan(
     profiles: list[Profile], demand: list[Requirement], *fleet: FleetType, rules: Rules = THROUGHPUT
 ) -> tuple[Plan, float]:
     """Formulate and solve; the plan and its value in the objective's unit."""
-    found = formulate(profiles, demand, fleet or (T4,), rules)
-    solved = solve(found.problem, time_limit_s=20)
+    found = formulate(request(profiles, demand, fleet or (T4,), rules))
+    solved = solve(found.problem, SearchLimits(seconds=20))
     return solved, from_units(solved.objective or 0, found.cost_divisor)
 
 
@@ -99,7 +100,7 @@ def test_spare_replicas_survive_a_loss() -> None:
     assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=10)], rules=spare)[1] == 2
 
 
-def test_company_follows_the_demand() -> None:
+def test_rules_follow_the_demand() -> None:
     """Small models would share one GPU; spread, apart and alone keep them on two."""
     small = point(utilization=0.1, memory_utilization=0.1, memory_mib=100)
     models = [profile("a", small), profile("b", small)]
@@ -132,11 +133,11 @@ def test_measured_on_one_type_is_not_assumed_of_another() -> None:
     scaled = FleetType(
         type="L4", memory_bytes=20_000 * MIB, devices=("L4",), scaling=Scaling(device="T4", throughput=2.0)
     )
-    found = formulate([profile("chest")], [Requirement(model="chest")], [scaled], THROUGHPUT)
-    choice = found.problem.tasks[0].options[0].point
-    assert isinstance(choice, Choice)
-    assert choice.throughput_infer_per_s == 200
-    assert choice.point.estimate == "scaled from T4"
+    found = formulate(request([profile("chest")], [Requirement(model="chest")], [scaled], THROUGHPUT))
+    candidate = found.problem.tasks[0].options[0].candidate
+    assert isinstance(candidate, Candidate)
+    assert candidate.throughput_infer_per_s == 200
+    assert candidate.point.estimate == "scaled from T4"
 
 
 def test_server_reserve_and_threshold_leave_the_rest_to_the_models() -> None:
@@ -188,21 +189,21 @@ def test_slice_without_a_measurement_is_a_labelled_estimate() -> None:
     """On a quarter of an A30, a model at 50 % of the whole delivers half (0.5 x 4 = 2) and takes four times as long."""
     a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
     demand = [Requirement(model="a", rate_infer_per_s=10)]
-    found = formulate([profile("a", device="NVIDIA A30")], demand, [a30], THROUGHPUT)
-    place = next(i for i, site in enumerate(found.sites) if site.slice_name == "1g.6gb")
-    choice = next(o.point for o in found.problem.tasks[0].options if o.place == place)
-    assert isinstance(choice, Choice)
-    assert choice.throughput_infer_per_s == 50
-    assert choice.point.latency_p99_s == pytest.approx(0.04)
-    assert choice.utilization == 1.0
-    assert "not measured on a slice" in choice.point.estimate
+    found = formulate(request([profile("a", device="NVIDIA A30")], demand, [a30], THROUGHPUT))
+    place = next(i for i, place in enumerate(found.places) if place.slice_name == "1g.6gb")
+    candidate = next(o.candidate for o in found.problem.tasks[0].options if o.place == place)
+    assert isinstance(candidate, Candidate)
+    assert candidate.throughput_infer_per_s == 50
+    assert candidate.point.latency_p99_s == pytest.approx(0.04)
+    assert candidate.utilization == 1.0
+    assert "not measured on a slice" in candidate.point.estimate
 
 
 def test_copy_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
     """At 50 % of an A30 a copy keeps its 100 infer/s on 2g (50 %) and 4g alone; 1g would halve it."""
     a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
-    found = formulate([profile("a", device="NVIDIA A30")], [Requirement(model="a")], [a30], THROUGHPUT)
-    names = {found.sites[o.place].slice_name for o in found.problem.tasks[0].options}
+    found = formulate(request([profile("a", device="NVIDIA A30")], [Requirement(model="a")], [a30], THROUGHPUT))
+    names = {found.places[o.place].slice_name for o in found.problem.tasks[0].options}
     assert names == {None, "2g.12gb", "4g.24gb"}
 
 
@@ -218,13 +219,13 @@ def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: 
         Requirement(model=f"m{i}", rate_infer_per_s=rate, replicas=replicas)
         for i, (rate, replicas) in enumerate(demand)
     ]
-    asked = formulate(profiles, requirements, [T4], Rules(mode=Mode.THROUGHPUT, spare=spare))
-    gpus = [g for g in solve(asked.problem, time_limit_s=20).gpus for _ in range(g.count)]
+    asked = formulate(request(profiles, requirements, [T4], Rules(mode=Mode.THROUGHPUT, spare=spare)))
+    gpus = [g for g in solve(asked.problem, SearchLimits(seconds=20)).gpus for _ in range(g.count)]
     for lost in itertools.combinations(range(len(gpus)), min(spare, len(gpus))):
         left = [r for i, g in enumerate(gpus) if i not in lost for r in g.contents[0]]
         for t, (rate, replicas) in enumerate(demand):
-            own = [(asked.problem.tasks[t].options[r.option].point, r.count) for r in left if r.task == t]
-            assert sum(c.throughput_infer_per_s * n for c, n in own if isinstance(c, Choice)) >= rate
+            own = [(asked.problem.tasks[t].options[r.option].candidate, r.count) for r in left if r.task == t]
+            assert sum(c.throughput_infer_per_s * n for c, n in own if isinstance(c, Candidate)) >= rate
             assert sum(n for _, n in own) >= replicas
 
 

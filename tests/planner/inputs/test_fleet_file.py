@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import UsageError
-from planner.inputs.fleet import Scaling, Thresholds
-from planner.inputs.fleet_file import GivenThresholds, read_fleet
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
+from planner.inputs.fleet_file import read_fleet
 from planner.inputs.gpu_catalogue import find_type
 
 MIB = 2**20
@@ -32,11 +32,11 @@ throughput = 2
 """
 
 
-def read(tmp_path: Path, text: str, given: GivenThresholds | None = None):  # type: ignore[no-untyped-def]
+def read(tmp_path: Path, text: str) -> tuple[FleetType, ...]:
     """Read a fleet file of this text."""
     path = tmp_path / "fleet.toml"
     path.write_text(text)
-    return read_fleet(str(path), given or GivenThresholds())
+    return read_fleet(path)
 
 
 def test_catalogue_fills_in_what_the_file_leaves_out(tmp_path: Path) -> None:
@@ -49,11 +49,9 @@ def test_catalogue_fills_in_what_the_file_leaves_out(tmp_path: Path) -> None:
     assert special.scaling == Scaling(device="Tesla T4", throughput=2)
 
 
-def test_thresholds_of_a_type_win_over_the_files_and_the_command_lines_over_both(tmp_path: Path) -> None:
-    """70 % for T4, 80 % for the rest; --max-utilization 90 for all."""
+def test_thresholds_of_a_type_win_over_the_files(tmp_path: Path) -> None:
+    """70 % for T4, 80 % for the rest."""
     assert [t.thresholds for t in read(tmp_path, TOML)] == [Thresholds(utilization=0.7), Thresholds(utilization=0.8)]
-    given = GivenThresholds(utilization=0.9)
-    assert [t.thresholds for t in read(tmp_path, TOML, given)] == [Thresholds(utilization=0.9)] * 2
 
 
 @pytest.mark.parametrize(

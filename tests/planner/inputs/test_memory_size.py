@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from analyzer.errors import UsageError
-from planner.inputs.memory_size import format_size, parse_size, to_mib
+from planner.inputs.memory_size import MemorySize, format_size, to_bytes
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from planner.inputs.memory_size import format_size, parse_size, to_mib
 )
 def test_size_with_unit_becomes_bytes(text: str, size: int) -> None:
     """MB and GB are powers of ten, MiB and GiB powers of two."""
-    assert parse_size(text, "--gpu-memory") == size
+    assert to_bytes(MemorySize().parse(text)) == size
 
 
 @pytest.mark.parametrize(
@@ -37,15 +38,20 @@ def test_size_with_unit_becomes_bytes(text: str, size: int) -> None:
     ],
 )
 def test_size_that_cannot_be_taken_says_the_way_out(text: str, way_out: str) -> None:
-    """The message names the option, the value and what to write."""
-    with pytest.raises(UsageError, match="--gpu-memory is") as caught:
-        parse_size(text, "--gpu-memory")
-    assert way_out in caught.value.message
+    """The message names the value and what to write."""
+    with pytest.raises(ValueError, match=re.escape(repr(text))) as caught:
+        MemorySize().parse(text)
+    assert way_out in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "16GiB", float("nan"), float("inf"), 2**31])
+def test_number_that_is_no_size_is_refused(value: object) -> None:
+    """From Python sizes are numbers of MiB."""
+    with pytest.raises(ValueError, match="give MiB, above 0"):
+        MemorySize().check(value)
 
 
 def test_sizes_are_written_in_mib() -> None:
     """Tables and files are in MiB, whole where they can be."""
     assert format_size(309 * 2**20) == "309 MiB"
     assert format_size(16_000_000_000) == "15,258.8 MiB"
-    assert to_mib(2**20) == 1
-    assert to_mib(2**19) == 0.5

@@ -33,9 +33,9 @@ def test_csv_takes_the_server_only_file_beside_it(tmp_path: Path) -> None:
     """1309 MiB with an idle server of 209 MiB are 1100 MiB of the model; without the file the option is asked for."""
     path = tmp_path / "metrics-model.csv"
     write_measurements_csv(path, [measurement(server_memory_mib=None)])
-    with pytest.raises(UsageError, match="--server-memory 309MiB"):
+    with pytest.raises(UsageError, match="`server_memory_mib=309`"):
         read_profiles(str(path))
-    assert read_profiles(str(path), server_memory_bytes=309 * MIB)[0].points[0].memory_bytes == 1000 * MIB
+    assert read_profiles(str(path), server_memory_mib=309)[0].points[0].memory_bytes == 1000 * MIB
     write_server_only_csv(tmp_path / "metrics-server-only.csv", [IDLE])
     for source in (path, tmp_path):
         assert read_profiles(str(source))[0].points[0].memory_bytes == 1100 * MIB

@@ -35,7 +35,7 @@ def test_server_only_baseline_stands_in_for_the_missing_column() -> None:
 
 def test_unknown_server_memory_says_the_way_out() -> None:
     """Nothing is assumed about the server."""
-    with pytest.raises(UsageError, match="--server-memory 309MiB"):
+    with pytest.raises(UsageError, match="`server_memory_mib=309`"):
         build_profiles([measurement(server_memory_mib=None)])
 
 
@@ -60,7 +60,7 @@ def test_rows_of_changed_model_files_do_not_count() -> None:
 def test_devices_are_never_mixed() -> None:
     """Two devices: both are named, with the option that chooses one."""
     built = build_profiles([measurement(device="Tesla T4"), measurement("liver", device="NVIDIA L4")])
-    with pytest.raises(UsageError, match=r"'NVIDIA L4' and 'Tesla T4'.*--device"):
+    with pytest.raises(UsageError, match=r"'NVIDIA L4' and 'Tesla T4'.*`device='NVIDIA L4'`"):
         of_one_device(built, None)
     assert [p.model for p in of_one_device(built, "NVIDIA L4")] == ["liver"]
     with pytest.raises(UsageError, match="did you mean 'NVIDIA L4'"):
@@ -97,5 +97,5 @@ def test_fastest_keeps_what_is_near_the_best() -> None:
     points = [point(throughput=r, batch=b) for b, r in ((1, 89.0), (2, 90.0), (4, 100.0))]
     assert [p.batch for p in fastest(profile("a", *points), 0.9)] == [2, 4]
     assert [p.batch for p in fastest(profile("a", *points))] == [4]
-    with pytest.raises(UsageError, match="--mode memory"):
+    with pytest.raises(UsageError, match="`mode='memory'`"):
         fastest(profile("a", point(throughput=None)))

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analyzer.errors import UsageError
-from planner.placement.file import first_fault, read_placement, to_json, write_placement
+from planner.formulation.candidates import Mode
+from planner.formulation.formulate import formulate
+from planner.formulation.objective import Objective
+from planner.formulation.rules import Rules
+from planner.inputs.demand import Requirement, Spread
+from planner.inputs.fleet import FleetType, Scaling, Thresholds
+from planner.placement.build import build_placement
+from planner.placement.document import PlacedModel
+from planner.placement.file import first_fault, from_document, read_placement, write_placement
+from planner.solver.limits import SearchLimits
+from planner.solver.solve import solve
+from tests.builders.profiles import MIB, profile, request
 
 
-def minimal() -> dict[str, Any]:
-    """The least that a placement says: the fields of the first version."""
+def of_first_version() -> dict[str, Any]:
+    """A placement with the keys of schema 1.0's first files alone."""
     return {
         "schema_version": "1.0",
         "status": "optimal",
@@ -46,27 +58,101 @@ def minimal() -> dict[str, Any]:
     }
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    """A file of the first version's fields alone is valid, and comes back as it was."""
-    write_placement(minimal(), tmp_path / "placement.json")
-    assert read_placement(tmp_path / "placement.json") == minimal()
+def test_file_of_the_first_version_is_readable(tmp_path: Path) -> None:
+    """It does not say what was asked, and its objective was always GPUs."""
+    path = tmp_path / "placement.json"
+    path.write_text(json.dumps(of_first_version()))
+    placement = read_placement(path)
+    assert (placement.objective.kind, placement.objective.value, placement.objective.gap) == (Objective.GPUS, 2, 0)
+    assert (placement.demand, placement.gpu_types, placement.rules, placement.moves) == ((), (), None, None)
+    assert placement.gpus[1].models == (
+        PlacedModel(
+            name="<script>", batch=2, concurrency=4, instances=1, memory_bytes=1000 * MIB, throughput_infer_per_s=None
+        ),
+    )
+    write_placement(placement, path)
+    assert read_placement(path) == placement
 
 
-def test_document_off_the_schema_is_refused(tmp_path: Path) -> None:
+def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
+    """Every field at a value of its own, so that none is lost or mixed up."""
+    demand = (
+        Requirement(
+            model="a",
+            rate_infer_per_s=30.5,
+            latency_p99_s=0.025,
+            replicas=2,
+            spread=Spread.NODE,
+            alone=True,
+            apart=("x",),
+            variants=("b",),
+            growth=1.5,
+            overhead_bytes=7 * MIB,
+        ),
+        Requirement(model="b", together=("y",)),
+    )
+    fleet = (
+        FleetType(
+            type="A30",
+            memory_bytes=24_000 * MIB,
+            reserved_bytes=100 * MIB,
+            model_overhead_bytes=3 * MIB,
+            limit=9,
+            cost_per_hour=1.25,
+            power_w=165.0,
+            idle_power_w=30.0,
+            gpus_per_node=2,
+            devices=("NVIDIA A30", "T4"),
+            scaling=Scaling(device="L4", throughput=1.5, latency=0.5, memory=1.1, utilization=0.7),
+            thresholds=Thresholds(memory=0.9, utilization=0.8, memory_utilization=1.1),
+            mig="A30-24GB",
+            slice_memory=(("1g.6gb", 5000 * MIB),),
+        ),
+    )
+    rules = Rules(
+        mode=Mode.THROUGHPUT,
+        objective=Objective.COST,
+        keep_throughput=0.9,
+        proportional=True,
+        spare=1,
+        spare_of=Spread.NODE,
+        batch=1,
+        concurrency=1,
+    )
+    asked = formulate(request([profile("a"), profile("b")], demand, fleet, rules))
+    written = build_placement(solve(asked.problem, SearchLimits(seconds=2)), asked)
+    write_placement(written, tmp_path / "placement.json")
+    found = read_placement(tmp_path / "placement.json")
+    assert found.demand == demand
+    assert found.rules == rules
+    (gpu_type,) = found.gpu_types
+    assert {f.name: getattr(gpu_type, f.name) for f in fields(FleetType)} == {
+        f.name: getattr(fleet[0], f.name) for f in fields(FleetType)
+    }
+
+
+def test_file_off_the_schema_is_refused(tmp_path: Path) -> None:
     """The message names the place; also where only a later one of like GPUs is wrong."""
-    document = minimal()
+    document = of_first_version()
     document["gpus"][1]["memory_mib"] = -1
     path = tmp_path / "placement.json"
     path.write_text(json.dumps(document))
     with pytest.raises(UsageError, match=r"gpus\[1\].memory_mib: -1 is less than the minimum"):
         read_placement(path)
-    with pytest.raises(AssertionError):
-        to_json(document)
+
+
+def test_record_off_the_schema_is_never_written(tmp_path: Path) -> None:
+    """It would be our mistake, and nobody could read the file."""
+    placement = from_document(of_first_version())
+    wrong = replace(placement, gpus=(replace(placement.gpus[0], memory_bytes=-MIB),))
+    with pytest.raises(AssertionError, match=r"gpus\[0\].memory_mib"):
+        write_placement(wrong, tmp_path / "placement.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_id_that_is_no_text_is_found_among_like_gpus() -> None:
     """Like GPUs are checked once, but not an id that is none."""
-    document = minimal()
+    document = of_first_version()
     document["gpus"][1]["id"] = 7
     assert first_fault(document) == "gpus[1].id: 7 is not of type 'string'"
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
 
@@ -32,7 +33,7 @@ A_TWICE = (Replicas(task=0, option=0, count=2),)
 GOOD = Plan(
     status=Status.FEASIBLE,
     gpus=(
-        PlacedGpu(gpu=1, layout=0, contents=((*A_TWICE, Replicas(task=1, option=0)),)),  # 10 of 10, 100 of 100
+        GpuGroup(gpu=1, layout=0, contents=((*A_TWICE, Replicas(task=1, option=0)),)),  # 10 of 10, 100 of 100
     ),
     objective=2,
     lower_bound=1,
@@ -42,7 +43,7 @@ GOOD = Plan(
 def with_contents(*contents: tuple[Replicas, ...], gpu: int = 1, layout: int = 0) -> Plan:
     """The good plan with its one GPU filled otherwise, its objective put right."""
     cost = PROBLEM.gpus[gpu].cost
-    return replace(GOOD, gpus=(PlacedGpu(gpu=gpu, layout=layout, contents=contents),), objective=cost)
+    return replace(GOOD, gpus=(GpuGroup(gpu=gpu, layout=layout, contents=contents),), objective=cost)
 
 
 def test_right_plan_has_no_violations() -> None:
@@ -81,31 +82,35 @@ def test_planted_fault_is_found(plan: Plan, said: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"max_per_gpu": 1}, "2 replicas of a on one GPU, at most 1"),
-        ({"alone": True}, "a wants its GPU alone"),
-        ({"min_replicas": 3}, "a: 2 of at least 3 replicas"),
-        ({"max_per_node": 1}, "no node is named"),
+        (AtMost(tasks=(0,), most=1), "2 replicas of a on one GPU, at most 1"),
+        (AtMost(tasks=(0, 1), most=2), "3 replicas of a and b on one GPU, at most 2"),
+        (AtMost(tasks=(0,), most=1, within=Within.NODE), "no node is named"),
+        (Alone(tasks=(0,)), "a wants its GPU alone"),
+        (Apart(tasks=(0, 1)), "a and b must be apart"),
     ],
 )
-def test_broken_rule_of_a_task_is_found(rule: dict[str, int], said: str) -> None:
+def test_broken_rule_is_found(rule: Rule, said: str) -> None:
     """The good plan breaks each rule once it is asked for."""
-    problem = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], **rule), PROBLEM.tasks[1]))
-    assert any(said in violation for violation in violations(GOOD, problem))
+    assert any(said in violation for violation in violations(GOOD, replace(PROBLEM, rules=(rule,))))
 
 
-def test_broken_groups_are_found() -> None:
-    """Apart: a and b share a GPU. Together: b is missing where a is."""
-    assert violations(GOOD, replace(PROBLEM, apart=((0, 1),))) == ("group 0: a and b must be apart",)
-    found = violations(with_contents(A_TWICE), replace(PROBLEM, together=((0, 1),)))
-    assert "group 0: a without the rest of the group" in found
+def test_missing_replicas_are_found() -> None:
+    """Two replicas serve the demand, but three are asked for."""
+    problem = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], min_replicas=3), PROBLEM.tasks[1]))
+    assert violations(GOOD, problem) == ("a: 2 of at least 3 replicas",)
+
+
+def test_missing_companion_is_found() -> None:
+    """b is missing where a is."""
+    problem = replace(PROBLEM, rules=(Together(tasks=(0, 1)),))
+    assert "group 0: a without the rest of the group" in violations(with_contents(A_TWICE), problem)
 
 
 def test_broken_nodes_are_found() -> None:
     """Two replicas of a on one node, a node that holds one GPU with two, and one that does not exist."""
     one_each = (Replicas(task=0, option=0),)
-    task = replace(PROBLEM.tasks[0], max_per_node=1)
-    problem = replace(PROBLEM, tasks=(task,))
-    group = PlacedGpu(gpu=0, layout=0, contents=(one_each,), count=2, nodes=(0, 0))
+    problem = replace(PROBLEM, tasks=PROBLEM.tasks[:1], rules=(AtMost(tasks=(0,), most=1, within=Within.NODE),))
+    group = GpuGroup(gpu=0, layout=0, contents=(one_each,), count=2, nodes=(0, 0))
     plan = Plan(status=Status.FEASIBLE, gpus=(group,), objective=6, lower_bound=0)
     assert violations(plan, problem) == (
         "2 GPUs in node 0 of A, which holds 1",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
-from planner.replan.repair import Held, Seats, repair
+from planner.replan.repair import CurrentGpu, GpusAtHand, repair
 
 
 def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Problem:
@@ -24,36 +24,36 @@ def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Prob
     )
 
 
-def seats(*contents: dict[int, int], fresh: int = 0) -> Seats:
+def at_hand(*contents: dict[int, int], fresh: int = 0) -> GpusAtHand:
     """GPUs with so many copies of each model, and empty new ones."""
     held = [
-        Held(id=f"gpu-{i}", gpu=0, layout=0, node=None, counts={(0, t, 0): n for t, n in content.items()})
+        CurrentGpu(id=f"gpu-{i}", gpu=0, layout=0, node=None, counts={(0, t, 0): n for t, n in content.items()})
         for i, content in enumerate(contents)
     ]
-    new = [Held(id=f"new-{i}", gpu=0, layout=None, node=None, counts={}) for i in range(fresh)]
-    return Seats(held=tuple(held), fresh=tuple(new))
+    new = [CurrentGpu(id=f"new-{i}", gpu=0, layout=None, node=None, counts={}) for i in range(fresh)]
+    return GpusAtHand(held=tuple(held), fresh=tuple(new))
 
 
 def test_what_is_right_stays_and_what_is_missing_goes_to_the_fullest_gpu_with_room() -> None:
     """Two of 4 on gpu-0 leave 2, one of 6 on gpu-1 leaves 4: the missing 4 goes there, not to the new GPU."""
-    found = repair(problem([4, 6], [3, 1]), seats({0: 2}, {1: 1}, fresh=1))
+    found = repair(problem([4, 6], [3, 1]), at_hand({0: 2}, {1: 1}, fresh=1))
     assert found == [(0, {(0, 0, 0): 2}), (0, {(0, 1, 0): 1, (0, 0, 0): 1}), None]
 
 
 def test_surplus_leaves_the_emptiest_gpu() -> None:
     """One copy of two is enough: that on the emptier GPU goes, and the GPU with it."""
-    assert repair(problem([4, 5], [1, 1]), seats({0: 1, 1: 1}, {0: 1})) == [(0, {(0, 0, 0): 1, (0, 1, 0): 1}), None]
+    assert repair(problem([4, 5], [1, 1]), at_hand({0: 1, 1: 1}, {0: 1})) == [(0, {(0, 0, 0): 1, (0, 1, 0): 1}), None]
 
 
 def test_what_no_longer_fits_moves() -> None:
     """At a capacity of 8 the copies of 5 and 4 cannot stay together: the larger goes to a new GPU."""
-    found = repair(problem([5, 4], [1, 1], capacity=8), seats({0: 1, 1: 1}, fresh=1))
+    found = repair(problem([5, 4], [1, 1], capacity=8), at_hand({0: 1, 1: 1}, fresh=1))
     assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
 
 
 def test_too_few_gpus_are_no_plan() -> None:
     """Two copies of 6 need two GPUs."""
-    assert repair(problem([6], [2]), seats({0: 1})) is None
+    assert repair(problem([6], [2]), at_hand({0: 1})) is None
 
 
 @given(
@@ -64,10 +64,10 @@ def test_repaired_plan_is_right(models: list[tuple[int, int]], now: list[dict[in
     """Whatever is there, even beyond the capacity: every demand is served within it."""
     asked = problem([load for load, _ in models], [demand for _, demand in models])
     known = [{t: n for t, n in content.items() if t < len(models)} for content in now]
-    found = repair(asked, seats(*known, fresh=20))
+    found = repair(asked, at_hand(*known, fresh=20))
     assert found is not None
     gpus = tuple(
-        PlacedGpu(
+        GpuGroup(
             gpu=0,
             layout=entry[0],
             contents=(tuple(Replicas(task=t, option=k, count=n) for (_, t, k), n in sorted(entry[1].items())),),

@@ -18,10 +18,11 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
-from planner.replan.repair import Held
+from planner.replan.repair import CurrentGpu
 from planner.replan.replan import replan
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.builders.profiles import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile, request
 
 DATA = Path(__file__).parents[2] / "data" / "case-study.csv"
 
@@ -121,14 +122,16 @@ def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject
     names = [f"m{i}" for i in range(len(sizes))]
     profiles = [profile(n, point(memory_mib=100 * s), server_mib=0) for n, s in zip(names, sizes, strict=True)]
     fleet = FleetType(type="T4", memory_bytes=1000 * MIB, devices=("T4",))
-    found = formulate(profiles, [Requirement(model=n) for n in names], [fleet], Rules(mode=Mode.MEMORY))
+    found = formulate(request(profiles, [Requirement(model=n) for n in names], [fleet], Rules(mode=Mode.MEMORY)))
     held = [
-        Held(id=f"gpu-{g}", gpu=0, layout=0, node=None, counts={(0, t, 0): 1 for t, at in enumerate(start) if at == g})
+        CurrentGpu(
+            id=f"gpu-{g}", gpu=0, layout=0, node=None, counts={(0, t, 0): 1 for t, at in enumerate(start) if at == g}
+        )
         for g in sorted(set(start))
     ]
-    free = solve(found.problem, time_limit_s=10)
+    free = solve(found.problem, SearchLimits(seconds=10))
     moved = {(t, 0): 100 * s for t, s in enumerate(sizes)}
-    result = replan(found.problem, held, free, moved, max_moves=max_moves, time_limit_s=20)
+    result = replan(found.problem, held, free, moved, max_moves=max_moves, limits=SearchLimits(seconds=20))
     outcomes = []
     for where in itertools.product(range(7), repeat=len(sizes)):  # 0-2 are there, 3-6 are new
         loads = [s for s, old, new in zip(sizes, start, where, strict=True) if old != new]

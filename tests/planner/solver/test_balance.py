@@ -10,28 +10,31 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.co_location import Alone, Rule
+from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
 from planner.solver.balance import even_out
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.builders.profiles import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile, request
 
 
-def task(name: str, load: int, *, demand: int = 1, alone: bool = False) -> Task:
-    """Copies of a model on the only place."""
-    return Task(name=name, options=(Option(place=0, load=(load,)),), demand=demand, alone=alone)
+def task(name: str, load: int) -> Task:
+    """A copy of a model on the only place."""
+    return Task(name=name, options=(Option(place=0, load=(load,)),))
 
 
-def problem(*tasks: Task) -> Problem:
+def problem(*tasks: Task, rules: tuple[Rule, ...] = ()) -> Problem:
     """These tasks on GPUs of 10."""
     gpu = GpuType(name="T4", layouts=(Layout(name="whole", places=(0,)),))
-    return Problem(resources=("memory",), places=(Place(name="T4", capacity=(10,)),), gpus=(gpu,), tasks=tasks)
+    place = Place(name="T4", capacity=(10,))
+    return Problem(resources=("memory",), places=(place,), gpus=(gpu,), tasks=tasks, rules=rules)
 
 
 def two_gpus(first: tuple[Replicas, ...], second: tuple[Replicas, ...]) -> Plan:
     """A plan of two GPUs."""
-    gpus = (PlacedGpu(gpu=0, layout=0, contents=(first,)), PlacedGpu(gpu=0, layout=0, contents=(second,)))
+    gpus = (GpuGroup(gpu=0, layout=0, contents=(first,)), GpuGroup(gpu=0, layout=0, contents=(second,)))
     return Plan(status=Status.OPTIMAL, gpus=gpus, objective=2, lower_bound=2)
 
 
@@ -47,7 +50,7 @@ def test_replica_goes_where_more_room_is() -> None:
 
 def test_model_that_wants_its_gpu_alone_keeps_it() -> None:
     """The GPU of the lonely model is emptier, and stays so."""
-    asked = problem(task("a", 5), task("b", 4), task("c", 1, alone=True))
+    asked = problem(task("a", 5), task("b", 4), task("c", 1), rules=(Alone(tasks=(2,)),))
     plan = two_gpus((Replicas(task=0, option=0), Replicas(task=1, option=0)), (Replicas(task=2, option=0),))
     assert even_out(plan, asked) == plan
 
@@ -59,8 +62,8 @@ def test_plan_stays_right_and_costs_the_same(models: list[tuple[int, int]], spre
     profiles = [profile(f"m{i}", point(utilization=u / 100, memory_mib=size)) for i, (u, size) in enumerate(models)]
     demand = [Requirement(model=p.model, replicas=2, spread=Spread.GPU if spread else None) for p in profiles]
     fleet = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
-    asked = formulate(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT)).problem
-    plan = solve(asked, time_limit_s=10)
+    asked = formulate(request(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT))).problem
+    plan = solve(asked, SearchLimits(seconds=10))
     evened = even_out(plan, asked)
     assert not violations(evened, asked)
     assert (evened.objective, evened.n_gpus) == (plan.objective, plan.n_gpus)

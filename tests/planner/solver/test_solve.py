@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from planner.problem.plan import Cause, Plan, Status
-from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.problem.problem import GpuType, Problem, Task
 from planner.problem.verify import violations
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.brute_force import least_cost
+from tests.builders.problems import TINY, counted_problems, rated_problems, too_many, whole_gpus
 
 SEED = [  # the seed's nine models: memory in MiB without the server's 309, utilization and memory utilization in %
     (1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51),
     (6646, 54, 54), (10742, 76, 53), (8270, 48, 48), (6646, 52, 52),
 ]  # fmt: skip
-TINY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def whole_gpus(capacity: tuple[int, ...], loads: list[tuple[int, ...]], demands: list[int] | None = None) -> Problem:
-    """One GPU type, uncut, without a limit; one task a load."""
-    demands = demands or [1] * len(loads)
-    return Problem(
-        resources=tuple(f"resource {r}" for r in range(len(capacity))),
-        places=(Place(name="GPU", capacity=capacity),),
-        gpus=(GpuType(name="GPU", layouts=(Layout(name="whole", places=(0,)),)),),
-        tasks=tuple(
-            Task(name=f"m{i}", demand=n, options=(Option(place=0, load=load),))
-            for i, (load, n) in enumerate(zip(loads, demands, strict=True))
-        ),
-    )
 
 
 def check_against_brute_force(problem: Problem) -> None:
-    plan = solve(problem, time_limit_s=20.0)
+    plan = solve(problem, SearchLimits(seconds=20))
     expected = least_cost(problem)
     assert violations(plan, problem) == ()
     if expected is None:
@@ -107,81 +93,15 @@ def test_no_tasks_need_no_gpus() -> None:
 def test_same_problem_and_seed_give_the_same_plan() -> None:
     """One worker, one seed: the plan is the same to the last replica."""
     problem = whole_gpus((100, 100), [(20 + 3 * i, 50 - 2 * i) for i in range(12)], [5] * 12)
-    assert solve(problem, seed=3) == solve(problem, seed=3)
+    assert solve(problem, SearchLimits(seed=3)) == solve(problem, SearchLimits(seed=3))
 
 
 def test_stop_gives_the_best_plan_so_far() -> None:
     """A user who has had enough at once still gets a right plan, with its bound."""
     problem = whole_gpus((1000,), [(260 + 7 * i,) for i in range(40)], [3] * 40)
-    plan = solve(problem, stop=lambda: True)
+    plan = solve(problem, SearchLimits(stop=lambda: True))
     assert plan.objective is not None
     assert violations(plan, problem) == ()
-
-
-@st.composite
-def counted_problems(draw: st.DrawFn) -> Problem:
-    """One to three resources, copies, one GPU type."""
-    n_resources = draw(st.integers(1, 3))
-    loads = st.tuples(*[st.integers(0, 10) for _ in range(n_resources)])
-    tasks = draw(st.lists(st.tuples(loads, st.integers(1, 2)), min_size=1, max_size=4))
-    return whole_gpus((10,) * n_resources, [load for load, _ in tasks], [n for _, n in tasks])
-
-
-@st.composite
-def fleets(draw: st.DrawFn, *, sliced: bool = False) -> tuple[tuple[Place, ...], tuple[GpuType, ...]]:
-    """Two places; GPU types over them with costs and limits, whole or cut."""
-    places = tuple(Place(name=f"p{i}", capacity=(draw(st.integers(4, 10)), 6)) for i in range(2))
-    whole = Layout(name="whole", places=(0,))
-    cut = Layout(name="cut", places=(1, 1), starts=(0, 4)) if sliced else Layout(name="other", places=(1,))
-    limit = st.one_of(st.none(), st.integers(1, 4))
-    first = GpuType(
-        name="A", layouts=(whole, cut) if sliced else (whole,), cost=draw(st.integers(1, 3)), limit=draw(limit)
-    )
-    second = GpuType(name="B", layouts=(cut,), cost=draw(st.integers(1, 3)), limit=draw(limit))
-    return places, (first, second)
-
-
-@st.composite
-def options(draw: st.DrawFn, most_supply: int) -> Option:
-    return Option(
-        place=draw(st.integers(0, 1)),
-        load=(draw(st.integers(1, 8)), draw(st.integers(0, 5))),
-        supply=draw(st.integers(1, most_supply)),
-        cost=draw(st.sampled_from([0, 0, 0, 1])),
-    )
-
-
-@st.composite
-def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False) -> Problem:
-    """Choice, rates, replicas, limits, costs; cut GPUs and rules on company on request."""
-    places, gpus = draw(fleets(sliced=sliced))
-    n_tasks = draw(st.integers(1, 2 if sliced else 3))
-    rule = st.one_of(st.none(), st.integers(1, 2)) if ruled else st.none()
-    tasks = tuple(
-        Task(
-            name=f"m{i}",
-            options=tuple(draw(st.lists(options(3), min_size=1, max_size=2))),
-            demand=draw(st.integers(1, 4 if not sliced else 3)),
-            min_replicas=draw(st.sampled_from([0, 0, 2])),
-            max_per_gpu=draw(rule),
-            max_per_node=draw(rule) if ruled and not sliced else None,
-            alone=ruled and draw(st.sampled_from([False, False, True])),
-        )
-        for i in range(n_tasks)
-    )
-    pairs = st.sampled_from([(), ((0, 1),)]) if ruled and n_tasks > 1 else st.just(())
-    apart = draw(pairs)
-    together = () if apart else draw(pairs)
-    gpus = tuple(
-        GpuType(name=g.name, layouts=g.layouts, cost=g.cost, limit=g.limit, node_size=draw(st.integers(1, 2)))
-        for g in gpus
-    )
-    return Problem(resources=("a", "b"), places=places, gpus=gpus, tasks=tasks, apart=apart, together=together)
-
-
-def too_many(problem: Problem) -> bool:
-    """Whether brute force would take more GPUs than it looks at."""
-    return sum(max(task.demand, task.min_replicas) for task in problem.tasks) > 6
 
 
 @given(counted_problems())
@@ -210,8 +130,8 @@ def test_cut_gpus_match_brute_force(problem: Problem) -> None:
 
 @given(rated_problems(ruled=True))
 @TINY
-def test_rules_on_company_match_brute_force(problem: Problem) -> None:
-    """Spreading over GPUs and nodes, alone, apart, together."""
+def test_rules_on_co_location_match_brute_force(problem: Problem) -> None:
+    """At most so many on a GPU or a node, of one task or two; alone, apart, together."""
     if not too_many(problem):
         check_against_brute_force(problem)
 

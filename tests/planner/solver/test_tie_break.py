@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from planner.problem.plan import PlacedGpu, Plan, Replicas, Status
+from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from planner.solver.tie_break import fewest_gpus
 
@@ -30,9 +31,9 @@ def test_one_large_gpu_replaces_two_small_ones_only_at_the_same_cost(large_cost:
     """At 2 the large one costs what the two small ones do; at 3 it costs more."""
     plan = Plan(
         status=Status.OPTIMAL,
-        gpus=(PlacedGpu(gpu=0, layout=0, contents=(SMALL,), count=2),),
+        gpus=(GpuGroup(gpu=0, layout=0, contents=(SMALL,), count=2),),
         objective=2,
         lower_bound=2,
     )
-    found = fewest_gpus(plan, problem(large_cost), lambda fine: solve(fine, time_limit_s=10))
+    found = fewest_gpus(plan, problem(large_cost), lambda fine: solve(fine, SearchLimits(seconds=10)))
     assert (found.n_gpus, found.objective, found.lower_bound) == (gpus, 2, 2)

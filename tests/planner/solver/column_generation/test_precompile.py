@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from planner.solver.column_generation.precompile import warm_up
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.planner.solver.test_solve import whole_gpus
+from tests.builders.problems import whole_gpus
 
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
@@ -12,6 +13,8 @@ def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
     from planner.solver.column_generation import knapsack, knapsack_dp
 
     warm_up()
-    solve(whole_gpus((1000, 1000), [(200 + 7 * i % 301, 150 + 11 * i % 307) for i in range(60)]), time_limit_s=5)
+    solve(
+        whole_gpus((1000, 1000), [(200 + 7 * i % 301, 150 + 11 * i % 307) for i in range(60)]), SearchLimits(seconds=5)
+    )
     compiled = [knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search]
     assert [len(function.signatures) for function in compiled] == [1] * len(compiled)

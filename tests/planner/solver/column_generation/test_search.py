@@ -1,8 +1,6 @@
-"""Column generation, dives, neighbourhoods and the restricted master on their own, without the exact search behind."""
+"""Pattern generation, dives, neighbourhoods and the restricted master on their own, without the exact search behind."""
 
 from __future__ import annotations
-
-import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,16 +8,17 @@ from hypothesis import strategies as st
 from planner.problem.problem import Problem
 from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import build
+from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce, unplaceable
-from planner.solver.search_state import Search
+from planner.solver.search_state import SearchState
 from tests.builders.brute_force import least_cost
-from tests.planner.solver.test_solve import TINY, rated_problems, too_many, whole_gpus
+from tests.builders.problems import TINY, rated_problems, too_many, whole_gpus
 
 
-def searched(problem: Problem) -> Search:
-    """Search patterns from nothing."""
+def searched(problem: Problem) -> SearchState:
+    """Search by patterns from nothing."""
     smaller = reduce(problem).problem
-    state = Search(problem=smaller, deadline=time.monotonic() + 10, seed=0, workers=1, progress=None, stop=None)
+    state = SearchState(problem=smaller, limits=SearchLimits(seconds=10))
     search_patterns(state, build(smaller))
     return state
 

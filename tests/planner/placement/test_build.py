@@ -1,8 +1,6 @@
-"""The placement document keeps what was asked, counted again from its own figures."""
+"""The placement keeps what was asked, counted again from its own figures."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +11,12 @@ from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
-from planner.placement.document import build_placement
-from planner.placement.file import first_fault
+from planner.placement.build import build_placement
+from planner.placement.document import CountedThresholds, PlacedGpu
+from planner.placement.file import to_json
+from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.builders.profiles import MIB, point, profile
+from tests.builders.profiles import MIB, point, profile, request
 
 figures = st.tuples(
     st.integers(5, 60),  # utilization in %
@@ -34,14 +34,14 @@ figures = st.tuples(
     group=st.booleans(),
     proportional=st.booleans(),
 )
-def test_document_is_within_every_limit_and_serves_every_rate(
+def test_placement_is_within_every_limit_and_serves_every_rate(
     models: list[list[tuple[int, int, int, int]]],
     wishes: list[int | None],
     thresholds: tuple[float, float, float],
     group: bool,
     proportional: bool,
 ) -> None:
-    """Sums in floats over the entries of the document, not the solver's integers."""
+    """Sums in floats over the entries of the placement, not the solver's integers."""
     profiles = [
         profile(
             f"m{i}",
@@ -59,52 +59,46 @@ def test_document_is_within_every_limit_and_serves_every_rate(
     memory, utilization, bandwidth = thresholds
     limits = Thresholds(memory=memory, utilization=utilization, memory_utilization=bandwidth)
     fleet = FleetType(type="T4", memory_bytes=8_000 * MIB, devices=("T4",), thresholds=limits)
-    asked = formulate(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT, proportional=proportional))
-    plan = solve(asked.problem, time_limit_s=5)
-    document = build_placement(plan, asked, profiles, group=group)
-    assert first_fault(document) is None
+    asked = formulate(request(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT, proportional=proportional)))
+    placement = build_placement(solve(asked.problem, SearchLimits(seconds=5)), asked, group=group)
+    assert to_json(placement)  # it follows the schema
     served: dict[str, float] = dict.fromkeys((p.model for p in profiles), 0.0)
-    copies = dict(served)
-    for gpu in document["gpus"]:
-        _check(gpu, 8_000 * memory, 100 * utilization, 100 * bandwidth)
-        for model in gpu["models"]:
-            served[model["name"]] += gpu.get("count", 1) * model["throughput_infer_per_s"]
-            copies[model["name"]] += gpu.get("count", 1) * model["replicas"]
-    assert sum(gpu.get("count", 1) for gpu in document["gpus"]) == document["objective"]["gpus"]
+    copies, rates = dict(served), dict(served)
+    for gpu in placement.gpus:
+        _check(gpu, limits)
+        for model in gpu.models:
+            served[model.name] += gpu.gpus * (model.throughput_infer_per_s or 0)
+            copies[model.name] += gpu.gpus * model.replicas
+            rates[model.name] += gpu.gpus * (model.rate_infer_per_s or 0)
+    assert sum(gpu.gpus for gpu in placement.gpus) == placement.objective.gpus
     for requirement in demand:
         if requirement.rate_infer_per_s is None:
             assert copies[requirement.model] == 2
         else:
             assert served[requirement.model] >= requirement.rate_infer_per_s * (1 - 1e-6)
-            given_rates = sum(
-                gpu.get("count", 1) * m["rate_infer_per_s"]
-                for gpu in document["gpus"]
-                for m in gpu["models"]
-                if m["name"] == requirement.model
-            )
-            assert given_rates == pytest.approx(requirement.rate_infer_per_s, rel=1e-6)
+            assert rates[requirement.model] == pytest.approx(requirement.rate_infer_per_s, rel=1e-6)
 
 
-def _check(gpu: dict[str, Any], memory_mib: float, utilization_pct: float, bandwidth_pct: float) -> None:
+def _check(gpu: PlacedGpu, limits: Thresholds) -> None:
     """The GPU's figures are the sums of its models', and within the limits."""
-    sums = {
-        key: sum(model[key] for model in gpu["models"])
-        for key in ("memory_mib", "utilization_pct", "memory_utilization_pct")
-    }
-    assert gpu["memory_mib"] == pytest.approx(300 + sums["memory_mib"])
-    assert gpu["utilization_pct"] == pytest.approx(sums["utilization_pct"])
-    assert gpu["memory_utilization_pct"] == pytest.approx(sums["memory_utilization_pct"])
-    assert gpu["memory_mib"] <= memory_mib + 1e-6
-    assert gpu["utilization_pct"] <= utilization_pct + 2e-4
-    assert gpu["memory_utilization_pct"] <= bandwidth_pct + 2e-4
+    assert gpu.memory_bytes == 300 * MIB + sum(model.memory_bytes for model in gpu.models)
+    assert gpu.utilization == pytest.approx(sum(model.utilization or 0 for model in gpu.models))
+    assert gpu.memory_utilization == pytest.approx(sum(model.memory_utilization or 0 for model in gpu.models))
+    assert gpu.memory_bytes <= gpu.memory_capacity_bytes * limits.memory
+    assert gpu.utilization is not None
+    assert gpu.utilization <= limits.utilization + 2e-6
+    assert gpu.memory_utilization is not None
+    assert gpu.memory_utilization <= limits.memory_utilization + 2e-6
 
 
 def test_unmeasured_sum_is_null_not_zero() -> None:
     """In memory mode a model without utilization makes the GPU's sum unknown."""
     profiles = [profile("a"), profile("b", point(utilization=None))]
     fleet = FleetType(type="T4", memory_bytes=8_000 * MIB, devices=("T4",))
-    asked = formulate(profiles, [Requirement(model="a"), Requirement(model="b")], [fleet], Rules(mode=Mode.MEMORY))
-    document = build_placement(solve(asked.problem, time_limit_s=5), asked, profiles)
-    (gpu,) = document["gpus"]
-    assert (gpu["utilization_pct"], gpu["memory_utilization_pct"]) == (None, 40)
-    assert document["thresholds"] == {"memory_pct": 100, "utilization_pct": None, "memory_utilization_pct": None}
+    demand = [Requirement(model="a"), Requirement(model="b")]
+    asked = formulate(request(profiles, demand, [fleet], Rules(mode=Mode.MEMORY)))
+    placement = build_placement(solve(asked.problem, SearchLimits(seconds=5)), asked)
+    (gpu,) = placement.gpus
+    assert gpu.utilization is None
+    assert gpu.memory_utilization == pytest.approx(0.4)
+    assert placement.thresholds == CountedThresholds(memory=1.0, utilization=None, memory_utilization=None)

@@ -1,0 +1,66 @@
+"""The options of the commands that plan; what each takes and its default are declared with the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from analyzer.cli.option_types import click_option, click_type
+from analyzer.formats.option_values import options_of
+from planner.formulation.settings import PlanSettings
+from planner.inputs.memory_size import MemorySize
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SETTINGS = options_of(PlanSettings)
+
+
+def _option(name: str, help_: str) -> Callable[[Command], Command]:
+    return click_option(name, _SETTINGS[name], help_)
+
+
+_PLANNING = (
+    _option("demand", "What must be served, as TOML or CSV; - is stdin. Without it, one copy of each model."),
+    _option("mode", "memory: models may only not run out of memory. throughput: neither of the GPU's time."),
+    _option("objective",
+            "What is made as small as can be; cost and energy need a --fleet file with prices or powers."),
+    _option("gpus", "GPU type from the catalogue, with how many there are at most; may be repeated."),
+    _option("gpu_memory_mib",
+            "What one GPU offers to models and server, such as 16GiB; wins over the catalogue."),
+    _option("fleet", "The GPU types there are, as TOML; in place of --gpu."),
+    _option("mig", "GPUs may be cut into MIG slices, where their type can be."),
+    _option("max_memory_pct", "Of the GPU's memory that may be used.  [default: 100]"),
+    _option("max_utilization_pct",
+            "Highest sum of GPU utilization; above 100 accepts some slow-down.  [default: 100]"),
+    _option("max_memory_utilization_pct", "Highest sum of memory utilization.  [default: 100]"),
+    _option("keep_throughput", "Without a rate: share of its best throughput that each model keeps."),
+    _option("proportional", "Charge a replica utilization in proportion to the rate it serves, in tenths."),
+    _option("spare", "GPUs that may be lost at once while every demand is still met."),
+    _option("spare_of", "Whether --spare counts GPUs or whole nodes."),
+    _option("batch", "Take each model's figures at this batch."),
+    _option("concurrency", "Take them at this concurrency."),
+    _option("model_names", "Only these models."),
+    _option("device", "Only what was measured on this device."),
+    _option("server_memory_mib",
+            "What the idle server takes; wins over what is found beside the measurements."),
+    _option("time_limit_s", "Seconds until the best plan so far is taken."),
+    _option("seed", "Seed of the randomised parts of the search."),
+    _option("workers", "Threads; with one, the same input gives the same bytes."),
+)  # fmt: skip
+
+MAX_MOVES = _option("max_moves", "With --current: replicas that may be loaded where they were not.")
+GROUP = _option("group", "In the JSON, one entry with a count for GPUs that are filled alike.")
+
+
+def planning_options(command: Command) -> Command:
+    """Give a command the options that say what is to be planned, and how long it may take."""
+    for option in reversed(_PLANNING):
+        command = option(command)
+    return command
+
+
+def size_option(flag: str, name: str, help_: str) -> Callable[[Command], Command]:
+    """Make an option for a size with its unit, in MiB."""
+    return click.option(flag, name, type=click_type(MemorySize()), metavar="SIZE", help=help_)

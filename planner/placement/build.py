@@ -1,0 +1,249 @@
+"""From a plan in the solver's integers to a placement with its figures.                                     [pure]"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from importlib.metadata import version
+
+from planner.formulation.candidates import Candidate, Mode
+from planner.formulation.formulate import Formulation
+from planner.formulation.gpu_places import GpuPlace
+from planner.formulation.objective import from_units
+from planner.inputs.fleet import FleetType
+from planner.inputs.profiles import Profile
+from planner.placement.document import (
+    CountedThresholds,
+    GpuGeometry,
+    GpuTypeInUse,
+    Move,
+    ObjectiveReached,
+    PlacedGpu,
+    PlacedModel,
+    PlacedSlice,
+    Placement,
+    PlanProvenance,
+    SearchUsed,
+    SlicePosition,
+    UnplacedModel,
+    as_counted,
+    gpu_id,
+)
+from planner.placement.reasons import why_unplaced
+from planner.problem.plan import GpuGroup, Plan, Replicas, Unplaced
+
+SCHEMA_VERSION = "1.0"
+
+_Content = Sequence[tuple[int, Candidate, int]]  # task, how its replicas run, how many
+
+
+def build_placement(
+    plan: Plan,
+    formulation: Formulation,
+    *,
+    group: bool = False,
+    search: SearchUsed | None = None,
+    ids: Sequence[str] = (),
+    moves: Sequence[Move] | None = None,
+) -> Placement:
+    """Write a plan out in figures, without times or paths: the same input gives the same placement.
+
+    Parameters
+    ----------
+    group : bool
+        Give GPUs that are cut and filled alike one entry with a count.
+    search : SearchUsed, optional
+    ids : sequence of str, optional
+        Of the plan's GPUs, which then stand for one each; numbered in the plan's order without it.
+    moves : sequence of Move, optional
+        The steps from the placement that was in force.
+    """
+    request = formulation.request
+    mode = request.rules.mode
+    whole = [place for place in formulation.places if not place.slice_name]
+    return Placement(
+        schema_version=SCHEMA_VERSION,
+        status=plan.status,
+        mode=mode,
+        objective=_objective(plan, formulation),
+        thresholds=_tightest([as_counted(place.fleet_type.thresholds, mode) for place in whole]),
+        gpus=tuple(_gpus(plan, formulation, ids, group=group)),
+        unplaced=tuple(_unplaced(u, formulation) for u in plan.unplaced),
+        gpu_types=tuple(_gpu_type(place, mode) for place in whole),
+        demand=request.requirements,
+        rules=request.rules,
+        moves=None if moves is None else tuple(moves),
+        provenance=PlanProvenance(
+            tool="tritonpack",
+            tool_version=version("tritonpack"),
+            devices=tuple(sorted({p.device for p in request.profiles})),
+            profiles_sha256=_fingerprint(request.profiles),
+            search=search,
+            notes=formulation.notes,
+        ),
+    )
+
+
+def _objective(plan: Plan, formulation: Formulation) -> ObjectiveReached:
+    divisor = formulation.cost_divisor
+    return ObjectiveReached(
+        kind=formulation.request.rules.objective,
+        value=None if plan.objective is None else from_units(plan.objective, divisor),
+        gpus=None if plan.objective is None else plan.n_gpus,
+        lower_bound=from_units(plan.lower_bound, divisor),
+        gap=plan.gap,
+        bound_source=plan.bound_source,
+        within_moves=plan.within_moves,
+    )
+
+
+def _gpus(plan: Plan, formulation: Formulation, ids: Sequence[str], *, group: bool) -> list[PlacedGpu]:
+    rates = _rates(plan, formulation)
+    entries: list[PlacedGpu] = []
+    n = 0
+    for i, placed in enumerate(plan.gpus):
+        entry = _placed(placed, formulation, rates, ids[i] if ids else gpu_id(n))
+        entries += [entry] if ids or group else entry.one_by_one()
+        n += placed.count
+    return [replace(entry, count=None) for entry in entries] if ids else entries
+
+
+def _rates(plan: Plan, formulation: Formulation) -> dict[int, float]:
+    """For each task with a rate, the rate to serve for every inference/s that its replicas can deliver together."""
+    delivered: dict[int, float] = defaultdict(float)
+    for placed in plan.gpus:
+        for task, candidate, n in (item for content in placed.contents for item in _candidates(content, formulation)):
+            delivered[task] += placed.count * n * (candidate.throughput_infer_per_s or 0.0)
+    asked = [r.rate_to_serve for r in formulation.request.requirements]
+    return {t: rate / total for t, total in delivered.items() if (rate := asked[t]) is not None and total}
+
+
+def _placed(placed: GpuGroup, formulation: Formulation, rates: Mapping[int, float], name: str) -> PlacedGpu:
+    layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
+    places = [formulation.places[p] for p in layout.places]
+    contents = [_candidates(content, formulation) for content in placed.contents]
+    everything = [(place, c, n) for place, content in zip(places, contents, strict=True) for _, c, n in content]
+    requirements = formulation.request.requirements
+    return PlacedGpu(
+        id=name,
+        count=placed.count,
+        nodes=placed.nodes,
+        type=places[0].fleet_type.type,
+        memory_capacity_bytes=places[0].fleet_type.memory_bytes,
+        memory_bytes=sum(_memory(place, content) for place, content in zip(places, contents, strict=True)),
+        utilization=_sum([_times(c.utilization, place.compute_share * n) for place, c, n in everything]),
+        memory_utilization=_sum([_times(c.memory_utilization, place.memory_share * n) for place, c, n in everything]),
+        models=tuple(
+            _model(candidate, n, requirements[task].model, place, start, rates.get(task))
+            for place, start, content in zip(places, layout.starts, contents, strict=True)
+            for task, candidate, n in content
+        ),
+        geometry=_geometry(layout.name, layout.starts, places, contents),
+    )
+
+
+def _candidates(content: Sequence[Replicas], formulation: Formulation) -> _Content:
+    found = []
+    for replicas in content:
+        candidate = formulation.problem.tasks[replicas.task].options[replicas.option].candidate
+        assert isinstance(candidate, Candidate)
+        found.append((replicas.task, candidate, replicas.count))
+    return found
+
+
+def _memory(place: GpuPlace, content: _Content) -> int:
+    """Bytes in use: the models and, where there are any, the server."""
+    return place.server_bytes + sum(c.memory_bytes * n for _, c, n in content) if content else 0
+
+
+def _model(
+    candidate: Candidate, count: int, served: str, place: GpuPlace, start: int, rate: float | None
+) -> PlacedModel:
+    point = candidate.point
+    return PlacedModel(
+        name=candidate.model,
+        batch=point.batch,
+        concurrency=point.concurrency,
+        instances=point.instances,
+        memory_bytes=candidate.memory_bytes * count,
+        throughput_infer_per_s=_times(candidate.throughput_infer_per_s, count),
+        replicas=count,
+        variant=point.variant,
+        latency_p99_s=point.latency_p99_s,
+        utilization=_times(candidate.utilization, count * place.compute_share),
+        memory_utilization=_times(candidate.memory_utilization, count * place.memory_share),
+        load_share=candidate.share,
+        rate_infer_per_s=None if rate is None else _times(candidate.throughput_infer_per_s, count * rate),
+        serves=None if served == candidate.model else served,
+        estimate=point.estimate,
+        slice=SlicePosition(profile=place.slice_name, start=start) if place.slice_name else None,
+    )
+
+
+def _geometry(
+    name: str, starts: Sequence[int], places: Sequence[GpuPlace], contents: Sequence[_Content]
+) -> GpuGeometry | None:
+    """How the GPU is cut, with each slice's own figures; None for a whole GPU."""
+    if places[0].slice_name is None:
+        return None
+    return GpuGeometry(
+        name=name,
+        slices=tuple(
+            PlacedSlice(
+                profile=place.slice_name or "",
+                start=start,
+                memory_capacity_bytes=place.memory_bytes,
+                memory_bytes=_memory(place, content),
+                utilization=_sum([_times(c.utilization, n) for _, c, n in content]),
+                memory_utilization=_sum([_times(c.memory_utilization, n) for _, c, n in content]),
+            )
+            for place, start, content in zip(places, starts, contents, strict=True)
+        ),
+    )
+
+
+def _unplaced(unplaced: Unplaced, formulation: Formulation) -> UnplacedModel:
+    requirement = formulation.request.requirements[unplaced.task]
+    by_rate = requirement.rate_to_serve is not None
+    return UnplacedModel(
+        name=requirement.model,
+        missing=unplaced.missing / 1e6 if by_rate else unplaced.missing,
+        missing_unit="infer_per_s" if by_rate else "copies",
+        cause=unplaced.cause,
+        reason=why_unplaced(unplaced, formulation),
+    )
+
+
+def _tightest(every: Sequence[CountedThresholds]) -> CountedThresholds:
+    return CountedThresholds(
+        **{
+            name: min((t for c in every if (t := getattr(c, name)) is not None), default=None)
+            for name in ("memory", "utilization", "memory_utilization")
+        }
+    )
+
+
+def _gpu_type(place: GpuPlace, mode: Mode) -> GpuTypeInUse:
+    given = {f.name: getattr(place.fleet_type, f.name) for f in fields(FleetType)}
+    return GpuTypeInUse(**given, server_bytes=place.server_bytes, counted=as_counted(place.fleet_type.thresholds, mode))
+
+
+def _fingerprint(profiles: Sequence[Profile]) -> str:
+    """SHA-256 over every figure of the profiles: says whether two plans rest on the same measurements."""
+    digest = hashlib.sha256()
+    for profile in profiles:
+        digest.update(repr(profile).encode())
+    return digest.hexdigest()
+
+
+def _sum(shares: Sequence[float | None]) -> float | None:
+    """The sum; None where one of them was not measured."""
+    known = [share for share in shares if share is not None]
+    return math.fsum(known) if len(known) == len(shares) else None
+
+
+def _times(figure: float | None, factor: float) -> float | None:
+    return None if figure is None else figure * factor

@@ -1,0 +1,75 @@
+"""Which replicas may share a GPU or a node: the rules of a Problem.
+
+A rule is formulated from the demand (`planner.formulation.formulate`), turned into rows of the CP-SAT model
+(`planner.solver.cp_sat.rules`) and into arrays for the search by patterns (`planner.solver.column_model`), and checked
+by `planner.problem.verify`. Nothing else knows one rule from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import ClassVar, Self
+
+
+class Within(Enum):
+    """What a number of replicas is counted on."""
+
+    GPU = "GPU"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule about tasks.
+
+    Parameters
+    ----------
+    tasks : tuple of int
+        Those that it names.
+    """
+
+    excludes_others: ClassVar[bool] = False  # whether it keeps tasks that it does not name off a GPU
+
+    tasks: tuple[int, ...]
+
+    def renumbered(self, index: Mapping[int, int]) -> Self:
+        """Return the rule for tasks that have other numbers; those without one are left out."""
+        return replace(self, tasks=tuple(sorted({index[t] for t in self.tasks if t in index})))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart(Rule):
+    """No GPU holds replicas of two different tasks of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together(Rule):
+    """A GPU with a replica of one of these tasks has replicas of all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone(Rule):
+    """A GPU with a replica of one of these tasks holds replicas of no other task."""
+
+    excludes_others: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtMost(Rule):
+    """A GPU, or a node, holds at most so many replicas of these tasks, counted together.
+
+    Parameters
+    ----------
+    most : int
+    within : Within
+        On a node: and so on each of its GPUs.
+    """
+
+    most: int
+    within: Within = Within.GPU
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise ValueError(f"at least one replica must be allowed on a {self.within.value}")

@@ -1,0 +1,98 @@
+"""How long a search may go on: one record through all searches, and long calls of compiled code that heed it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
+
+Result = TypeVar("Result")
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """What bounds a search; its time runs from the making of the record.
+
+    Parameters
+    ----------
+    seconds : float
+        Until the best plan so far is taken.
+    seed : int
+        Of the randomised parts of the search.
+    workers : int
+        Threads; with one, the same problem gives the same plan where it is proven in time.
+    stop : callable or None
+        Asked several times a second; once it says True, the best plan so far is taken.
+    """
+
+    seconds: float = 60.0
+    seed: int = 0
+    workers: int = 1
+    stop: Callable[[], bool] | None = None
+    deadline_s: float = field(init=False, repr=False, compare=False)  # of time.monotonic
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deadline_s", time.monotonic() + self.seconds)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left; none once the search is to stop."""
+        if self.stop is not None and self.stop():
+            return 0.0
+        return max(0.0, self.deadline_s - time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up, or the search is to stop."""
+        return self.left_s <= 0.0
+
+    def within(self, seconds: float) -> Self:
+        """Return the limits of a part of the search, which takes `seconds` at most."""
+        return replace(self, seconds=min(seconds, self.left_s))
+
+    def at_least(self, seconds: float) -> Self:
+        """Return limits that are reached when these are, but not before `seconds` from now."""
+        until = time.monotonic() + seconds
+        return replace(self, seconds=max(self.left_s, seconds), stop=lambda: self.over and time.monotonic() >= until)
+
+
+def run_interruptibly(call: Callable[[], Result], interrupt: Callable[[], Any], limits: SearchLimits) -> Result:
+    """Run compiled code that lets other threads run, and interrupt it once the limits are reached, or on Ctrl-C.
+
+    Parameters
+    ----------
+    call : callable
+        Returns soon after it was interrupted.
+    interrupt : callable
+        Ends the call from another thread; called again and again until it has ended.
+    """
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=run, name="tritonpack-search", daemon=True)
+    thread.start()
+    try:
+        while not done.wait(POLL_S):
+            if limits.over:
+                interrupt()
+    except BaseException:  # Ctrl-C where nobody turns it into a wish
+        while not done.wait(POLL_S):
+            interrupt()
+        raise
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

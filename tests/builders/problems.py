@@ -1,0 +1,103 @@
+"""Tiny problems in solver integers: given by hand, and drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+
+TINY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def whole_gpus(capacity: tuple[int, ...], loads: list[tuple[int, ...]], demands: list[int] | None = None) -> Problem:
+    """One GPU type, uncut, without a limit; one task a load."""
+    demands = demands or [1] * len(loads)
+    return Problem(
+        resources=tuple(f"resource {r}" for r in range(len(capacity))),
+        places=(Place(name="GPU", capacity=capacity),),
+        gpus=(GpuType(name="GPU", layouts=(Layout(name="whole", places=(0,)),)),),
+        tasks=tuple(
+            Task(name=f"m{i}", demand=n, options=(Option(place=0, load=load),))
+            for i, (load, n) in enumerate(zip(loads, demands, strict=True))
+        ),
+    )
+
+
+@st.composite
+def counted_problems(draw: st.DrawFn) -> Problem:
+    """One to three resources, copies, one GPU type."""
+    n_resources = draw(st.integers(1, 3))
+    loads = st.tuples(*[st.integers(0, 10) for _ in range(n_resources)])
+    tasks = draw(st.lists(st.tuples(loads, st.integers(1, 2)), min_size=1, max_size=4))
+    return whole_gpus((10,) * n_resources, [load for load, _ in tasks], [n for _, n in tasks])
+
+
+@st.composite
+def fleets(draw: st.DrawFn, *, sliced: bool = False) -> tuple[tuple[Place, ...], tuple[GpuType, ...]]:
+    """Two places; GPU types over them with costs and limits, whole or cut."""
+    places = tuple(Place(name=f"p{i}", capacity=(draw(st.integers(4, 10)), 6)) for i in range(2))
+    whole = Layout(name="whole", places=(0,))
+    cut = Layout(name="cut", places=(1, 1), starts=(0, 4)) if sliced else Layout(name="other", places=(1,))
+    limit = st.one_of(st.none(), st.integers(1, 4))
+    first = GpuType(
+        name="A", layouts=(whole, cut) if sliced else (whole,), cost=draw(st.integers(1, 3)), limit=draw(limit)
+    )
+    second = GpuType(name="B", layouts=(cut,), cost=draw(st.integers(1, 3)), limit=draw(limit))
+    return places, (first, second)
+
+
+@st.composite
+def options(draw: st.DrawFn, most_supply: int) -> Option:
+    return Option(
+        place=draw(st.integers(0, 1)),
+        load=(draw(st.integers(1, 8)), draw(st.integers(0, 5))),
+        supply=draw(st.integers(1, most_supply)),
+        cost=draw(st.sampled_from([0, 0, 0, 1])),
+    )
+
+
+@st.composite
+def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False) -> Problem:
+    """Choice, rates, replicas, limits, costs; cut GPUs and rules about what shares a GPU on request."""
+    places, gpus = draw(fleets(sliced=sliced))
+    n_tasks = draw(st.integers(1, 2 if sliced else 3))
+    tasks = tuple(
+        Task(
+            name=f"m{i}",
+            options=tuple(draw(st.lists(options(3), min_size=1, max_size=2))),
+            demand=draw(st.integers(1, 4 if not sliced else 3)),
+            min_replicas=draw(st.sampled_from([0, 0, 2])),
+        )
+        for i in range(n_tasks)
+    )
+    gpus = tuple(
+        GpuType(name=g.name, layouts=g.layouts, cost=g.cost, limit=g.limit, node_size=draw(st.integers(1, 2)))
+        for g in gpus
+    )
+    rules = draw(co_location(n_tasks, nodes=not sliced)) if ruled else ()
+    return Problem(resources=("a", "b"), places=places, gpus=gpus, tasks=tasks, rules=rules)
+
+
+@st.composite
+def co_location(draw: st.DrawFn, n_tasks: int, *, nodes: bool) -> tuple[Rule, ...]:
+    """Rules about single tasks and about the first two together, every kind of them."""
+    most = st.integers(1, 2)
+    kinds = [Within.GPU, Within.NODE] if nodes else [Within.GPU]
+    counted = st.builds(AtMost, tasks=st.just(()), most=most, within=st.sampled_from(kinds))
+    found: list[Rule] = []
+    for task in range(n_tasks):
+        own = draw(st.lists(st.one_of(counted, st.just(Alone(tasks=()))), max_size=2))
+        found += [replace(rule, tasks=(task,)) for rule in own]
+    if n_tasks > 1:
+        pair = st.one_of(counted, st.just(Apart(tasks=())), st.just(Together(tasks=())))
+        found += [replace(rule, tasks=(0, 1)) for rule in draw(st.lists(pair, max_size=1))]
+    return tuple(found)
+
+
+def too_many(problem: Problem) -> bool:
+    """Whether brute force would take more GPUs than it looks at."""
+    return sum(max(task.demand, task.min_replicas) for task in problem.tasks) > 6
