@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
@@ -56,6 +56,7 @@ def _malformed(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    naming = _rules_by_task(problem)
     for i, placed in enumerate(plan.gpus):
         layout = problem.gpus[placed.gpu].layouts[placed.layout]
         on_gpu: Counter[int] = Counter()
@@ -72,11 +73,24 @@ def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
             for resource, u, capacity in zip(problem.resources, used, place.capacity, strict=True):
                 if u > capacity:
                     yield f"group {i}: {resource} on {place.name} is {u} of {capacity}"
-        yield from _rule_faults(i, on_gpu, problem)
+        yield from _rule_faults(i, on_gpu, _rules_of(on_gpu, naming, problem), problem)
 
 
-def _rule_faults(group: int, on_gpu: Counter[int], problem: Problem) -> Iterator[str]:
-    for rule in problem.rules:
+def _rules_by_task(problem: Problem) -> dict[int, list[int]]:
+    """The rules that name a task, by their index: a GPU is held to those of its tasks, as others say nothing of it."""
+    naming: dict[int, list[int]] = defaultdict(list)
+    for i, rule in enumerate(problem.rules):
+        for t in set(rule.tasks):
+            naming[t].append(i)
+    return naming
+
+
+def _rules_of(tasks: Iterable[int], naming: Mapping[int, list[int]], problem: Problem) -> list[Rule]:
+    return [problem.rules[i] for i in sorted({i for t in tasks for i in naming.get(t, ())})]
+
+
+def _rule_faults(group: int, on_gpu: Counter[int], rules: Iterable[Rule], problem: Problem) -> Iterator[str]:
+    for rule in rules:
         fault = _RULES[type(rule)](rule, on_gpu, [problem.tasks[t].name for t in sorted(set(rule.tasks) & set(on_gpu))])
         if fault:
             yield f"group {group}: {fault}"
@@ -121,8 +135,9 @@ def _fleet_faults(plan: Plan, problem: Problem) -> Iterator[str]:
 def _node_faults(plan: Plan, problem: Problem) -> Iterator[str]:
     on_node: Counter[tuple[int, int]] = Counter()
     replicas_on_node: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
+    nodes_matter, naming = problem.nodes_matter, _rules_by_task(problem)
     for i, placed in enumerate(plan.gpus):
-        if problem.nodes_matter and not placed.nodes:
+        if nodes_matter and not placed.nodes:
             yield f"group {i}: no node is named, and a task is to be spread over nodes"
         for node in placed.nodes:
             on_node[placed.gpu, node] += 1
@@ -135,11 +150,12 @@ def _node_faults(plan: Plan, problem: Problem) -> Iterator[str]:
         if node < 0 or (gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size)):
             yield f"{gpu.name} has no node {node}"
     for (g, node), on_this in replicas_on_node.items():
-        yield from _spread_faults(on_this, f"node {node} of {problem.gpus[g].name}", problem)
+        rules = _rules_of(on_this, naming, problem)
+        yield from _spread_faults(on_this, f"node {node} of {problem.gpus[g].name}", rules, problem)
 
 
-def _spread_faults(on_node: Counter[int], where: str, problem: Problem) -> Iterator[str]:
-    for rule in problem.rules:
+def _spread_faults(on_node: Counter[int], where: str, rules: Iterable[Rule], problem: Problem) -> Iterator[str]:
+    for rule in rules:
         count = sum(on_node[t] for t in set(rule.tasks))
         if isinstance(rule, AtMost) and rule.within is Within.NODE and count > rule.most:
             names = " and ".join(problem.tasks[t].name for t in rule.tasks if on_node[t])

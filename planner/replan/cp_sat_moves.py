@@ -11,9 +11,9 @@ from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.replan.repair import CurrentGpu, GpusAtHand, Repaired
-from planner.solver.cp_sat.rules import rule_gpu, rule_nodes, serve
+from planner.solver.cp_sat.rules import rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
-from planner.solver.limits import SearchLimits
+from planner.solver.limits import LimitsReached, SearchLimits
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -78,13 +78,14 @@ def search_moves(
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    slots = _slots(model, problem, at_hand, sizes)
-    if nearest is not None:
-        _hint_repair(model, slots, nearest)
-    serve(model, problem, slots)
-    for slot in slots:
-        rule_gpu(model, problem, slot)
-    rule_nodes(model, problem, slots)
+    try:
+        slots = _slots(model, problem, at_hand, sizes, limits)
+        if nearest is not None:
+            _hint_repair(model, slots, nearest)
+        serve(model, problem, slots, limits)
+        rule_gpus(model, problem, slots, limits)
+    except LimitsReached:
+        return None
     cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
         problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
     )
@@ -108,12 +109,16 @@ def search_moves(
 
 
 def _slots(
-    model: cp_model.CpModel, problem: Problem, at_hand: GpusAtHand, sizes: Mapping[tuple[int, int], int]
+    model: cp_model.CpModel,
+    problem: Problem,
+    at_hand: GpusAtHand,
+    sizes: Mapping[tuple[int, int], int],
+    limits: SearchLimits,
 ) -> list[_Slot]:
     slots = []
     nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type: those without a node fill nodes in turn
     last: dict[int, _Slot] = {}
-    for i, h in enumerate((*at_hand.held, *at_hand.fresh)):
+    for i, h in limits.each(enumerate((*at_hand.held, *at_hand.fresh))):
         node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
         nodes[h.gpu] += 1
         slot = _slot(model, problem, h, node, sizes)

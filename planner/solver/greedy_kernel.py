@@ -31,23 +31,19 @@ def fill(
     room = capacity.copy()
     wanted = left.copy()
     spare = most.copy()
+    barred = np.zeros(len(left), dtype=np.bool_)  # tasks that may not meet one that is in
     while True:
         pick = -1
         pick_score = 0.0
         for i in range(n):
             t = task[i]
-            if wanted[t] <= 0 or spare[t] <= 0:
+            if wanted[t] <= 0 or spare[t] <= 0 or barred[t]:
                 continue
             fits = True
             for r in range(m):
                 if load[i, r] > room[r]:
                     fits = False
                     break
-            if fits and apart.shape[0] > 0:
-                for j in range(n):
-                    if counts[j] > 0 and apart[t, task[j]]:
-                        fits = False
-                        break
             if not fits:
                 continue
             score = 0.0
@@ -86,5 +82,7 @@ def fill(
         counts[pick] += 1
         wanted[task[pick]] -= supply[pick]
         spare[task[pick]] -= 1
+        if apart.shape[0] > 0:
+            barred |= apart[task[pick]]
         for r in range(m):
             room[r] -= load[pick, r]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 POLL_S = 0.05
+
+
+class LimitsReached(Exception):  # noqa: N818
+    """The time of a search is up, or it was stopped, before it had anything to return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,19 @@ class SearchLimits:
     def within(self, seconds: float) -> Self:
         """Return the limits of a part of the search, which takes `seconds` at most."""
         return replace(self, seconds=min(seconds, self.left_s))
+
+    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Go through items until the limits are reached.
+
+        Raises
+        ------
+        LimitsReached
+            Then.
+        """
+        for item in items:
+            if self.over:
+                raise LimitsReached
+            yield item
 
     def at_least(self, seconds: float) -> Self:
         """Return limits that are reached when these are, but not before `seconds` from now."""

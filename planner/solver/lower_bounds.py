@@ -16,6 +16,7 @@ import numpy as np
 from planner.problem.co_location import AtMost
 from planner.problem.problem import Task
 from planner.solver.column_model import ColumnModel, Ints
+from planner.solver.limits import SearchLimits
 
 _FUNCTIONS = 60  # thresholds of the first family looked at, per resource
 _STAIRS = 12
@@ -29,19 +30,19 @@ class Bound:
     source: str
 
 
-def lower_bound(model: ColumnModel) -> Bound:
-    """Return the best of the quick bounds."""
+def lower_bound(model: ColumnModel, limits: SearchLimits) -> Bound:
+    """Return the best of the quick bounds; once the limits are reached, of those that take no time."""
     best = Bound(value=0, source="none")
-    for bound in _bounds(model):
+    for bound in _bounds(model, limits):
         if bound.value > best.value:
             best = bound
     return best
 
 
-def _bounds(model: ColumnModel) -> Iterator[Bound]:
+def _bounds(model: ColumnModel, limits: SearchLimits) -> Iterator[Bound]:
     yield _replicas(model)
     for r in range(len(model.problem.resources)):
-        yield from _resource_bounds(model, r)
+        yield from _resource_bounds(model, r, limits)
 
 
 def _replicas(model: ColumnModel) -> Bound:
@@ -61,13 +62,14 @@ def _least_replicas(task: Task) -> int:
     return max(-(-task.demand // max(o.supply for o in task.options)), task.min_replicas)
 
 
-def _resource_bounds(model: ColumnModel, r: int) -> Iterator[Bound]:
+def _resource_bounds(model: ColumnModel, r: int, limits: SearchLimits) -> Iterator[Bound]:
     name = model.problem.resources[r]
     yield Bound(value=_volume(model, r, 0, 0), source=f"volume of {name}")
-    for threshold in _thresholds(model, r):
-        yield Bound(value=_volume(model, r, threshold, 0), source=f"dual feasible function of {name}")
-    for k in range(1, _STAIRS):
-        yield Bound(value=_volume(model, r, 0, k), source=f"dual feasible function of {name}")
+    functions = [*((threshold, 0) for threshold in _thresholds(model, r)), *((0, k) for k in range(1, _STAIRS))]
+    for threshold, stairs in functions:
+        if limits.over:
+            break
+        yield Bound(value=_volume(model, r, threshold, stairs), source=f"dual feasible function of {name}")
 
 
 def _thresholds(model: ColumnModel, r: int) -> list[int]:

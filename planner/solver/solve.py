@@ -85,7 +85,7 @@ def _run(state: SearchState) -> None:
         for gpus in _greedy(model, state.limits):
             state.offer(gpus)
     if not state.done:
-        found = lower_bound(model)
+        found = lower_bound(model, state.limits)
         state.prove(found.value, found.source)
     if not state.done and (across or _variables(state) <= _SMALL):
         state.say("exact search")

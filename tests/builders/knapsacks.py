@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Answer = tuple[int, bool, Ints, Ints]
 
+GO_ON = np.zeros(1, dtype=np.int64)  # nobody stops the search
 ENOUGH = 10**6  # nodes that no search of a tiny place needs
 
 _PROFIT = 10**13  # what column generation scales the dearest price to
@@ -120,7 +121,7 @@ def faults_of_proof(search: Callable[..., Answer], sack: Knapsack, rank: int, of
     best = max(floor, int(profits[0]))
     wrong = []
     for keep in keeps:
-        answer = search(*sack.arguments, floor, ENOUGH, keep)
+        answer = search(*sack.arguments, floor, ENOUGH, keep, GO_ON)
         at_most, exhausted, found, _ = answer
         wrong += faults(sack, floor, answer)
         expected = profits[profits > floor][:keep].tolist()

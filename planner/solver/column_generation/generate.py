@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from planner.solver.column_generation.master import Floats, Master, Relaxed
 from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
-from planner.solver.limits import SearchLimits
+from planner.solver.limits import SearchLimits, run_interruptibly
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
 # Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,
@@ -30,6 +31,8 @@ _EFFORTS = (
     (20_000_000, 150_000_000, 0.0),
 )
 _KEEP = 40
+
+_Sack = tuple[Any, Any, Any, Any, Any, Any, Any]  # what the kernels are given of a place
 
 
 QUICK, THOROUGH = 0, 1  # efforts short of a proof
@@ -81,7 +84,7 @@ def generate(
         if relaxed is None:
             return None
         priced = {
-            place: price(items, coefficients[place], bounds[place], relaxed, place, _scale(relaxed), trying)
+            place: price(items, coefficients[place], bounds[place], relaxed, place, trying, limits)
             for place, items in model.items.items()
         }
         at_most = {place: p.at_most for place, p in priced.items() if p.at_most is not None}
@@ -114,13 +117,16 @@ class Priced:
 
 
 def price(
-    items: Items, coefficients: Ints, bounds: Ints, relaxed: Relaxed, place: int, scale: float, effort: int
+    items: Items,
+    coefficients: Ints,
+    bounds: Ints,
+    relaxed: Relaxed,
+    place: int,
+    effort: int,
+    limits: SearchLimits,
 ) -> Priced:
-    """SearchState contents of a place that are worth more than it costs at these duals."""
-    from planner.solver.column_generation.knapsack import best_contents
-    from planner.solver.column_generation.knapsack_dp import closed_contents
-
-    plain, tabled, tolerance = _EFFORTS[effort]
+    """Search contents of a place that are worth more than it costs at these duals."""
+    scale = _scale(relaxed)
     floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1
     profit = _profits(items, coefficients, relaxed.row_duals, scale)
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
@@ -130,12 +136,30 @@ def price(
         np.ascontiguousarray(items.load[chosen]), items.capacity, bounds[chosen], items.task[chosen], items.most,
         items.apart, profit[chosen],
     )  # fmt: skip
-    at_most, exhausted, _, counts = best_contents(*sack, floor, plain, _KEEP)
-    if tabled and not exhausted:
-        at_most, exhausted, _, counts = closed_contents(*sack, int(floor * (1 + tolerance)), tabled, _KEEP)
-        exhausted = exhausted and not tolerance
+    stop = np.zeros(1, dtype=np.int64)
+
+    def search() -> tuple[int, bool, Ints]:
+        return _best(sack, floor, effort, stop)
+
+    if effort == QUICK:  # a few milliseconds
+        at_most, exhausted, counts = search()
+    else:
+        at_most, exhausted, counts = run_interruptibly(search, lambda: stop.fill(1), limits)
     columns = [Pattern(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
     return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
+
+
+def _best(sack: _Sack, floor: int, effort: int, stop: Ints) -> tuple[int, bool, Ints]:
+    """A limit of the profit (-1: none), whether it is exact, and the best contents above the floor that were found."""
+    from planner.solver.column_generation.knapsack import best_contents
+    from planner.solver.column_generation.knapsack_dp import closed_contents
+
+    plain, tabled, tolerance = _EFFORTS[effort]
+    at_most, exhausted, _, counts = best_contents(*sack, floor, plain, _KEEP, stop)
+    if tabled and not exhausted and not stop[0]:
+        at_most, exhausted, _, counts = closed_contents(*sack, int(floor * (1 + tolerance)), tabled, _KEEP, stop)
+        exhausted = exhausted and not tolerance
+    return at_most, exhausted, counts
 
 
 def safe_bound(model: ColumnModel, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:

@@ -23,7 +23,7 @@ from planner.solver.greedy_kernel import fill
 _SLACK = 1e-11  # relative; the sums below have a few hundred terms, their rounding error is under 1e-13
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def linear_bound(profit: Any, weight: Any, bound: Any, capacity: float, order: Any) -> float:
     """Dantzig's bound of a knapsack with one row, items taken in `order`."""
     left = capacity
@@ -40,7 +40,7 @@ def linear_bound(profit: Any, weight: Any, bound: Any, capacity: float, order: A
     return value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _surrogate(profit: Any, share: Any, bound: Any) -> Any:
     """Multipliers of the resources (sum 1) whose combined row bounds best, by pattern moves on the simplex."""
     n, m = share.shape
@@ -82,7 +82,7 @@ def _surrogate(profit: Any, share: Any, bound: Any) -> Any:
     return best_mult
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _surrogate_value(profit: Any, share: Any, bound: Any, mult: Any, weight: Any, density: Any) -> float:
     n, m = share.shape
     for i in range(n):
@@ -95,7 +95,7 @@ def _surrogate_value(profit: Any, share: Any, bound: Any, mult: Any, weight: Any
     return value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def best_contents(
     load: Any,
     capacity: Any,
@@ -107,6 +107,7 @@ def best_contents(
     floor: int,
     node_limit: int,
     keep: int,
+    stop: Any,
 ) -> Any:
     """Search contents worth more than `floor`.
 
@@ -119,6 +120,7 @@ def best_contents(
     floor : int, only contents of a higher profit are of interest
     node_limit : nodes after which the search gives up
     keep : how many contents to return; with 1 an exhausted search proves the best
+    stop : int64 (1,), set to something else than 0 by another thread to make the search give up
 
     Returns
     -------
@@ -224,7 +226,7 @@ def best_contents(
                     if kept_value[s] < kept_value[worst]:
                         worst = s
                 threshold = kept_value[worst]
-        if nodes > node_limit:
+        if nodes > node_limit or stop[0]:
             exhausted = False
             break
         # Go back: one copy fewer of the last item taken.
@@ -248,4 +250,4 @@ def best_contents(
     return best if exhausted else -1, exhausted, kept_value[:n_kept], kept[:n_kept]
 
 
-fast_fill = njit(cache=True)(fill)
+fast_fill = njit(cache=True, nogil=True)(fill)

@@ -33,21 +33,27 @@ class _View:
 
 def closed_contents(
     load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
-    floor: int, node_limit: int, keep: int,
+    floor: int, node_limit: int, keep: int, stop: Any,
 ) -> Any:  # fmt: skip
-    """As `planner.solver.column_generation.knapsack.best_contents`, which see, only slower and harder to beat."""
-    views = _views(load, capacity, bound, profit)
+    """Search contents worth more than `floor`: slower than `best_contents`, and proves what that gives up on.
+
+    Parameters and what is returned are those of `planner.solver.column_generation.knapsack.best_contents`; where the
+    search gives up at `node_limit`, the limit of the profit is that of the tables.
+    """
+    views = _views(load, capacity, bound, profit, stop)
     root = np.iinfo(np.int64).max
     forced = np.full(len(profit), root)
     for view in views:
         charged = profit - load @ view.multipliers
-        table = _table(charged, bound, view.cells, view.shape)
+        table = _table(charged, bound, view.cells, view.shape, stop)
         paid = int(capacity @ view.multipliers)
         room = np.maximum(view.shape - view.cells, 0)
         root = min(root, int(table[view.shape[0], view.shape[1]]) + paid)
         forced = np.minimum(forced, charged + table[room[:, 0], room[:, 1]] + paid)
     alive = np.flatnonzero(forced > floor)
     nothing = np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
+    if stop[0]:  # the tables are not complete: they limit nothing
+        return -1, False, *nothing
     if root <= floor or len(alive) == 0:
         return floor, True, *nothing
     if len(alive) > _TABLES:
@@ -58,31 +64,31 @@ def closed_contents(
         np.ascontiguousarray(load[order]), capacity, bound[order], task[order], most, apart, profit[order],
         one.multipliers, np.ascontiguousarray(one.cells[order]), one.shape,
         np.ascontiguousarray(two.cells[order]), two.shape, two.multipliers,
-        floor, node_limit, keep,
+        floor, node_limit, keep, stop,
     )  # fmt: skip
     counts = np.zeros((len(found), len(profit)), dtype=np.int64)
     counts[:, order] = found
     return best if exhausted else root, exhausted, values, counts
 
 
-def _views(load: Any, capacity: Any, bound: Any, profit: Any) -> list[_View]:
+def _views(load: Any, capacity: Any, bound: Any, profit: Any, stop: Any) -> list[_View]:
     """One view of the two smallest resources, the rest charged; one of the smallest and the largest, on a grid."""
     exact = sorted((max(1, int(capacity[r]) // _unit(load[:, r])), r) for r in range(load.shape[1]))
     small, large = exact[0], exact[-1]
     if len(exact) == 1:
-        return [_view(load, capacity, bound, profit, [(small[1], min(small[0], _COARSE))])]
+        return [_view(load, capacity, bound, profit, [(small[1], min(small[0], _COARSE))], stop)]
     second = exact[1]
     first = min(small[0], 200)
     fine = [(small[1], first), (second[1], min(second[0], _FINE // (first + 1)))]
     coarse = [(small[1], first), (large[1], min(large[0], _COARSE // (first + 1)))]
-    return [_view(load, capacity, bound, profit, grid) for grid in (fine, coarse)]
+    return [_view(load, capacity, bound, profit, grid, stop) for grid in (fine, coarse)]
 
 
 def _unit(load: Any) -> int:
     return int(np.gcd.reduce(load)) or 1
 
 
-def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]]) -> _View:
+def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]], stop: Any) -> _View:
     cells = np.zeros((len(profit), 2), dtype=np.int64)
     for d, (r, size) in enumerate(grid):
         unit = _unit(load[:, r])
@@ -92,11 +98,13 @@ def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[in
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     rest = [r for r in range(load.shape[1]) if r not in {r for r, _ in grid}]
     if rest and len(profit) * shape.prod() < 2 * _TABLES * _FINE:
-        multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest)
+        multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest, stop)
     return _View(cells=cells, shape=shape, multipliers=multipliers)
 
 
-def _multipliers(load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, shape: Any, rest: list[int]) -> Any:
+def _multipliers(
+    load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, shape: Any, rest: list[int], stop: Any
+) -> Any:
     """Prices of the resources without a table: ternary search on one after the other, each bound a table."""
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     for r in rest:
@@ -110,7 +118,7 @@ def _multipliers(load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, 
             values = []
             for m in (low + third, high - third):
                 multipliers[r] = m
-                table = _table(profit - load @ multipliers, bound, cells, shape)
+                table = _table(profit - load @ multipliers, bound, cells, shape, stop)
                 values.append(int(table[shape[0], shape[1]]) + int(capacity @ multipliers))
             if values[0] <= values[1]:
                 high -= third
@@ -120,7 +128,7 @@ def _multipliers(load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, 
     return multipliers
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _add(old: Any, new: Any, profit: int, bound: int, a: int, b: int, k: int, m: int) -> None:
     """Put one item with `bound` copies into the table."""
     new[:, :] = old
@@ -137,26 +145,30 @@ def _add(old: Any, new: Any, profit: int, bound: int, a: int, b: int, k: int, m:
                     new[u, v] = value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _table(profit: Any, bound: Any, cells: Any, shape: Any) -> Any:
-    """What all items are worth at most for each room left."""
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _table(profit: Any, bound: Any, cells: Any, shape: Any, stop: Any) -> Any:
+    """What all items are worth at most for each room left; of no use once `stop` is set."""
     k, m = shape[0], shape[1]
     old = np.zeros((k + 1, m + 1), dtype=np.int64)
     new = np.zeros((k + 1, m + 1), dtype=np.int64)
     for i in range(len(profit)):
+        if stop[0]:
+            break
         if profit[i] > 0:
             _add(old, new, profit[i], bound[i], cells[i, 0], cells[i, 1], k, m)
             old, new = new, old
     return old
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, shape: Any) -> Any:
-    """What the items from i on are worth at most for each room left, shape (n + 1, ., .)."""
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, shape: Any, stop: Any) -> Any:
+    """What the items from i on are worth at most for each room left, (n + 1, ., .); of no use once `stop` is set."""
     n = len(profit)
     k, m = shape[0], shape[1]
     tables = np.zeros((n + 1, k + 1, m + 1), dtype=np.int64)
     for i in range(n - 1, -1, -1):
+        if stop[0]:
+            break
         charged = profit[i]
         for r in range(load.shape[1]):
             charged -= multipliers[r] * load[i, r]
@@ -164,15 +176,15 @@ def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, sh
     return tables
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _search(
     load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
     multipliers: Any, cells: Any, shape: Any, cells2: Any, shape2: Any, multipliers2: Any,
-    floor: int, node_limit: int, keep: int,
+    floor: int, node_limit: int, keep: int, stop: Any,
 ) -> Any:  # fmt: skip
     n, resources = load.shape
-    tables = _tables(profit, load, bound, multipliers, cells, shape)
-    tables2 = _tables(profit, load, bound, multipliers2, cells2, shape2)
+    tables = _tables(profit, load, bound, multipliers, cells, shape, stop)
+    tables2 = _tables(profit, load, bound, multipliers2, cells2, shape2, stop)
     kept_value = np.full(keep, floor)
     kept = np.zeros((keep, n), dtype=np.int64)
     n_kept = 0
@@ -229,7 +241,7 @@ def _search(
             if n_kept == keep:
                 worst = int(np.argmin(kept_value))
                 threshold = kept_value[worst]
-        if nodes > node_limit:
+        if nodes > node_limit or stop[0]:
             exhausted = False
             break
         i -= 1

@@ -24,8 +24,9 @@ def warm_up() -> None:
     items = model.items[0]
     profit = items.load.sum(axis=1)
     sack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit
-    best_contents(*sack, 0, 100, 2)
-    closed_contents(*sack, 0, 100, 2)
+    stop = np.zeros(1, dtype=np.int64)
+    best_contents(*sack, 0, 100, 2, stop)
+    closed_contents(*sack, 0, 100, 2, stop)
 
 
 def _sample() -> Problem:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from planner.problem.co_location import Together
 from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
-from planner.solver.cp_sat.rules import rule_gpu, rule_nodes, serve
+from planner.solver.cp_sat.rules import rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
-from planner.solver.limits import SearchLimits
+from planner.solver.limits import LimitsReached, SearchLimits
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -68,7 +68,7 @@ def search(
     lower_bound: int = 0,
     limits: SearchLimits,
 ) -> Exact:
-    """SearchState all plans that cost `upper_bound` at most (any plan, where it is None).
+    """Search all plans that cost `upper_bound` at most (any plan, where it is None).
 
     Returns
     -------
@@ -78,11 +78,12 @@ def search(
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    slots = _slots(model, problem, upper_bound)
-    serve(model, problem, slots)
-    for slot in slots:
-        rule_gpu(model, problem, slot)
-    rule_nodes(model, problem, slots)
+    try:
+        slots = _slots(model, problem, upper_bound, limits)
+        serve(model, problem, slots, limits)
+        rule_gpus(model, problem, slots, limits)
+    except LimitsReached:
+        return Exact(status=Status.UNKNOWN, lower_bound=lower_bound)
     cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
         problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
     )
@@ -102,7 +103,7 @@ def search(
     return Exact(status=Status.OPTIMAL if status == cp_model.OPTIMAL else Status.FEASIBLE, gpus=gpus, lower_bound=bound)
 
 
-def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None) -> list[_Slot]:
+def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None, limits: SearchLimits) -> list[_Slot]:
     slots: list[_Slot] = []
     nodes_matter = problem.nodes_matter
     for g, (gpu, n) in enumerate(zip(problem.gpus, slots_at_most(problem, upper_bound), strict=True)):
@@ -110,7 +111,7 @@ def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None) -
         # Where nodes matter and are limited, every GPU of the fleet is named so that any of them can be left empty.
         count = gpu.limit if in_nodes and gpu.limit is not None else n
         last = None
-        for s in range(count):
+        for s in limits.each(range(count)):
             slot = _slot(model, problem, g, s // gpu.node_size if in_nodes else s, f"{g}_{s}")
             if last is not None and (not in_nodes or last.node == slot.node):
                 model.add(last.used >= slot.used)

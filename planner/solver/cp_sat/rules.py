@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from planner.problem.co_location import Alone, Apart, AtMost, Together, Within
 from planner.problem.problem import Problem
+from planner.solver.limits import SearchLimits
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -24,13 +25,13 @@ class Slot(Protocol):
     counts: dict[tuple[int, int, int, int], Any]  # two numbers that say where on the GPU; task; option
 
 
-def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
+def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
     """Meet every demand, with at least as many replicas as asked for."""
     counts: dict[int, list[tuple[int, Any]]] = defaultdict(list)
     for slot in slots:
         for (_, _, t, k), n in slot.counts.items():
             counts[t].append((problem.tasks[t].options[k].supply, n))
-    for t, task in enumerate(problem.tasks):
+    for t, task in limits.each(enumerate(problem.tasks)):
         if not counts[t]:
             if task.demand or task.min_replicas:
                 model.add_bool_or([])  # nothing can run it
@@ -40,8 +41,14 @@ def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> N
             model.add(sum(n for _, n in counts[t]) >= task.min_replicas)
 
 
-def rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
-    """Keep one GPU to every rule."""
+def rule_gpus(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
+    """Keep every GPU to every rule, and every node to those that count on nodes."""
+    for slot in limits.each(slots if problem.rules else ()):
+        _rule_gpu(model, problem, slot)
+    _rule_nodes(model, problem, slots)
+
+
+def _rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
     counts: Counts = defaultdict(list)
     for (_, _, t, _), n in slot.counts.items():
         counts[t].append(n)
@@ -59,8 +66,7 @@ def rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
                 together(model, rule, present)
 
 
-def rule_nodes(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
-    """Keep every node to the rules that count on nodes."""
+def _rule_nodes(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
     for rule in problem.rules:
         if not isinstance(rule, AtMost) or rule.within is not Within.NODE:
             continue

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from planner.solver.column_generation.knapsack import best_contents, linear_bound
 from tests.builders.knapsacks import (
     ENOUGH,
+    GO_ON,
     Knapsack,
     contents,
     faults,
@@ -55,7 +56,7 @@ def test_search_that_gives_up_claims_no_limit(sack: Knapsack, about: tuple[int, 
     profits, _ = contents(sack)
     floor = floor_near(profits, *about)
     for node_limit in (0, 2, 5, 12, 30):
-        answer = best_contents(*sack.arguments, floor, node_limit, keep)
+        answer = best_contents(*sack.arguments, floor, node_limit, keep, GO_ON)
         at_most, exhausted, _, _ = answer
         assert faults(sack, floor, answer) == []
         assert at_most == (max(floor, profits[0]) if exhausted else -1)
@@ -65,7 +66,7 @@ def test_copies_that_fill_a_place_exactly_are_found() -> None:
     """A hundred copies of a hundredth of the place; every copy once weighed 1e-12 too much, so the bound said that
     not all fit, and a limit of one unit below what they are worth was called proven."""
     sack = knapsack([(1,)], (100,), [10**11], bound=[100])
-    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 - 1, ENOUGH, 1)
+    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 - 1, ENOUGH, 1, GO_ON)
     assert (at_most, exhausted, counts.tolist()) == (10**13, True, [[100]])
 
 
@@ -73,7 +74,7 @@ def test_copies_that_take_nothing_leave_the_place_empty() -> None:
     """A thousand copies that take nothing, worth 1 each, beside ten that fill the place; together the thousand once
     took a thousand-millionth of it, and 10,000 units of the others' profit were missing from the bound."""
     sack = knapsack([(0,), (1,)], (10,), [1, 10**12], bound=[1000, 10])
-    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 + 999, ENOUGH, 1)
+    at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 + 999, ENOUGH, 1, GO_ON)
     assert (at_most, exhausted, counts.tolist()) == (10**13 + 1000, True, [[1000, 10]])
 
 
@@ -81,7 +82,7 @@ def test_equal_contents_are_all_kept_or_as_many_as_asked_for() -> None:
     """Four items of one profit, two fit: six pairs of 10 above a floor of 5; the single ones are worth 5, not more."""
     sack = knapsack([(1,)] * 4, (2,), [5] * 4)
     for keep, expected in ((40, 6), (4, 4), (1, 1)):
-        at_most, exhausted, kept, _ = best_contents(*sack.arguments, 5, ENOUGH, keep)
+        at_most, exhausted, kept, _ = best_contents(*sack.arguments, 5, ENOUGH, keep, GO_ON)
         assert (at_most, exhausted, kept.tolist()) == (10, True, [10] * expected)
 
 
@@ -101,3 +102,10 @@ def test_linear_bound_is_the_optimum_in_fractions(items: list[tuple[int, int, in
     assert abs(value - dual) < 1e-9
     sack = knapsack([(w,) for _, w, _ in items], (capacity,), profit.tolist(), bound=bound.tolist())
     assert value > contents(sack)[0][0] - 1e-9
+
+
+def test_search_that_is_stopped_claims_nothing() -> None:
+    """It ends after its first content, without a limit of the profit."""
+    sack = knapsack([(3,), (4,), (5,)], (10,), [3, 4, 5])
+    at_most, exhausted, kept, _ = best_contents(*sack.arguments, 0, ENOUGH, 40, np.ones(1, dtype=np.int64))
+    assert (at_most, exhausted, len(kept)) == (-1, False, 1)
