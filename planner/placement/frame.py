@@ -52,26 +52,29 @@ def placement_frame(placement: Placement) -> pd.DataFrame:
     DataFrame
         Units are in the names of the columns.
     """
-    return _as_in_file(placement).infer_objects()
+    return _table(_rows(placement)).infer_objects()
 
 
 def to_csv(placement: Placement) -> str:
     """Write the same table as CSV: an unknown figure is an empty cell, and no text is a formula to a spreadsheet."""
-    cells = _as_in_file(placement).map(lambda cell: guarded(cell) if isinstance(cell, str) else cell)
-    text: str = cells.to_csv(index=False, lineterminator="\n")
+    rows = [[guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in _rows(placement)]
+    text: str = _table(rows).to_csv(index=False, lineterminator="\n")
     return text
 
 
-def _as_in_file(placement: Placement) -> pd.DataFrame:
-    """Return the table with each figure as the placement file has it."""
+def _table(rows: list[list[Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [
+    return pd.DataFrame(rows, columns=[*_GPU_COLUMNS, *_MODEL_COLUMNS], dtype=object)
+
+
+def _rows(placement: Placement) -> list[list[Any]]:
+    """Each figure as the placement file has it."""
+    return [
         [*(of(gpu) for of in _GPU_COLUMNS.values()), *(of(model) for of in _MODEL_COLUMNS.values())]
         for gpu in placement.gpus
         for model in gpu.models
     ]
-    return pd.DataFrame(rows, columns=[*_GPU_COLUMNS, *_MODEL_COLUMNS], dtype=object)
 
 
 def records_frame(records: Sequence[Any], record: type) -> pd.DataFrame:
