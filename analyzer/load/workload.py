@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from analyzer.errors import ModelError
+from analyzer.load import SEQUENCE_LENGTH
 from analyzer.load.event_loop import Load
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.input_data import InputData
@@ -27,7 +28,6 @@ _OPEN_LOOP_CONNECTIONS = 256
 _OPEN_LOOP_SEQUENCES = (
     4  # perf_analyzer's default; on more of them, steps would come too seldom: Triton forgets idle ones
 )
-SEQUENCE_LENGTH = 20  # steps; perf_analyzer's default as well
 _GRPC_PORT = 8001  # Triton's default
 _CONNECT_TIMEOUT_S = 2.0
 _STARTS = 16  # places in the data at which connections start

@@ -32,7 +32,6 @@ from analyzer.measurements.csv_columns import (
 )
 from analyzer.measurements.record import UNKNOWN, Measurement, Provenance, ServerOnly, Status, Trial
 
-MODEL_CSV, SERVER_ONLY_CSV = "metrics-model.csv", "metrics-server-only.csv"
 REQUIRED = ("model", "batch", "concurrency")
 ARRIVALS = ("poisson", "constant")
 _CRLF = "\r\n"

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from analyzer.errors import UsageError
+from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV, STORE_FILE
 from analyzer.measurements.csv_file import (
-    MODEL_CSV,
-    SERVER_ONLY_CSV,
     read_measurements_csv,
     read_server_only_csv,
 )
 from analyzer.measurements.record import Measurement, ServerOnly
-from analyzer.measurements.store import STORE_FILE, Store
+from analyzer.measurements.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Engine, Table
 
 SCHEMA_VERSION = 1  # see _prepare
-STORE_FILE = "measurements.sqlite"  # in the output folder, unless a URL is given
 _BUSY_S = 30.0  # how long a second run waits for the first one's commit, which takes milliseconds
 _SETUP_LOCK = 0x74726974  # PostgreSQL's advisory lock while tables are made; any number that is ours
 

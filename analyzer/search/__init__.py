@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from analyzer.measurements.record import Measurement, Trial
 
@@ -35,6 +36,13 @@ class SearchResult:
 
 
 TrialSearch = Generator[Trial, Measurement, tuple[SearchResult, ...]]
+
+
+class SearchMethod(StrEnum):
+    """How concurrencies are chosen."""
+
+    GRID = "grid"
+    CLIMB = "climb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from analyzer.measurements.record import Measurement, Trial
-from analyzer.search import Axes, SearchResult, TrialSearch
+from analyzer.search import Axes, SearchMethod, SearchResult, TrialSearch
 from analyzer.search.grid import grid
 from analyzer.search.knee import climb
 from analyzer.search.peak_rate import find_peak, min_window_s
-
-
-class SearchMethod(StrEnum):
-    """How concurrencies are chosen."""
-
-    GRID = "grid"
-    CLIMB = "climb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
+
+DEFAULT_TRITON_VERSION = "24.10-py3"  # the release that nvidia-pytriton carries too
+
+
+class LaunchMode(StrEnum):
+    """Where Triton is to run."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    LOCAL = "local"
+    REMOTE = "remote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

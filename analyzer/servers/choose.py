@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from analyzer.errors import ServerError, UsageError
-from analyzer.servers import Server
+from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, FollowPull, connect, triton_image
 from analyzer.servers.local import Installation, LocalServer
 from analyzer.servers.ports import START_TIMEOUT_S
 from analyzer.servers.remote import RemoteServer
-
-DEFAULT_TRITON_VERSION = "24.10-py3"  # the release that nvidia-pytriton carries too
-
-
-class LaunchMode(StrEnum):
-    """Where Triton is to run."""
-
-    AUTO = "auto"
-    DOCKER = "docker"
-    LOCAL = "local"
-    REMOTE = "remote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from analyzer.load.tensors import build_steps
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Variant
 from analyzer.models.repository import Model, read_repository, select
-from analyzer.search import Axes
-from analyzer.search.strategy import SearchMethod, Strategy
+from analyzer.search import Axes, SearchMethod
+from analyzer.search.strategy import Strategy
 from analyzer.sweep.settings import SweepSettings
 
 Turn = tuple[Model, Variant]  # what is loaded alone and measured before the next is loaded

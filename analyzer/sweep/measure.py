@@ -12,14 +12,14 @@ from typing import Any
 from analyzer.devices.choose import MeasuredDevice, choose_devices
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.option_values import options_of
-from analyzer.load.workload import SEQUENCE_LENGTH
-from analyzer.measurements.csv_file import MODEL_CSV, SERVER_ONLY_CSV
+from analyzer.load import SEQUENCE_LENGTH
+from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV
 from analyzer.measurements.record import Measurement, Variant
 from analyzer.measurements.source import Measurements
 from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
-from analyzer.servers import Server
-from analyzer.servers.choose import DEFAULT_TRITON_VERSION, Launch, LaunchMode, choose_server
+from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
+from analyzer.servers.choose import Launch, choose_server
 from analyzer.servers.docker import FollowPull
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.job import Job, build_job, sample_models

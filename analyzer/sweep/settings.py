@@ -26,11 +26,10 @@ from analyzer.formats.option_values import (
     options_of,
 )
 from analyzer.formats.suggestions import suggest
-from analyzer.load.workload import SEQUENCE_LENGTH
-from analyzer.measurements.csv_file import MODEL_CSV, SERVER_ONLY_CSV
-from analyzer.measurements.store import STORE_FILE
-from analyzer.search.strategy import SearchMethod
-from analyzer.servers.choose import DEFAULT_TRITON_VERSION, LaunchMode
+from analyzer.load import SEQUENCE_LENGTH
+from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV, STORE_FILE
+from analyzer.search import SearchMethod
+from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode
 
 PER_MODEL = (  # options that may differ from model to model
     *("batches", "concurrencies", "request_rates_per_s", "arrivals", "instances", "dynamic_batching"),

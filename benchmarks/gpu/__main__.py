@@ -90,7 +90,7 @@ def _analyze(folder: Path, models: Mapping[str, Variant], kind: str, options: li
         lines = [f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}\n' for k, v in parameters.items()]
         (repository / name / "config.pbtxt").write_text(_CONFIG.format(name=name, kind=kind) + "".join(lines))
     # by its entry point: the wheels of a machine without network are only on the path, without commands
-    command = [sys.executable, "-c", "from analyzer.cli import main; main()", "--launch-mode", "local"]
+    command = [sys.executable, "-c", "from analyzer.cli.main import main; main()", "--launch-mode", "local"]
     command += ["--model-folder", str(repository), "-o", str(folder / "results"), "--export", *options]
     done = subprocess.run(command, timeout=_TIMEOUT_S, check=False)
     table = folder / "results" / "metrics-model.csv"

@@ -12,8 +12,8 @@ from analyzer.cli.command import Command
 from analyzer.cli.option_types import click_option
 from analyzer.formats.option_values import in_flags, options_of
 from analyzer.formats.units import counted, printable
-from planner.explain.bottlenecks import Fill
-from planner.explain.explanation import ExplainSettings, Explanation, explain
+from planner.explanation.bottlenecks import Fill
+from planner.explanation.explain import ExplainSettings, Explanation, explain
 from planner.formulation.settings import FLAGS
 from planner.placement.document import Placement
 from planner.placement.file import read_placement

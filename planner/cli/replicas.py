@@ -10,7 +10,7 @@ from analyzer.errors import EXIT_INFEASIBLE, UsageError
 from analyzer.formats.option_values import Number, Percent
 from analyzer.formats.units import counted
 from planner.cli.options import size_option
-from planner.explain.replica_count import count_replicas
+from planner.explanation.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
 from planner.inputs.gpu_catalogue import find_type
 from planner.inputs.memory_size import format_size, to_bytes

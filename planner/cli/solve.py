@@ -66,7 +66,7 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
 
 
 def _show(result: PlanResult, seed: int) -> None:
-    from planner.explain.baselines import baseline_text, baselines
+    from planner.explanation.baselines import baseline_text, baselines
 
     click.echo(placement_text(result.placement))
     if result.status is Status.UNKNOWN:

@@ -15,7 +15,7 @@ from analyzer.formats.option_values import Numbers
 from analyzer.formats.text_table import Column, plain_text
 from analyzer.formats.units import percent, whole
 from planner.cli.options import planning_options
-from planner.explain.growth import GrowthPoint, growth, to_csv
+from planner.explanation.growth import GrowthPoint, growth, to_csv
 from planner.formulation.objective import Objective
 
 
@@ -51,7 +51,7 @@ def command(
         _write(output, to_csv(points))
     if plot:
         from analyzer.formats.figure_style import png
-        from planner.explain.growth_figure import growth_figure
+        from planner.explanation.growth_figure import growth_figure
 
         _write(plot, png(growth_figure(points, Objective(points[0].objective).unit)))
 

@@ -7,8 +7,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from importlib.metadata import version
 
+from analyzer import __version__
 from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
@@ -78,7 +78,7 @@ def build_placement(
         moves=None if moves is None else tuple(moves),
         provenance=PlanProvenance(
             tool="tritonpack",
-            tool_version=version("tritonpack"),
+            tool_version=__version__,
             devices=tuple(sorted({p.device for p in request.profiles})),
             profiles_sha256=_fingerprint(request.profiles),
             search=search,

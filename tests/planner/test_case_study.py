@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from planner.cli import main
+from planner.cli.main import main
 
 DATA = Path(__file__).parent.parent / "data" / "case-study.csv"
 OPERATING_POINT = ("--batch", "2", "--concurrency", "4")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from planner.cli import main
+from planner.cli.main import main
 from planner.inputs.demand_file import KEYS, read_demand
 from planner.inputs.fleet_file import read_fleet
 

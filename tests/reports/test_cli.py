@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from analyzer.measurements import STORE_FILE
 from analyzer.measurements.csv_file import read_measurements_csv
-from analyzer.measurements.store import STORE_FILE, Store
+from analyzer.measurements.store import Store
 from reports.cli import main
 from tests.builders.measurements import SERVER, failed, measured
 from tests.builders.placements import document, gpu, model
@@ -110,4 +111,4 @@ def test_folder_that_cannot_be_written_is_one_line(results: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     result = report(results, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1
-    assert "give another folder with -o" in result.stderr
+    assert "give another folder as --output" in result.stderr

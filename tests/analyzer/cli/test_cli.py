@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from analyzer.cli import main
+from analyzer.cli.main import main
 from tests.builders.model_repositories import write_ensemble, write_model
 
 REFUSED = [

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from analyzer.measurements.record import Measurement, Status, Trial
-from analyzer.search import Axes
+from analyzer.search import Axes, SearchMethod
 from analyzer.search.peak_rate import find_peak, is_kept, min_window_s
-from analyzer.search.strategy import SearchMethod, Strategy, search
+from analyzer.search.strategy import Strategy, search
 from tests.builders.searches import made, play
 
 OPEN = Trial(model="m", concurrency=0, request_rate_per_s=100.0, arrivals="constant")

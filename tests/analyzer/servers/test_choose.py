@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import ServerError, UsageError
-from analyzer.servers.choose import Launch, LaunchMode, choose_server
+from analyzer.servers import LaunchMode
+from analyzer.servers.choose import Launch, choose_server
 
 
 @pytest.fixture

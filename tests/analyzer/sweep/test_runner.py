@@ -14,8 +14,8 @@ from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Status, Variant
 from analyzer.measurements.store import Store
 from analyzer.models.repository import Model
-from analyzer.search import Axes
-from analyzer.search.strategy import SearchMethod, Strategy
+from analyzer.search import Axes, SearchMethod
+from analyzer.search.strategy import Strategy
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.job import Job
 from analyzer.sweep.observer import Recording

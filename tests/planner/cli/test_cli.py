@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analyzer.measurements.csv_file import write_measurements_csv
-from planner.cli import main
+from planner.cli.main import main
 from tests.builders.profiles import measurement
 
 
@@ -99,7 +99,7 @@ def test_replicas_of_a_profiled_model_are_limited_by_its_utilization(csv: Path) 
 def test_help_loads_neither_solver_nor_tables() -> None:
     """`plan --help` is instant because heavy imports wait for the command that needs them."""
     code = (
-        "import sys\nfrom planner.cli import main\n"
+        "import sys\nfrom planner.cli.main import main\n"
         "try:\n main(['solve', '--help'])\nexcept SystemExit:\n pass\n"
         "heavy = {'ortools', 'pandas', 'sqlalchemy', 'docker', 'matplotlib', 'jsonschema', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"

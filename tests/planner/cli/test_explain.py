@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from planner.cli import main
+from planner.cli.main import main
 
 DATA = Path(__file__).parents[2] / "data" / "case-study.csv"
 

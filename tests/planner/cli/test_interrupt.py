@@ -24,7 +24,7 @@ def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
             file.write(f"m{i},gpu,1,1,ok,{memory},300,{first},{second},100\n")
     with (tmp_path / "demand.csv").open("w") as file:
         file.write("model,replicas\n" + "".join(f"m{i},{draw.randint(1, 9)}\n" for i in range(MODELS)))
-    command = [sys.executable, "-c", "from planner.cli import main; main()", "solve", str(tmp_path)]
+    command = [sys.executable, "-c", "from planner.cli.main import main; main()", "solve", str(tmp_path)]
     options = ["--demand", str(tmp_path / "demand.csv"), "--gpu-memory", "16GiB", "--time-limit", str(LIMIT_S)]
     start = time.monotonic()
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -44,7 +44,7 @@ def test_reader_that_goes_away_does_not_cost_the_file(tmp_path: Path) -> None:
     """`plan solve -o placement.json | head -1` closes the pipe after a line; the file was lost that way."""
     data = Path(__file__).parents[2] / "data" / "case-study.csv"
     file = tmp_path / "placement.json"
-    command = [sys.executable, "-c", "from planner.cli import main; main()", "solve", str(data)]
+    command = [sys.executable, "-c", "from planner.cli.main import main; main()", "solve", str(data)]
     options = ["--gpu-memory", "16GiB", "-o", str(file)]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

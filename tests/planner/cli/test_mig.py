@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from analyzer.measurements.csv_file import write_measurements_csv
-from planner.cli import main
+from planner.cli.main import main
 from tests.builders.profiles import measurement
 
 

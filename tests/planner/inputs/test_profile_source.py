@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import StoreError, TritonpackError, UsageError
+from analyzer.measurements import STORE_FILE
 from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
 from analyzer.measurements.record import ServerOnly
-from analyzer.measurements.store import STORE_FILE, Store
+from analyzer.measurements.store import Store
 from planner.inputs.profile_source import read_profiles
 from tests.builders.profiles import MIB, measurement, provenance
 

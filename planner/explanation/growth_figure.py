@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, PALETTE, head, house_style
-from planner.explain.growth import GrowthPoint
+from planner.explanation.growth import GrowthPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.explain.replica_count import count_replicas
+from planner.explanation.replica_count import count_replicas
 from planner.inputs.fleet import Thresholds
 
 GB = 10**9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.explain.baselines import baselines
+from planner.explanation.baselines import baselines
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules

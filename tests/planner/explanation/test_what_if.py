@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.explain.resource_bounds import resource_bounds
-from planner.explain.what_if import conflict, relaxations
+from planner.explanation.resource_bounds import resource_bounds
+from planner.explanation.what_if import conflict, relaxations
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.objective import from_units

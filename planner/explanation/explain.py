@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from analyzer.errors import UsageError
 from analyzer.formats.option_values import Number, check_options, option
 from analyzer.measurements.record import Measurement
-from planner.explain.bottlenecks import Fill, LastGpu, binding, last_gpu
-from planner.explain.resource_bounds import resource_bounds
-from planner.explain.what_if import Relaxation, conflict, is_form_of, relaxations
+from planner.explanation.bottlenecks import Fill, LastGpu, binding, last_gpu
+from planner.explanation.resource_bounds import resource_bounds
+from planner.explanation.what_if import Relaxation, conflict, is_form_of, relaxations
 from planner.formulation.formulate import formulate
 from planner.formulation.request import Request, check_models
 from planner.formulation.settings import PlanSettings

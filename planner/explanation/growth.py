@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from analyzer.errors import UsageError
 from analyzer.formats.option_values import Numbers
 from analyzer.measurements.record import Measurement
-from planner.explain.baselines import baselines
+from planner.explanation.baselines import baselines
 from planner.formulation.request import Request, make_request
 from planner.formulation.settings import PlanSettings
 from planner.inputs.profiles import Profile
