@@ -213,7 +213,7 @@ def plan(
     >>> from planner import plan
     >>> result = plan("tests/data/case-study.csv", gpu_memory_mib=16384, max_utilization_pct=110)
     >>> result.gpus, result.placement.gpus[0].models[0].name
-    (5, 'segmentation_ct_colon_tumor')
+    (5, 'classification_breast')
     """
     arguments = dict(locals())  # the parameters, and nothing else yet
     settings = PlanSettings(**{k: v for k, v in arguments.items() if k not in ("profiles", "current")})

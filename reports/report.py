@@ -53,10 +53,12 @@ def write_report(
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
     >>> from planner import plan
     >>> from reports import write_report
     >>> result = plan("tests/data/case-study.csv", gpu_memory_mib=16384)
-    >>> paths = write_report("tests/data/case-study.csv", result.placement, getfixture("tmp_path"))
+    >>> with TemporaryDirectory() as folder:
+    ...     paths = write_report("tests/data/case-study.csv", result.placement, folder)
     >>> [path.name for path in paths][:3]
     ['report.html', 'metrics-model.csv', 'metrics-server-only.csv']
     """

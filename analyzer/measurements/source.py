@@ -37,7 +37,7 @@ class Measurements(Sequence[Measurement]):
     >>> len(measurements), measurements[0].trial.model
     (9, 'classification_breast')
     >>> measurements.to_frame()["max_memory_mib"].max()
-    15225.0
+    11051
     """
 
     rows: tuple[Measurement, ...]
@@ -81,8 +81,8 @@ def read_measurements(source: str | Path) -> Measurements:
     Examples
     --------
     >>> from analyzer import read_measurements
-    >>> [m.trial.model for m in read_measurements("tests/data/case-study.csv") if (m.max_utilization or 0) > 0.9]
-    ['segmentation_ct_colon_tumor']
+    >>> [m.trial.model for m in read_measurements("tests/data/case-study.csv") if (m.max_utilization or 0) > 0.75]
+    ['segmentation_ct_pancreas', 'segmentation_liver']
     """
     if "://" in str(source):
         return _from_store(str(source))

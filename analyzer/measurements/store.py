@@ -32,6 +32,17 @@ class Store:
 
     One row stands for each trial and provenance: measured again, the later replaces the earlier. Any number of
     sweeps may use one store at once.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from analyzer import Store, read_measurements
+    >>> with TemporaryDirectory() as folder:
+    ...     with Store.open(f"{folder}/kept.sqlite") as store:
+    ...         for measurement in read_measurements("tests/data/case-study.csv"):
+    ...             store.append(measurement)
+    ...     len(read_measurements(f"{folder}/kept.sqlite"))
+    9
     """
 
     def __init__(self, engine: Engine) -> None:

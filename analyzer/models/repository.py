@@ -82,17 +82,29 @@ class Model:
         return "ensemble_scheduling" in (self.config or {})
 
 
-def read_repository(path: Path) -> tuple[Model, ...]:
+def read_repository(path: str | Path) -> tuple[Model, ...]:
     """Read every model of a repository, in the order of their names.
 
     A folder is a model if it holds a config.pbtxt or a version (a folder named by a number); anything else is
     ignored. A model whose config.pbtxt cannot be read is returned with its `error`.
 
+    Parameters
+    ----------
+    path : str or Path
+        The folder that Triton calls its model repository.
+
     Raises
     ------
     UsageError
         If the path is not a folder, cannot be read, or holds no model.
+
+    Examples
+    --------
+    >>> from analyzer import read_repository
+    >>> [(model.name, model.max_batch_size, model.backend) for model in read_repository("sample_models")]
+    [('image_classifier', 16, 'python'), ('segmenter', 8, 'python'), ('text_encoder', 16, 'python')]
     """
+    path = Path(path)
     try:
         folders = sorted(entry for entry in path.iterdir() if _is_model(entry))
     except NotADirectoryError:

@@ -81,7 +81,14 @@ _FIGURES = (
 
 
 def check_host() -> list[Capability]:
-    """Try everything that a sweep on this host may need; nothing is left running."""
+    """Try everything that a sweep on this host may need; nothing is left running.
+
+    Examples
+    --------
+    >>> from analyzer import check_host
+    >>> [about.what for about in check_host() if about.subject == "Triton"]
+    ['in Docker', 'on this host']
+    """
     from analyzer.devices.nvml import list_gpus
 
     gpus = list_gpus()

@@ -156,7 +156,7 @@ def measured_on(profiles: Sequence[Profile], fleet: Sequence[FleetType]) -> tupl
     Raises
     ------
     UsageError
-        If a type has profiles of several devices.
+        If a type has profiles of several devices, or nothing was measured on any type.
     """
     devices: set[str] = set()
     for fleet_type in fleet:
@@ -164,4 +164,13 @@ def measured_on(profiles: Sequence[Profile], fleet: Sequence[FleetType]) -> tupl
         devices |= {p.board for p in of_one_device(own, None)}
         if fleet_type.scaling:
             devices.add(fleet_type.scaling.device)
-    return tuple(p for p in profiles if p.board in devices)
+    measured = tuple(p for p in profiles if p.board in devices)
+    if profiles and not measured:
+        types, boards = (
+            ", ".join(dict.fromkeys(names)) for names in ((t.type for t in fleet), (p.board for p in profiles))
+        )
+        raise UsageError(
+            f"nothing was measured on {types}, only on {boards}; where that is the same card, name it in the type's "
+            "devices in the fleet, or say with scale how figures carry over"
+        )
+    return measured

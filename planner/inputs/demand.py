@@ -51,6 +51,13 @@ class Requirement:
         Factor on the rate.
     overhead_bytes : int
         What each replica takes besides its measured memory, where its backend runs a process of its own.
+
+    Examples
+    --------
+    >>> from planner import Requirement, plan
+    >>> wanted = Requirement(model="segmentation_liver", rate_infer_per_s=60, latency_p99_s=None)
+    >>> plan("tests/data/case-study.csv", demand=[wanted], gpu_memory_mib=16384).gpus
+    3
     """
 
     model: str

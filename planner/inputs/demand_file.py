@@ -49,9 +49,14 @@ def read_demand(source: str | Path) -> tuple[Requirement, ...]:
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> from planner import read_demand
-    >>> [(wanted.model, wanted.rate_infer_per_s) for wanted in read_demand("demand.toml")]  # doctest: +SKIP
-    [('classification_breast', 2500.0), ('segmentation_liver', None)]
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "demand.csv")
+    ...     _ = file.write_text("model,rate_infer_per_s,latency_p99_ms\\nbreast,2500,20\\nliver,,\\n")
+    ...     [(wanted.model, wanted.rate_infer_per_s, wanted.latency_p99_s) for wanted in read_demand(file)]
+    [('breast', 2500.0, 0.02), ('liver', None, None)]
     """
     file, text = read_input(str(source))
     if _is_toml(str(source), text):

@@ -75,6 +75,14 @@ class FleetType:
         Key in mig_profiles.json, where GPUs of this type may be cut.
     slice_memory : tuple of (str, int)
         MIG profiles whose memory in bytes the owner has read from the driver; wins over mig_profiles.json.
+
+    Examples
+    --------
+    >>> from planner import FleetType, plan
+    >>> gpu = FleetType(type="T4", memory_bytes=16 * 2**30, limit=8, cost_per_hour=0.35, devices=("16-GB GPU",))
+    >>> result = plan("tests/data/case-study.csv", fleet=[gpu], objective="cost")
+    >>> result.gpus, result.value
+    (6, 2.1)
     """
 
     type: str

@@ -49,9 +49,14 @@ def read_fleet(source: str | Path) -> tuple[FleetType, ...]:
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> from planner import read_fleet
-    >>> [(gpu.type, gpu.limit) for gpu in read_fleet("fleet.toml")]  # doctest: +SKIP
-    [('T4', 8), ('A100-40GB', None)]
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "fleet.toml")
+    ...     _ = file.write_text('[[gpu]]\\ntype = "T4"\\ncount = 8\\n[[gpu]]\\ntype = "A100-40GB"\\n')
+    ...     [(gpu.type, gpu.limit, gpu.memory_bytes // 2**30) for gpu in read_fleet(file)]
+    [('T4', 8, 14), ('A100-40GB', None, 39)]
     """
     file, text = read_input(str(source))
     top, entries = toml_entries(text, file, "gpu", top=_THRESHOLDS, known=_KEYS)

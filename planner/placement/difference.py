@@ -81,7 +81,17 @@ class Difference:
 
 
 def difference(before: Placement, after: Placement) -> Difference:
-    """Compare two placements; GPUs are matched by what they hold, not by their ids."""
+    """Compare two placements; GPUs are matched by what they hold, not by their ids.
+
+    Examples
+    --------
+    >>> from planner import difference, plan
+    >>> before = plan("tests/data/case-study.csv", gpu_memory_mib=16384)
+    >>> after = plan("tests/data/case-study.csv", gpu_memory_mib=16384, max_utilization_pct=80)
+    >>> found = difference(before.placement, after.placement)
+    >>> found.figures[0], found.to_frame()["memory_mib"].sum() > 0
+    (('objective gpus', 6, 8), True)
+    """
     first, second = before.one_by_one(), after.one_by_one()
     matched = match(first, second)
     return Difference(

@@ -70,9 +70,13 @@ def write_placement(placement: Placement, path: str | Path) -> None:
 
     Examples
     --------
-    >>> from planner import plan, write_placement
+    >>> from tempfile import TemporaryDirectory
+    >>> from planner import plan, read_placement, write_placement
     >>> result = plan("tests/data/case-study.csv", gpu_memory_mib=16384)
-    >>> write_placement(result.placement, "placement.json")  # doctest: +SKIP
+    >>> with TemporaryDirectory() as folder:
+    ...     write_placement(result.placement, f"{folder}/placement.json")
+    ...     read_placement(f"{folder}/placement.json") == result.placement
+    True
     """
     text = to_json(placement)
     try:
@@ -91,9 +95,14 @@ def read_placement(path: str | Path) -> Placement:
 
     Examples
     --------
-    >>> from planner import read_placement
-    >>> read_placement("placement.json").gpus[0].models[0].name  # doctest: +SKIP
-    'segmentation_liver'
+    >>> from tempfile import TemporaryDirectory
+    >>> from planner import plan, read_placement, write_placement
+    >>> result = plan("tests/data/case-study.csv", gpu_memory_mib=16384, mode="memory")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_placement(result.placement, f"{folder}/placement.json")
+    ...     placement = read_placement(f"{folder}/placement.json")
+    >>> placement.gpus[0].type, len(placement.gpus), placement.objective.lower_bound
+    ('16-GB GPU', 4, 4)
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -32,6 +32,13 @@ class SearchLimits:
         Threads; with one, the same problem gives the same plan where it is proven in time.
     stop : callable or None
         Asked several times a second; once it says True, the best plan so far is taken.
+
+    Examples
+    --------
+    >>> from planner import SearchLimits
+    >>> limits = SearchLimits(seconds=30, seed=1)
+    >>> limits.over, limits.within(5).seconds, SearchLimits(stop=lambda: True).over
+    (False, 5, True)
     """
 
     seconds: float = 60.0

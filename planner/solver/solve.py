@@ -40,6 +40,25 @@ def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: 
     -------
     Plan
         The same for the same problem, seed and one worker, where it is proven within the time limit.
+
+    Examples
+    --------
+    Two copies that take 6 of a GPU's 10 units each, and one that takes 4:
+
+    >>> from planner import Problem, SearchLimits, solve
+    >>> from planner.problem.problem import GpuType, Layout, Option, Place, Task
+    >>> problem = Problem(
+    ...     resources=("memory",),
+    ...     places=(Place(name="T4", capacity=(10,)),),
+    ...     gpus=(GpuType(name="T4", layouts=(Layout(name="whole", places=(0,)),)),),
+    ...     tasks=(
+    ...         Task(name="a", options=(Option(place=0, load=(6,)),), demand=2),
+    ...         Task(name="b", options=(Option(place=0, load=(4,)),)),
+    ...     ),
+    ... )
+    >>> found = solve(problem, SearchLimits(seconds=10))
+    >>> found.status.value, found.n_gpus, found.lower_bound
+    ('optimal', 2, 2)
     """
     too_big = unplaceable(problem)
     if too_big:
