@@ -29,12 +29,15 @@ class Form:
         JSON Schema's names of the types that it has.
     keys : tuple of Key
         Of the object, or of each object in the array, where it is one.
+    words : tuple of str
+        The only values of an enumeration.
     """
 
     types: tuple[str, ...]
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
     keys: tuple[Key, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +134,13 @@ def nullable(form: Form) -> Form:
         lambda value: None if value is None else form.write(value),
         lambda value: None if value is None else form.read(value),
         form.keys,
+        form.words,
     )
 
 
 def word(kind: type[Enum]) -> Form:
     """Return the form of an enumeration's values."""
-    return Form(("enum",), lambda value: value.value, kind)
+    return Form(("enum",), lambda value: value.value, kind, words=tuple(member.value for member in kind))
 
 
 def several(form: Form) -> Form:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from planner.formulation.candidates import Mode
 from planner.formulation.request import Request
-from planner.inputs.demand import Requirement
+from planner.inputs.demand import SHARING_WISHES, Requirement
 from planner.inputs.fleet import FleetType
 from planner.planning import solve_request
 from planner.problem.plan import Status
@@ -119,14 +119,9 @@ def _wishes(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
             f"{name} at twice its p99 budget of {budget}",
             replace(requirement, latency_p99_s=requirement.latency_p99_s * 2),
         )
-    if requirement.spread:
-        yield f"{name} not spread", replace(requirement, spread=None)
-    if requirement.alone:
-        yield f"{name} not alone", replace(requirement, alone=False)
-    if requirement.apart:
-        yield f"{name} not kept apart", replace(requirement, apart=())
-    if requirement.together:
-        yield f"{name} not kept together", replace(requirement, together=())
+    for field, nothing, words in SHARING_WISHES:
+        if getattr(requirement, field) != nothing:
+            yield f"{name} {words}", replace(requirement, **{field: nothing})  # type: ignore[arg-type]
     if requirement.replicas and requirement.replicas > 1:
         yield (
             f"{name} with {requirement.replicas - 1} replicas, not {requirement.replicas}",

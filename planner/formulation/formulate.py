@@ -265,6 +265,17 @@ def _rules(requirements: Sequence[Requirement], rules: Rules) -> Iterator[Rule]:
         yield Apart(tasks=tasks)
     for tasks in _groups([r.together for r in requirements]).values():
         yield Together(tasks=tasks)
+    limits = [dict(r.group_max) for r in requirements]
+    for group, tasks in _groups([list(limit) for limit in limits]).items():
+        first, *others = tasks
+        for task in others:
+            if limits[task][group] != limits[first][group]:
+                one, other = requirements[first], requirements[task]
+                raise UsageError(
+                    f"group_max of '{group}' is {limits[first][group]} for {one.model} and {limits[task][group]} for "
+                    f"{other.model}; give all of its models the same"
+                )
+        yield AtMost(tasks=tasks, most=limits[first][group])
 
 
 def _groups(names: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from analyzer.formats.json_keys import (
     NUMBER,
     TEXT,
     key,
+    mapping,
     nullable,
     several,
     word,
@@ -45,6 +46,9 @@ class Requirement:
         Whether it shares its GPUs with no other model.
     apart, together : tuple of str
         Names of groups: models of an apart group never share a GPU, those of a together group always do.
+    group_max : tuple of (str, int)
+        Names of groups, each with the most replicas of its models together that one GPU may hold; every model of a
+        group says the same.
     variants : tuple of str
         Other models of the profiles that may serve the same demand (fp16, int8 ...).
     growth : float
@@ -68,6 +72,7 @@ class Requirement:
     alone: bool = False
     apart: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    group_max: tuple[tuple[str, int], ...] = ()
     variants: tuple[str, ...] = ()
     growth: float = 1.0
     overhead_bytes: int = 0
@@ -78,6 +83,15 @@ class Requirement:
         return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
 
 
+# What a requirement asks of the GPUs that it shares: the field, its value where nothing is asked, and that in words.
+SHARING_WISHES: tuple[tuple[str, object, str], ...] = (
+    ("spread", None, "not spread"),
+    ("alone", False, "not alone"),
+    ("apart", (), "not kept apart"),
+    ("together", (), "not kept together"),
+    ("group_max", (), "as often on a GPU as there is room"),
+)
+
 REQUIREMENT_KEYS = (  # as a placement has them
     key("model", TEXT),
     key("rate_infer_per_s", nullable(NUMBER), absent=None),
@@ -87,6 +101,7 @@ REQUIREMENT_KEYS = (  # as a placement has them
     key("alone", FLAG, absent=False),
     key("apart", several(TEXT), absent=()),
     key("together", several(TEXT), absent=()),
+    key("group_max", mapping(INTEGER), absent=(), left_out=True),
     key("variants", several(TEXT), absent=()),
     key("growth", NUMBER, absent=1.0),
     key("overhead_mib", MEBIBYTES, "overhead_bytes", absent=0),

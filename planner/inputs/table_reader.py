@@ -106,6 +106,19 @@ class Entry:
             self.fail(key, f"is {value!r}; write names")
         return tuple(dict.fromkeys(p.strip() for p in parts if p.strip()))
 
+    def counts(self, key: str) -> tuple[tuple[str, int], ...]:
+        """Read names with a whole number each: a table in TOML, ``scans=2;others=3`` in a CSV; sorted by name."""
+        value = self.values.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            pairs = [pair.partition("=") for pair in value.split(";") if pair.strip()]
+            value = {name.strip(): number.strip() for name, _, number in pairs}
+        if not isinstance(value, dict) or not all(value):
+            self.fail(key, f"is {self.values[key]!r}; write names with a number each, such as {{scans = 2}}")
+        own = Entry(file=self.file, line=self.lines.get(key, self.line), values=value)
+        return tuple((name, own.count(name) or 0) for name in sorted(value))
+
     def choice(self, key: str, known: Iterable[str]) -> str | None:
         """Read one of a few words."""
         found = self.text(key)

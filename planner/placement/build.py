@@ -35,8 +35,6 @@ from planner.placement.document import (
 from planner.placement.reasons import why_unplaced
 from planner.problem.plan import GpuGroup, Plan, Replicas, Unplaced
 
-SCHEMA_VERSION = "1.0"
-
 _Content = Sequence[tuple[int, Candidate, int]]  # task, how its replicas run, how many
 
 
@@ -65,7 +63,7 @@ def build_placement(
     mode = request.rules.mode
     whole = [place for place in formulation.places if not place.slice_name]
     return Placement(
-        schema_version=SCHEMA_VERSION,
+        schema_version="1.1" if any(r.group_max for r in request.requirements) else "1.0",  # the least that will do
         status=plan.status,
         mode=mode,
         objective=_objective(plan, formulation),

@@ -505,6 +505,7 @@ PROVENANCE_KEYS = (
             ("object",),
             lambda value: {} if value is None else write_record(value, SEARCH_KEYS),
             lambda found: read_record(SearchUsed, found, SEARCH_KEYS) if found else None,
+            SEARCH_KEYS,
         ),
         absent=None,
     ),

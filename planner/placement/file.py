@@ -32,6 +32,7 @@ from planner.placement.document import (
 )
 from planner.problem.plan import Status
 
+SCHEMA_VERSION = "1.1"  # 1.1: demand[].group_max
 PLACEMENT_KEYS = (
     key("schema_version", TEXT),
     key("status", word(Status)),
@@ -113,7 +114,7 @@ def read_placement(path: str | Path) -> Placement:
     found = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(found, str) and not found.startswith("1."):
         raise UsageError(f"{path} has schema version {found}; this tool reads 1.x: update it")
-    fault = first_fault(document)
+    fault = first_fault(document, newer=_is_newer(found))
     if fault:
         raise UsageError(f"{path} is no placement: {fault}; make it again with plan solve -o {path}")
     return from_document(document)
@@ -128,16 +129,24 @@ def from_document(document: Mapping[str, Any]) -> Placement:
     return Placement(**fields)
 
 
-def first_fault(document: object) -> str | None:
+def _is_newer(version: object) -> bool:
+    minor = version.removeprefix("1.") if isinstance(version, str) else ""
+    return minor.isdecimal() and int(minor) > int(SCHEMA_VERSION.removeprefix("1."))
+
+
+def first_fault(document: object, *, newer: bool = False) -> str | None:
     """Say where a document leaves the schema; None where it follows it.
 
-    GPUs that differ in nothing but their id are checked once: fleets have thousands of them.
+    A file of a `newer` 1.x may have keys that are not known here; they are passed over when it is read. GPUs that
+    differ in nothing but their id are checked once: fleets have thousands of them.
     """
     from jsonschema import Draft202012Validator
 
     if isinstance(document, Mapping) and isinstance(document.get("gpus"), list):
         document = {**document, "gpus": list(_distinct(document["gpus"]))}
     for error in Draft202012Validator(schema()).iter_errors(document):
+        if newer and error.validator == "additionalProperties":
+            continue
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".")
         return f"{where or 'the document'}: {error.message[:200]}"
     return None

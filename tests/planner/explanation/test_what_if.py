@@ -55,6 +55,14 @@ def test_lifted_latency_budget_that_saves_a_gpu_is_found() -> None:
     assert {"a at twice its p99 budget of 30 ms", "b at twice its p99 budget of 30 ms"} <= {r.change for r in found}
 
 
+def test_dropped_wish_that_saves_a_gpu_is_found() -> None:
+    """Three models of 10 % share a GPU but for the group that may be there once."""
+    asked = request(0.1, 0.1, 0.1)
+    limited = tuple(replace(r, group_max=(("g", 1),)) for r in asked.requirements[:2])
+    found = relaxations(replace(asked, requirements=(*limited, asked.requirements[2])), 2, SearchLimits(seconds=20))
+    assert "a as often on a GPU as there is room" in {r.change for r in found}
+
+
 def test_smaller_form_of_a_model_is_proposed() -> None:
     """chest at 60 % twice takes two GPUs; chest_int8 at 30 % was measured and lets one do. chestnut is another tree."""
     models = (

@@ -111,6 +111,21 @@ def test_rules_follow_the_demand() -> None:
     assert plan(models, [Requirement(model="a", alone=True), Requirement(model="b")])[1] == 2
 
 
+def test_gpu_holds_at_most_so_many_of_a_group() -> None:
+    """Six small replicas fit a GPU; with at most two of the group `scans` on each, four of its replicas take two."""
+    small = point(utilization=0.1, memory_utilization=0.1, memory_mib=100)
+    models = [profile(name, small) for name in "abc"]
+    demand = [Requirement(model=name, replicas=2) for name in "abc"]
+    assert plan(models, demand)[1] == 1
+    scans = [replace(r, group_max=(("scans", 2),)) if r.model != "c" else r for r in demand]
+    found, gpus = plan(models, scans)
+    assert gpus == 2
+    assert [sum(r.count for r in g.contents[0] if r.task < 2) for g in found.gpus for _ in range(g.count)] == [2, 2]
+    other = [scans[0], replace(scans[1], group_max=(("scans", 3),))]
+    with pytest.raises(UsageError, match="group_max of 'scans' is 2 for a and 3 for b"):
+        plan(models, other)
+
+
 def test_cheapest_mix_of_types() -> None:
     """200 infer/s: two T4 at 1 an hour (100 each, alone at 60 %) beat one L4 at 3; at 1.5 the L4 wins."""
     models = [

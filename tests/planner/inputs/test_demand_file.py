@@ -20,6 +20,7 @@ latency_p99_ms = 40
 replicas = 2
 spread = "node"
 apart = ["noisy"]
+group_max = { scans = 2 }
 variants = ["chest_int8"]
 
 [[model]]
@@ -40,6 +41,7 @@ def test_toml_says_all_that_a_requirement_has(tmp_path: Path) -> None:
         replicas=2,
         spread=Spread.NODE,
         apart=("noisy",),
+        group_max=(("scans", 2),),
         variants=("chest_int8",),
         growth=1.5,
     )
@@ -50,10 +52,10 @@ def test_toml_says_all_that_a_requirement_has(tmp_path: Path) -> None:
 def test_csv_takes_the_same_keys_as_columns(tmp_path: Path) -> None:
     """Absent columns and empty cells are at their defaults."""
     path = tmp_path / "demand.csv"
-    path.write_text("model,replicas,alone\nchest,3,\nliver,,yes\n")
+    path.write_text("model,replicas,alone,group_max\nchest,3,,\nliver,,yes,scans=2; others=3\n")
     assert read_demand(str(path)) == (
         Requirement(model="chest", replicas=3),
-        Requirement(model="liver", alone=True),
+        Requirement(model="liver", alone=True, group_max=(("others", 3), ("scans", 2))),
     )
 
 
@@ -67,6 +69,8 @@ def test_csv_takes_the_same_keys_as_columns(tmp_path: Path) -> None:
         ("model,spread\na,rack\n", "line 2, spread: is 'rack'; known are gpu, node, none"),
         ("rate_infer_per_s\n5\n", "line 2, model: is missing"),
         ("model,growth\na,2\n", "line 2, growth: has no effect without rate_infer_per_s"),
+        ("model,group_max\na,scans\n", "line 2, scans: is '', which is no number"),
+        ("model,group_max\na,scans=0\n", "line 2, scans: is 0; it must be at least 1"),
         ("model\n", "line 1, model: there is no model"),
     ],
 )

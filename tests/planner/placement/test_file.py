@@ -89,7 +89,7 @@ def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
             growth=1.5,
             overhead_bytes=7 * MIB,
         ),
-        Requirement(model="b", together=("y",)),
+        Requirement(model="b", together=("y",), group_max=(("z", 3),)),
     )
     fleet = (
         FleetType(
@@ -123,6 +123,7 @@ def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
     written = build_placement(solve(asked.problem, SearchLimits(seconds=2)), asked)
     write_placement(written, tmp_path / "placement.json")
     found = read_placement(tmp_path / "placement.json")
+    assert found.schema_version == "1.1"  # group_max is new in it; without it 1.0 says all
     assert found.demand == demand
     assert found.rules == rules
     (gpu_type,) = found.gpu_types
@@ -148,6 +149,18 @@ def test_record_off_the_schema_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"gpus\[0\].memory_mib"):
         write_placement(wrong, tmp_path / "placement.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_file_of_a_newer_minor_version_is_read_without_what_is_new(tmp_path: Path) -> None:
+    """A key that is not known is passed over there, and a fault in a file of this version."""
+    document = of_first_version()
+    document["gpus"][0]["rack"] = 7
+    path = tmp_path / "placement.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="'rack' was unexpected"):
+        read_placement(path)
+    path.write_text(json.dumps({**document, "schema_version": "1.99"}))
+    assert len(read_placement(path).gpus) == 2
 
 
 def test_id_that_is_no_text_is_found_among_like_gpus() -> None:
