@@ -13,7 +13,7 @@ import pytest
 from analyzer.errors import StoreError
 from analyzer.measurements.record import Status
 from analyzer.measurements.store import Store
-from tests.analyzer.measurements.test_store import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_record
+from tests.builders.stored import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_record
 
 pytestmark = pytest.mark.postgresql
 

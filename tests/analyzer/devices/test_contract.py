@@ -9,9 +9,9 @@ from analyzer.devices.process import ProcessSampler
 from analyzer.devices.prometheus import PrometheusSampler
 from analyzer.errors import DeviceError, UsageError
 from analyzer.servers import Endpoint
-from tests.analyzer.devices.contract import check_sampler
-from tests.analyzer.devices.test_process import tree
-from tests.analyzer.devices.test_prometheus import DCGM, TRITON, serve
+from tests.builders.metrics_pages import DCGM, TRITON, serve
+from tests.builders.process_tree import tree
+from tests.builders.sampler_contract import check_sampler
 from tests.fakes import nvml
 
 
@@ -38,7 +38,7 @@ def test_nvml_sampler_keeps_the_contract(nvml_library, tmp_path, uuid):
     )
     code = f"""
 from analyzer.devices.nvml import NvmlSampler
-from tests.analyzer.devices.contract import check_sampler
+from tests.builders.sampler_contract import check_sampler
 check_sampler(NvmlSampler({uuid!r}, processes=lambda: {{1}}), period_s=0.11)
 """
     done = nvml.run_python(code, library=nvml_library, state=tmp_path)

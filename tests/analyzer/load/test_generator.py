@@ -10,7 +10,7 @@ import pytest
 from analyzer.errors import ServerError
 from analyzer.load.event_loop import Load, Report
 from analyzer.load.generator import LoadGenerator
-from tests.analyzer.load.test_event_loop import OK, FakeServer, serving
+from tests.builders.socket_server import OK, FakeServer, serving
 
 
 def answer(_server: FakeServer, _number: int) -> bytes:

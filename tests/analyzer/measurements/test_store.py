@@ -11,37 +11,9 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import StoreError, UsageError
-from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
-from analyzer.measurements.sql_rows import columns
+from analyzer.measurements.record import Status
 from analyzer.measurements.store import SCHEMA_VERSION, Store
-
-HOST = Provenance(
-    device_name="Tesla T4",
-    device_uuid="GPU-1",
-    device_memory_bytes=15 << 30,
-    driver=None,
-    server="2.51.0",
-    tool_version="0.1.0",
-    model_hash="a" * 64,
-)
-TRIAL = Trial(model="chest", variant=Variant(instances=2, dynamic_batching=False), batch=4)
-DONE = Measurement(
-    trial=TRIAL,
-    provenance=HOST,
-    status=Status.OK,
-    throughput_infer_per_s=172.4,
-    max_memory_bytes=80 << 30,  # more than 32 bits hold
-    max_utilization=0.56,
-    requests=1724,
-)
-BASELINE = ServerOnly(provenance=HOST, memory_bytes=309 << 20, max_utilization=None, max_memory_utilization=0.0)
-
-
-def full_record() -> Measurement:
-    """Make a measurement with a figure of its own in every column."""
-    hints = {column.name: column.kind for column in columns(Measurement) if column.optional}
-    own = [name for name in hints if name in Measurement.__dataclass_fields__]
-    return replace(DONE, **{name: hints[name](index + 2) for index, name in enumerate(own)})
+from tests.builders.stored import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_record
 
 
 def test_append_keeps_every_field(tmp_path: Path) -> None:
@@ -178,17 +150,6 @@ def test_open_explains_files_that_are_no_store(tmp_path: Path) -> None:
         Store.open(tmp_path / "text" / "s")
 
 
-APPEND_100 = """
-import sys
-from dataclasses import replace
-from analyzer.measurements.store import Store
-from tests.analyzer.measurements.test_store import DONE, TRIAL
-with Store.open(sys.argv[1]) as store:
-    for batch in range(100):
-        store.append(replace(DONE, trial=replace(TRIAL, model=sys.argv[2], batch=batch)))
-"""
-
-
 def test_two_sweeps_share_one_store(tmp_path: Path) -> None:
     """Four processes that lay and fill one store at once lose nothing: 4 x 100 rows."""
     runs = [
@@ -204,7 +165,7 @@ import sys
 from dataclasses import replace
 from analyzer.errors import StoreError
 from analyzer.measurements.store import Store
-from tests.analyzer.measurements.test_store import DONE, TRIAL
+from tests.builders.stored import DONE, TRIAL
 kept = 0
 with Store.open(sys.argv[1]) as store:
     try:
