@@ -28,7 +28,8 @@ from planner.formulation.settings import FLAGS, PlanSettings
 from planner.placement.file import to_json
 from tests.builders.model_repositories import write_model
 
-DATA = Path(__file__).parent / "data" / "case-study.csv"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests" / "data" / "case-study.csv"
 GPU = ("--gpu-memory", "16384MiB")
 
 # function, its settings, what stands beside them, the command, and what only that has
@@ -191,24 +192,14 @@ def test_table_of_other_columns_is_refused_with_the_column() -> None:
         read_profiles(table.astype(object).assign(batch=lambda t: [1, 1, "many", *t["batch"][3:]]))
 
 
-def test_interrupt_of_plan_is_a_keyboard_interrupt_at_once(tmp_path: Path) -> None:
+def test_interrupt_of_plan_is_a_keyboard_interrupt_at_once() -> None:
     """Where nobody takes Ctrl-C for a wish, a search in compiled code ends all the same."""
-    script = tmp_path / "search.py"
-    script.write_text(
-        "import random\n"
-        "from planner import Problem, SearchLimits, solve\n"
-        "from planner.problem.problem import GpuType, Layout, Option, Place, Task\n"
-        "draw = random.Random(4)\n"
-        "loads = [(draw.randint(200, 1500), draw.randint(50, 700), draw.randint(50, 700)) for _ in range(400)]\n"
-        "problem = Problem(resources=('a', 'b', 'c'), places=(Place(name='p', capacity=(5000, 1999, 2001)),),\n"
-        "    gpus=(GpuType(name='g', layouts=(Layout(name='whole', places=(0,)),)),),\n"
-        "    tasks=tuple(Task(name=str(i), demand=3, options=(Option(place=0, load=l),)) for i, l in\n"
-        "        enumerate(loads)))\n"
-        "print('on', flush=True)\n"
-        "solve(problem, SearchLimits(seconds=300))\n"
+    script = (
+        "from planner import SearchLimits, solve\nfrom tests.builders.problems import hard_problem\n"
+        "print('on', flush=True)\nsolve(hard_problem(400), SearchLimits(seconds=300))"
     )
     with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()

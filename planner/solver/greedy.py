@@ -18,12 +18,14 @@ from planner.solver.limits import SearchLimits
 
 RULES = ("dot product", "nearest fit", "tightest", "decreasing sum", "decreasing maximum", "decreasing product")
 
+_FEW_ITEMS = 40
+
 Fill = Callable[..., Ints]
 
 
-def compiled(n_items: int) -> Fill:
-    """`fill` itself for few items; compiled where that pays."""
-    if n_items <= 40:
+def filling(model: ColumnModel) -> Fill:
+    """`fill` itself for few items; compiled where that pays, though loading the compiler's parts takes a while."""
+    if sum(len(items.task) for items in model.items.values()) <= _FEW_ITEMS:
         return fill
     from planner.solver.column_generation.knapsack import fast_fill
 
@@ -44,7 +46,7 @@ def pack(
     `used`: GPUs of each type that are taken already.
     """
     problem = model.problem
-    run = compiled(sum(len(items.task) for items in model.items.values()))
+    run = filling(model)
     left = _as_demand(model, demand, replicas)
     taken = dict(used or {})
     unit = _unit_costs(model)

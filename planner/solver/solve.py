@@ -15,7 +15,7 @@ from planner.problem.verify import violations
 from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
-from planner.solver.greedy import RULES, pack
+from planner.solver.greedy import RULES, filling, pack
 from planner.solver.limits import SearchLimits
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
@@ -140,6 +140,7 @@ def _variables(state: SearchState) -> int:
 
 
 def _greedy(model: ColumnModel, limits: SearchLimits) -> Iterable[tuple[GpuGroup, ...]]:
+    filling(model)  # loaded now, so that it is not the first plan's time
     first = limits.at_least(_FIRST_PLAN_S)
     for rule in range(len(RULES)):
         groups = pack(model, model.demand, model.replicas, limits if rule else first, rule=rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,13 @@ def whole_gpus(capacity: tuple[int, ...], loads: list[tuple[int, ...]], demands:
             for i, (load, n) in enumerate(zip(loads, demands, strict=True))
         ),
     )
+
+
+def hard_problem(n_tasks: int) -> Problem:
+    """Three resources in odd numbers, three copies of each task: no search proves an optimum for minutes."""
+    draw = random.Random(4)
+    loads = [(draw.randint(200, 1500), draw.randint(50, 700), draw.randint(50, 700)) for _ in range(n_tasks)]
+    return whole_gpus((5000, 1999, 2001), loads, [3] * n_tasks)
 
 
 @st.composite
