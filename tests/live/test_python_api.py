@@ -1,0 +1,64 @@
+"""`measure` on a real Triton: its example, what it returns, and Ctrl-C."""
+
+from __future__ import annotations
+
+import doctest
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+import analyzer
+from planner import plan
+from tests.builders.model_repositories import write_model
+from tests.conftest import wait_for
+
+pytestmark = pytest.mark.usefixtures("local_server")
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Triton runs on this host, whatever Docker Engine there is, and results go to a folder of the test."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_example_says_what_it_shows(capfd: pytest.CaptureFixture[str]) -> None:
+    """The docstring's own lines, on the sample models."""
+    (test,) = doctest.DocTestFinder().find(analyzer.measure, "measure")
+    report: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=report.append)
+    assert not report, "".join(report)
+
+
+def test_measurements_go_to_a_plan_without_a_file_between(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed; a second call finds its trials in the store; what comes back makes a table and a plan."""
+    write_model(repository, "a")
+    write_model(repository, "b")
+    options = {"batches": [1, 2], "max_trial_s": 1, "precision_pct": 30, "launch_mode": "local", "store": "kept.sqlite"}
+    measured = analyzer.measure(repository, **options)
+    assert [(m.trial.model, m.trial.batch) for m in measured] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    assert analyzer.measure(repository, **options).rows == measured.rows
+    assert analyzer.read_measurements("kept.sqlite").to_frame().equals(measured.to_frame())
+    result = plan(measured, mode="memory", gpu_memory_mib=8192)
+    assert result.gpus == 1
+    assert {model.name for model in result.placement.gpus[0].models} == {"a", "b"}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_interrupt_leaves_nothing_behind(repository: Path, tmp_path: Path) -> None:
+    """Ctrl-C in a trial is a KeyboardInterrupt; the server has ended, and no other process is left."""
+    mark = tmp_path / "reached"
+    write_model(repository, "m", execute=f"open({str(mark)!r}, 'w').close(); time.sleep(60)")
+    code = f"from analyzer import measure; measure({str(repository)!r}, launch_mode='local')"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(mark.exists, "the first request", timeout_s=60)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert err.rstrip().endswith("KeyboardInterrupt"), err
+    assert children
+    assert psutil.wait_procs(children, timeout=5)[1] == []
