@@ -68,7 +68,7 @@ class FleetType:
     gpus_per_node : int
         GPUs that fail or move together.
     devices : tuple of str
-        Devices whose profiles count as measured on this type.
+        Devices whose profiles count as measured on this type; by default its own name and its boards' in the catalogue.
     scaling : Scaling or None
         Taken for models without a profile on `devices`.
     mig : str or None
@@ -79,7 +79,7 @@ class FleetType:
     Examples
     --------
     >>> from planner import FleetType, plan
-    >>> gpu = FleetType(type="T4", memory_bytes=16 * 2**30, limit=8, cost_per_hour=0.35, devices=("16-GB GPU",))
+    >>> gpu = FleetType(type="16-GB GPU", memory_bytes=16 * 2**30, limit=8, cost_per_hour=0.35)
     >>> result = plan("tests/data/case-study.csv", fleet=[gpu], objective="cost")
     >>> result.gpus, result.value
     (6, 2.1)
@@ -105,6 +105,8 @@ class FleetType:
             raise ValueError(f"{self.type}: memory must be positive")
         if self.gpus_per_node < 1 or (self.limit or 0) < 0:
             raise ValueError(f"{self.type}: a negative count")
+        if not self.devices:
+            object.__setattr__(self, "devices", devices_of(self.type))
 
 
 def devices_of(type_name: str) -> tuple[str, ...]:

@@ -1,16 +1,21 @@
-"""Every command of the README runs as it stands there."""
+"""What the README shows: every command runs, and its Python runs against an installed wheel."""
+
+from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from analyzer.servers.local import Installation
-from tests.conftest import missing
+import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+QUICK = ("--max-trial-seconds", "2", "--precision", "30")  # how sure the figures are is not what is tried here
+
+pytestmark = pytest.mark.usefixtures("local_server")
 
 
 def blocks(language: str) -> list[str]:
@@ -20,8 +25,6 @@ def blocks(language: str) -> list[str]:
 
 def test_every_command_of_the_readme_ends_well(tmp_path: Path) -> None:
     """The console blocks' commands run in their order, in one folder, with the files that the README shows."""
-    if Installation.find() is None:
-        missing("no tritonserver here: pip install 'tritonpack[local]'")
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     for content in blocks("toml"):
         (tmp_path / content.split()[1]).write_text(content)  # the first line is a comment with the file's name
@@ -29,9 +32,39 @@ def test_every_command_of_the_readme_ends_well(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     assert len(commands) >= 8
     for command in commands:
-        done = subprocess.run(
-            command.split(), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
-        )
+        words = [*command.split(), *(QUICK if command.startswith("analyze ") else ())]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert (tmp_path / "report" / "report.html").exists()
     assert (tmp_path / "growth.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the sources, and install it to a folder of its own."""
+    source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
+    for name in ("analyzer", "planner", "reports", "sample_models"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, source], check=True)
+    (wheel,) = wheels.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
+    return site
+
+
+def test_python_of_the_readme_runs_against_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    """Measured, planned, explained, written and shown from Python, with nothing of the checkout on the path."""
+    (block,) = blocks("python")
+    script = f"{block}\nimport analyzer, planner, reports\nprint(analyzer.__file__, planner.__file__, reports.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(installed), "DOCKER_HOST": f"unix://{tmp_path}/none"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert all(path.startswith(str(installed)) for path in done.stdout.splitlines()[-1].split())
+    assert "GPU: proven, no plan needs fewer" in done.stdout
+    assert (tmp_path / "from-python.json").exists()
+    assert (tmp_path / "from-python" / "report.html").exists()

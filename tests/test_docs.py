@@ -1,0 +1,80 @@
+"""The documents: examples run, keys are told, files that are named exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from planner.cli.main import main
+from planner.inputs.demand_file import KEYS, read_demand
+from planner.inputs.fleet_file import read_fleet
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "planning.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+
+
+def example(name: str, folder: Path) -> Path:
+    """The TOML example that begins with this file's name."""
+    (body,) = re.findall(rf"```toml\n# {name}\n(.*?)```", TEXT, re.DOTALL)
+    (folder / name).write_text(body)
+    return folder / name
+
+
+def test_demand_example_is_planned(tmp_path: Path) -> None:
+    """Every key of it is taken, and its models are those of the case study."""
+    demand = example("demand.toml", tmp_path)
+    assert len(read_demand(str(demand))) == 4
+    demand.write_text(demand.read_text().replace("latency_p99_ms = 50", ""))  # the case study has no latencies
+    data = str(ROOT / "tests" / "data" / "case-study.csv")
+    result = CliRunner().invoke(main, ["solve", data, "--demand", str(demand), "--gpu-memory", "16GiB"])
+    assert result.exit_code == 0, result.output
+
+
+def test_fleet_example_is_read(tmp_path: Path) -> None:
+    """Catalogue, cut and scaled types side by side."""
+    t4, a100, lab = read_fleet(str(example("fleet.toml", tmp_path)))
+    assert (t4.thresholds.utilization, a100.mig) == (0.8, "A100-80GB")
+    assert lab.scaling is not None and lab.scaling.device == "Tesla T4"
+
+
+def test_every_key_of_the_demand_is_told() -> None:
+    """A key that nobody reads about is not used."""
+    assert [key for key in KEYS if key not in TEXT] == []
+
+
+def test_blocks_of_the_python_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after the other, in one namespace; the first needs a Triton and is tried with the README's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    assert "measure(" in PYTHON[0]
+    compile(PYTHON[0], "docs/python.md", "exec")
+    namespace: dict[str, object] = {}
+    for block in PYTHON[1:]:
+        exec(block, namespace)  # noqa: S102  (the code of our own page)
+    said = capsys.readouterr().out
+    comment = re.search(r"print\(error\)  # (.*)", "".join(PYTHON))
+    assert comment is not None
+    assert comment[1] in said  # the sentence that the page shows is the one that is raised
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    """Paths in backquotes, from the root of the repository."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = [name for name in re.findall(r"`((?:analyzer|planner|reports|tests|docs)/[\w/.]*)`", text) if "/" in name]
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["analyzer", "planner"])
+def test_architecture_tells_every_room(package: str) -> None:
+    """Each folder of a package is in its table."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
+    assert [room for room in rooms if f"| `{room}/` |" not in text] == []
