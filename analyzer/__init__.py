@@ -1,7 +1,7 @@
 """Measure what each configuration of a model delivers and costs on one device.
 
-`measure` runs a sweep on a Triton, `read_measurements` reads what one has left, `read_repository` reads a model
-repository, `check_host` says what this host can measure. The modules behind them are loaded when they are first used.
+`measure` runs a sweep on a Triton, `read_measurements` reads the results of earlier sweeps, `read_repository` reads a
+model repository, `check_host` says what this host can measure. Their modules are loaded when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one tree of failures that a user can act on.
+"""The exceptions for failures that the user can act on: one tree under `TritonpackError`.
 
 Messages name an option as Python does, in backquotes: `max_trial_s`. A command line writes its flag there instead
 (`analyzer.formats.option_values.in_flags`).
@@ -7,18 +7,18 @@ Messages name an option as Python does, in backquotes: `max_trial_s`. A command 
 from __future__ import annotations
 
 EXIT_FAILURE = 1  # a failure that the user can act on
-EXIT_USAGE = 2  # a command line, an argument or an input file that cannot be taken
+EXIT_USAGE = 2  # a command line, an argument or an input file that is not valid
 EXIT_INFEASIBLE = 3  # no plan exists
 
 
 class TritonpackError(Exception):
-    """A failure whose message gives the fact, the value and the way out, in one line.
+    """A failure; its message says in one line what is wrong, with which value, and what to do.
 
     Attributes
     ----------
     message : str
     exit_code : int
-        That a command ends with on this failure.
+        Exit status of a command that ends with this failure.
     """
 
     exit_code = EXIT_FAILURE
@@ -29,7 +29,7 @@ class TritonpackError(Exception):
 
 
 class UsageError(TritonpackError):
-    """An option or an input file that cannot be taken; nothing was started."""
+    """An option or an input file that is not valid; raised before anything is started."""
 
     exit_code = EXIT_USAGE
 

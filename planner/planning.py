@@ -1,4 +1,4 @@
-"""The use case of this package: profiles, demand and fleet in, a plan with its proof out."""
+"""Make a plan: from profiles, demand and fleet to a placement with its proof (`planner.plan`, `plan solve`)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int | None, int, str], None]
 
-_TIE_BREAK_S = 2.0  # for the fewest GPUs among plans that are proven to cost the least
+_TIE_BREAK_S = 2.0  # time to look for fewer GPUs among plans of the same proven cost
 
 
 class NoPlanError(TritonpackError):
-    """There is no plan that keeps to what was asked."""
+    """No plan was found within the moves from the placement in force, or within the time."""
 
     exit_code = EXIT_INFEASIBLE
 
@@ -45,9 +45,9 @@ class Solved:
     Parameters
     ----------
     ids : tuple of str
-        Of the plan's GPUs, where they are known from a placement in force.
+        Ids of the plan's GPUs where there is a placement in force, else empty.
     moves : tuple of Move or None
-        The steps from it.
+        Steps from the placement in force; None where there is none.
     """
 
     formulation: Formulation
@@ -68,7 +68,7 @@ class Solved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanResult:
-    """A plan as it is handed over, and what it was made of.
+    """A placement, and the problem and plan that it was made from.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class PlanResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the plan takes for granted."""
+        """What the plan assumes, as sentences for the user."""
         return self.placement.provenance.notes
 
     def to_frame(self) -> pd.DataFrame:
@@ -152,61 +152,63 @@ def plan(
     max_moves: int | None = None,
     group: bool = False,
 ) -> PlanResult:
-    """Place the models on as few GPUs as can be, and prove it; the Python form of the command `plan solve`.
+    """Place the models on as few GPUs as possible, and prove it; the Python form of the command `plan solve`.
 
     Parameters
     ----------
     profiles : str, Path, DataFrame or sequence
-        What `read_profiles` gives, or takes.
+        Profiles as `read_profiles` returns them, or anything that it reads.
     demand : str, Path or sequence of Requirement, optional
         What must be served, or a TOML or CSV file of it; without it one copy of each model.
     mode : str
-        ``memory``: models may only not run out of memory. ``throughput``: neither of the GPU's time.
+        What limits the models on a GPU. ``memory``: memory alone. ``throughput``: both utilizations as well.
     objective : str
-        What is made as small as can be: ``gpus``, ``cost`` or ``energy``.
+        What the plan minimises: ``gpus``, ``cost`` or ``energy``.
     gpus : str or sequence of str
         GPU types from the catalogue, as ``"T4"`` or, with how many there are at most, ``"T4:8"``.
     gpu_memory_mib : float, optional
-        What one GPU offers to models and server; wins over the catalogue.
+        Memory of one GPU that models and server can use; overrides the catalogue.
     fleet : str, Path or sequence of FleetType, optional
         The GPU types there are, or a TOML file of them; in place of `gpus`.
     mig : bool
         Whether GPUs may be cut into MIG slices, where their type can be.
     max_memory_pct, max_utilization_pct, max_memory_utilization_pct : float, optional
-        Thresholds; 100 by default. Utilizations above 100 accept some slow-down.
+        Thresholds on a GPU's memory and on its sums of utilization, in percent; 100 by default. Utilizations above
+        100 accept some slow-down.
     keep_throughput : float
-        Without a rate: share of its best throughput that each model keeps.
+        For models without a rate: least share of its best throughput that each model keeps, in (0, 1].
     proportional : bool
-        Charge a replica utilization in proportion to the rate it serves, in tenths.
+        Charge a replica utilization in proportion to the rate that it serves, in tenths.
     spare : int
         GPUs that may be lost at once while every demand is still met.
     spare_of : str
         ``gpu`` or ``node``: what `spare` counts.
     batch, concurrency : int, optional
-        Take each model's figures there.
+        Use only operating points with this batch size, with this concurrency.
     model_names : str or sequence of str
         Only these models.
     device : str, optional
-        Only what was measured on this device.
+        Use only profiles that were measured on this device.
     server_memory_mib : float, optional
-        What the idle server takes; wins over what is found beside the measurements that `profiles` names.
+        Memory of the idle server; overrides what is found beside the measurements that `profiles` names.
     time_limit_s : float
-        Seconds until the best plan so far is taken.
+        Time of the search; then the best plan so far is returned.
     seed, workers : int
-        Of the randomised parts of the search, and its threads; with one, the same input gives the same bytes.
+        Seed of the randomised parts of the search, and its threads; with one thread, the same input gives the same
+        bytes.
     current : str, Path or Placement, optional
         The placement in force: it is changed as little as the plan allows.
     max_moves : int, optional
-        With `current`: replicas that may be loaded where they were not.
+        With `current`: replicas that may be loaded on a GPU that does not hold them.
     group : bool
         Whether GPUs that are filled alike are one entry of the placement with a count.
 
     Raises
     ------
     UsageError
-        If demand, profiles and fleet do not go together, or a value cannot be taken.
+        If demand, profiles and fleet do not go together, or a value is not valid.
     NoPlanError
-        If no plan keeps within the moves.
+        With `current`: if no plan was found within `max_moves`, or within the time.
 
     Examples
     --------
@@ -253,14 +255,14 @@ def plan_with(
     Parameters
     ----------
     current : Placement, optional
-        In force.
+        The placement in force, which is to be changed as little as the plan allows.
     stop : callable, optional
-        Once it says True, the best plan so far is taken.
+        Asked several times a second; once it returns True, the best plan so far is returned.
     on_progress : callable, optional
-        Makes, for a formulation, what is told how the search comes on; see `planner.solver.solve.solve`.
+        Returns, for a formulation, the `on_progress` of `planner.solver.solve.solve`.
     """
     if current is None and settings.max_moves is not None:
-        raise UsageError("`max_moves` says how far to go from a placement; give that with `current='placement.json'`")
+        raise UsageError("`max_moves` limits the moves from a placement; give that with `current='placement.json'`")
     request = make_request(profiles, settings)
     formulation = formulate(request)
     follow = on_progress(formulation) if on_progress else None
@@ -294,7 +296,7 @@ def solve_request(request: Request, limits: SearchLimits) -> Solved:
 def solve_formulation(
     formulation: Formulation, limits: SearchLimits, *, on_progress: OnProgress | None = None
 ) -> Solved:
-    """Solve; of plans that cost the same take one with the fewest GPUs, and even out how full they are."""
+    """Solve; of plans that cost the same take one with the fewest GPUs, then even out how full the GPUs are."""
     from planner.solver.balance import even_out
     from planner.solver.solve import solve
     from planner.solver.tie_break import fewest_gpus
@@ -316,7 +318,7 @@ def _replan(
     limits: SearchLimits,
     on_progress: OnProgress | None,
 ) -> Solved:
-    """Solve, then change the placement in force as little as that cost allows; half of the time for each."""
+    """Solve without regard to the placement in force, then change it as little as possible; half the time for each."""
     from planner.replan.current_placement import current_gpus, moves_between, replica_sizes
     from planner.replan.replan import replan
 

@@ -1,7 +1,7 @@
 """The load generator's event loop: one process, one thread, N connections.
 
-It imports nothing beyond the standard library, so that its process starts in milliseconds, and does as little
-as it can between a response and the next request: the client must not be what is measured.
+It imports nothing beyond the standard library, so that its process starts in milliseconds. Between a response and the
+next request it does as little as possible, so that the server is measured and not the client.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _CLOSED = "the server closed the connection"
 
 
 class Exchange(Protocol):
-    """How one connection speaks, one request at a time: Http1Exchange, GrpcExchange."""
+    """The protocol state of one connection, with one request in flight at a time: Http1Exchange, GrpcExchange."""
 
-    reply: bytes  # what the protocol wants sent in answer to what was fed
+    reply: bytes  # bytes that the protocol requires in answer to received data
     closing: bool  # the server takes no further request on this connection
 
     def preface(self) -> bytes: ...
@@ -43,13 +43,13 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What to send, where and at which pace.
+    """The requests to send, the server's address, and the concurrency or rate.
 
     Parameters
     ----------
     host, port : str, int
     scripts : sequence of sequence of bytes
-        Whole requests; connection ``i`` repeats ``scripts[i % len(scripts)]`` from its start.
+        Encoded requests; connection ``i`` sends those of ``scripts[i % len(scripts)]`` in order, again and again.
     concurrency : int
         Requests kept in flight (closed loop), or the most that may be (open loop).
     rate_per_s : float or None
@@ -57,11 +57,11 @@ class Load:
     poisson : bool
         Whether the gaps between open-loop requests are exponential (else constant).
     seed : int
-        Of the gaps.
+        Seed of the gaps.
     drain_s : float
-        How long to wait at the end for what is in flight.
+        How long to wait at the end for requests in flight, in seconds.
     open_exchange : callable
-        Makes the `Exchange` of a new connection; it must survive pickling.
+        Makes the `Exchange` of a new connection; must be picklable.
     """
 
     host: str
@@ -77,15 +77,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What happened since the last report; arrays of shape ``(n_requests,)`` in order of completion."""
+    """The results since the last report; arrays of shape ``(n_requests,)`` in order of completion."""
 
     end_s: array[float]
     latency_s: array[float]
     errors: int
     first_error: str
-    late: int
+    late: int  # open loop: requests sent more than LATE_S after they were due
     cpu_s: float  # processor time that the loop took
-    wall_s: float
+    wall_s: float  # time since the last report
     lost: bool  # the server can no longer be reached: the loop has ended
 
 
@@ -106,7 +106,7 @@ class _Connection:
 
 
 class Loop:
-    """Sends one `Load` until the pipe says stop, and reports through it."""
+    """Sends one `Load` until a message on the pipe says stop, and sends its reports through the pipe."""
 
     def __init__(self, load: Load, pipe: Pipe) -> None:
         self._load = load
@@ -114,9 +114,9 @@ class Loop:
         self._epoll = select.epoll()
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
-        self._free = deque(range(load.concurrency))  # indices: each has its script, which no two may send at once
+        self._free = deque(range(load.concurrency))  # unused connection indices; an index belongs to one script
         self._idle: deque[_Connection] = deque()
-        self._waiting: deque[float] = deque()  # due times that found no free connection
+        self._waiting: deque[float] = deque()  # due times of requests without a free connection
         self.stopped = False
         self._first_error = ""
         self._clear()
@@ -124,7 +124,7 @@ class Loop:
         self._reported_cpu_s = time.process_time()
 
     def run(self) -> None:
-        """Send until told to stop or the server is lost; then wait for what is in flight."""
+        """Send until told to stop or the server is lost; then wait for requests in flight."""
         lost = False
         try:
             if self._load.rate_per_s is None:
@@ -145,7 +145,7 @@ class Loop:
         for _ in range(self._load.concurrency):
             self._send(self._connect(), time.perf_counter())
         while not self.stopped:
-            self._turn(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
+            self._handle_events(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
 
     def _run_open(self, rate_per_s: float) -> None:
         gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
@@ -159,7 +159,7 @@ class Loop:
             # epoll rounds its time-out up to whole milliseconds; select on its descriptor does not
             wait = max(0.0, min(due - time.perf_counter(), _REPORT_PERIOD_S))
             ready = select.select([self._epoll], [], [], wait)[0]
-            self._turn(self._epoll.poll(0) if ready else [], resend=False)
+            self._handle_events(self._epoll.poll(0) if ready else [], resend=False)
 
     def _send_waiting(self) -> None:
         while self._waiting:
@@ -176,10 +176,10 @@ class Loop:
     def _drain(self) -> None:
         deadline = time.perf_counter() + self._load.drain_s
         while len(self._connections) > len(self._idle) and time.perf_counter() < deadline:
-            self._turn(self._epoll.poll(0.01), resend=False)
+            self._handle_events(self._epoll.poll(0.01), resend=False)
 
-    def _turn(self, events: list[tuple[int, int]], *, resend: bool) -> None:
-        """Handle what epoll saw, and report when it is time."""
+    def _handle_events(self, events: list[tuple[int, int]], *, resend: bool) -> None:
+        """Handle the events that epoll returned, and send a report when one is due."""
         for descriptor, mask in events:
             connection = self._connections.get(descriptor)
             if connection is None:
@@ -215,7 +215,7 @@ class Loop:
             return
         try:
             sent = connection.sock.send(data)
-        except (BlockingIOError, ConnectionError):  # of an end of the connection epoll tells next
+        except (BlockingIOError, ConnectionError):  # epoll reports a closed connection next
             sent = 0
         if sent < len(data):
             connection.unsent = memoryview(data)[sent:]
@@ -242,7 +242,7 @@ class Loop:
             exchange.reply = b""
         if outcome is None:
             return
-        if not connection.busy:  # the server ends a connection that we let rest, or says what nobody asked for
+        if not connection.busy:  # the server closes an idle connection, or sends data unasked
             self._idle.remove(connection)
             self._close(connection)
             return
@@ -298,13 +298,13 @@ class Loop:
 
 
 def serve_loads(pipe: Pipe) -> None:
-    """Run every `Load` that comes through `pipe`, each until the next message; end when the pipe closes."""
+    """Run every `Load` that arrives through `pipe`, each until the next message; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the caller decides and closes the pipe
     gc.disable()  # nothing here makes cycles, and a collection would show up as latency
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             loop = Loop(pipe.recv(), pipe)
             loop.run()
-            if not loop.stopped:  # the server was lost: our caller's stop is still to come
+            if not loop.stopped:  # the server was lost: the caller's stop message is still to come
                 pipe.recv()
             pipe.send(None)  # the load is over: nothing more of it follows

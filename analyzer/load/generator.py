@@ -1,7 +1,7 @@
-"""The load generator as its caller sees it: processes that keep N requests in flight, or send R per second.
+"""The load generator: processes that keep a number of requests in flight, or send a number per second.
 
-The event loop (`analyzer.load.event_loop`) runs in processes of its own, so that neither the sampler nor the caller's
-Python shares its interpreter lock. They are started once and serve every trial of a sweep.
+The event loop (`analyzer.load.event_loop`) runs in processes of its own, so that it shares its interpreter
+lock neither with the sampler nor with the caller. They are started once and serve every trial of a sweep.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Worker:
 
 
 class LoadGenerator:
-    """A context manager around the load generator's processes; its processes end with it.
+    """A context manager that runs the load generator's processes; they end with the ``with`` block.
 
     Parameters
     ----------
     processes : int or None
-        How many event loops share the load; one keeps tens of thousands of requests a second going. None starts
-        with one, and lets `grow` add to them.
+        Number of event loops that share the load; one sends tens of thousands of requests per second. None starts
+        with one and lets `grow` add more.
     """
 
     def __init__(self, processes: int | None = None) -> None:
@@ -52,14 +52,14 @@ class LoadGenerator:
             self._workers.append(_Worker(process, ours))
 
     def _replace_dead(self) -> None:
-        """Start a new process for each that has ended, such as one that was killed for want of memory."""
+        """Start a new process for each that has ended, such as one that was killed for lack of memory."""
         alive = [worker for worker in self._workers if worker.process.is_alive()]
         dead = len(self._workers) - len(alive)
         self._workers = alive
         self._start(dead)
 
     def grow(self, connections: int) -> bool:
-        """Double the processes, up to half of this host's processors and one a connection; say whether it could."""
+        """Double the processes, to half of this host's processors or one per connection; return whether any started."""
         more = min(2 * len(self._workers), self._most, connections) - len(self._workers)
         self._start(more)  # none where it is negative
         return more > 0
@@ -78,7 +78,7 @@ class LoadGenerator:
 
     @contextmanager
     def sending(self, load: Load) -> Iterator[Stream]:
-        """Send `load` inside the ``with`` block; on exit wait for what is in flight.
+        """Send `load` inside the ``with`` block; on exit stop and wait for requests in flight.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Stream:
         self._pipes = pipes
 
     def receive(self, timeout_s: float) -> list[Report]:
-        """Return the reports that arrive within `timeout_s`, at least one unless nothing came.
+        """Wait up to `timeout_s` for reports and return those that arrived; empty if none did.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Stream:
 
 
 def _split(load: Load, processes: int) -> list[Load | None]:
-    """Share a load's concurrency and rate over the processes; None for one that has nothing to send."""
+    """Divide a load's concurrency and rate among the processes; None for a process that has nothing to send."""
     shares: list[Load | None] = []
     for i in range(processes):
         concurrency = load.concurrency // processes + (i < load.concurrency % processes)

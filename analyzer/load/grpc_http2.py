@@ -1,8 +1,8 @@
-"""The least of HTTP/2 and gRPC that sends prepared messages and tells whether their calls succeed.
+"""The part of HTTP/2 and gRPC that is needed to send prepared messages and to tell whether the calls succeeded.
 
-One connection carries one call at a time, each on a stream of its own, and a call is complete with the trailers that
-end its stream: for a decoupled model, that is after its last response. Imports nothing beyond the standard library
-until there are headers to read: it runs in the load generator's process.
+One connection carries one call at a time, each on a stream of its own. A call is complete with the trailers that end
+its stream; for a decoupled model, that is after its last response. The module imports nothing beyond the standard
+library until there are headers to decode, because it runs in the load generator's process.
 
 Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and "gRPC over HTTP2" in the documentation of gRPC's core.
 """
@@ -30,7 +30,7 @@ _STREAM_ERROR = b"\x0a"  # tag of ModelStreamInferResponse.error_message, which 
 
 
 def header_block(fields: Sequence[tuple[str, str]]) -> bytes:
-    """Encode headers as literals that no table needs to know, so that one block serves every call."""
+    """Encode headers as literals outside the header table, so that the same block serves every call."""
     block = bytearray()
     for field in fields:
         block.append(0)  # literal without indexing, with a new name
@@ -65,34 +65,34 @@ class GrpcExchange:
     headers : bytes
         The `header_block` that starts every call.
     streaming : bool
-        Whether responses are ModelStreamInferResponse messages, in which errors travel.
+        Whether responses are ModelStreamInferResponse messages, which can hold an error.
     """
 
     def __init__(self, headers: bytes, *, streaming: bool = False) -> None:
-        self.reply = b""  # what the protocol wants sent in answer to what was fed
+        self.reply = b""  # bytes that the protocol requires in answer to received data
         self.closing = False  # the server takes no further call on this connection
         self._headers = headers
         self._streaming = streaming
         self._stream = -1
         self._open = False  # a call is in flight
-        self._unsent = memoryview(b"")  # of the message, for want of window
-        self._window = _DEFAULT_WINDOW  # what the server takes: on the connection,
+        self._unsent = memoryview(b"")  # rest of the message, until the server's window allows it
+        self._window = _DEFAULT_WINDOW  # bytes that the server accepts: on the connection,
         self._stream_window = 0  # on the stream,
         self._first_window = _DEFAULT_WINDOW  # on a new stream,
         self._max_frame = _DEFAULT_MAX_FRAME  # in a frame
         self._received = 0  # on the connection since its window was last opened
-        self._partial = b""  # a frame that is not here in whole
-        self._data_left = 0  # of a DATA frame
+        self._partial = b""  # a frame that is not complete yet
+        self._data_left = 0  # bytes of the current DATA frame still to come
         self._block = b""  # headers that continue in further frames
         self._block_ends = False
         self._messages = bytearray()
-        self._error = ""  # the first one in the messages of a stream
-        self._good_ends: set[bytes] = set()  # trailers that say OK: calls share them
+        self._error = ""  # the first error in the messages of a stream
+        self._good_ends: set[bytes] = set()  # trailers that said OK: most calls end with the same bytes
 
     def preface(self) -> bytes:
-        """What a new connection sends before its first request.
+        """Return what a new connection sends before its first request.
 
-        Without a header table, every block of the server's headers stands for itself.
+        Its settings switch the header table off, so that each block of the server's headers can be decoded alone.
         """
         wanted = {
             _HEADER_TABLE_SIZE: 0,
@@ -105,7 +105,7 @@ class GrpcExchange:
         return _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, opened)
 
     def frame(self, request: bytes) -> bytes:
-        """Return the bytes that start a call with `request`, a gRPC message; what has to wait comes as `reply`."""
+        """Return the bytes that start a call with `request`, a gRPC message; what has to wait follows as `reply`."""
         self._stream += 2
         self._open = True
         self._error = ""
@@ -126,7 +126,7 @@ class GrpcExchange:
         return _frame(_HEADERS, _END_HEADERS, self._stream, self._headers) + self._take_unsent()
 
     def _take_unsent(self) -> bytes:
-        """Cut as many DATA frames of the message as the server's windows take."""
+        """Cut as many DATA frames of the message as the server's windows allow."""
         frames = []
         while self._unsent and (room := min(self._window, self._stream_window, self._max_frame)) > 0:
             piece, self._unsent = self._unsent[:room], self._unsent[room:]
@@ -136,7 +136,7 @@ class GrpcExchange:
         return b"".join(frames)
 
     def feed(self, data: bytes) -> str | None:
-        """Take received bytes; return None while the call is incomplete, else "" or what went wrong."""
+        """Process received bytes; return None while the call is incomplete, "" if it succeeded, else the error."""
         if self._partial:
             data, self._partial = self._partial + data, b""
         outcome = None
@@ -162,7 +162,7 @@ class GrpcExchange:
         return outcome
 
     def _take_data(self, data: bytes, position: int) -> int:
-        """Take what is here of a DATA frame's payload; return where it ends."""
+        """Consume the received part of a DATA frame's payload; return the position after it."""
         end = min(position + self._data_left, len(data))
         self._data_left -= end - position
         self._received += end - position
@@ -186,7 +186,7 @@ class GrpcExchange:
             del self._messages[:end]
 
     def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
-        """Take a whole frame other than DATA; return how the call ended if it did."""
+        """Process a whole frame other than DATA; return None, "" or an error as `feed` does."""
         if kind == _HEADERS:
             if flags & _PADDED:
                 payload = payload[1 : len(payload) - payload[0]]
@@ -203,7 +203,7 @@ class GrpcExchange:
         return None
 
     def _take_control(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
-        """Take a frame about the connection."""
+        """Process a frame that concerns the whole connection."""
         if kind == _WINDOW_UPDATE:
             self._open_window(stream, int.from_bytes(payload, "big"))
         elif kind == _SETTINGS and not flags & _ACK:
@@ -243,14 +243,14 @@ class GrpcExchange:
     def _end(self, error: str) -> str:
         self._open = False
         self._messages.clear()
-        if self._unsent:  # the server has answered before it had all
+        if self._unsent:  # the server answered before it had the whole message
             self._unsent = memoryview(b"")
             self.reply += _frame(_RST_STREAM, 0, self._stream, _CANCEL)
         return error or self._error
 
 
 def _read_error(block: bytes) -> str:
-    """Return what a call's trailers complain about; empty for the status OK."""
+    """Return the error in a call's trailers; empty for the status OK."""
     from hpack import Decoder, HPACKError
 
     decoder = Decoder()

@@ -1,6 +1,6 @@
-"""The least of HTTP/1.1 that tells whether a response is complete and successful.
+"""The part of HTTP/1.1 that is needed to tell whether a response is complete and successful.
 
-Imports nothing beyond the standard library: it runs in the load generator's process.
+The module imports nothing beyond the standard library, because it runs in the load generator's process.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ class Http1Exchange:
     __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing", "_usual", "_usual_size", "closing", "reply")
 
     def __init__(self) -> None:
-        self.reply = b""  # HTTP/1.1 answers nothing of itself
+        self.reply = b""  # HTTP/1.1 has no protocol replies
         self.closing = False  # the server takes no further request on this connection
         self._known_heads: dict[bytes, tuple[bool, int, bool]] = {}  # a model's responses share their head
-        self._usual = b""  # head of the last response that came whole and in one piece,
-        self._usual_size = -1  # and its size: most are like it, and that is told at once
+        self._usual = b""  # head of the last successful response that arrived in one piece,
+        self._usual_size = -1  # and its size: most responses equal it, which saves parsing them
         self._head = b""
         self._missing = 0
         self._failed = False
         self._body = b""
 
     def preface(self) -> bytes:
-        """What a new connection sends before its first request."""
+        """Return what a new connection sends before its first request: nothing."""
         return b""
 
     def frame(self, request: bytes) -> bytes:
@@ -34,7 +34,7 @@ class Http1Exchange:
         return request
 
     def feed(self, data: bytes) -> str | None:
-        """Take received bytes; return None while the response is incomplete, else "" or what went wrong."""
+        """Process received bytes; return None while the response is incomplete, "" if it succeeded, else the error."""
         if len(data) == self._usual_size and data.startswith(self._usual) and not self._missing and not self._head:
             return ""
         if self._missing == 0:

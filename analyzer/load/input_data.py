@@ -1,4 +1,4 @@
-"""Real inputs from a file or a folder, as perf_analyzer takes them."""
+"""Read real inputs from a file or a folder, in perf_analyzer's formats."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from analyzer.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Values of one input.
+class TensorValues:
+    """The values of one input in one step.
 
     Parameters
     ----------
     values : sequence or bytes
         Flat in row-major order; bytes are little-endian, with each element of BYTES after its length in 4 bytes.
     shape : tuple of int or None
-        Where the file gives one.
+        None where the file gives none.
     where : str
-        The place that it was read from, for messages.
+        Where the values were read from, for messages.
     text_lines : bool
-        Whether the bytes, if they are for an input of type BYTES, are text with an element a line.
+        Whether bytes for an input of type BYTES are text with one element per line.
     """
 
     values: Sequence[Any] | bytes
@@ -37,31 +37,31 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputData:
-    """Real inputs, in streams of steps; each step holds an entry an input.
+    """Real inputs: streams of steps, each step with the values of every input.
 
-    A plain list of steps is one stream; several streams are sequences.
+    A plain list of steps in a file is one stream; several streams are sequences, for models that keep state.
     """
 
     source: str
-    streams: tuple[tuple[Mapping[str, Entry], ...], ...]
+    streams: tuple[tuple[Mapping[str, TensorValues], ...], ...]
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the values and shapes: the same data elsewhere have the same."""
+        """SHA-256 over the values and shapes, independent of where they were read from."""
         content = [[[(n, e.values, e.shape) for n, e in step.items()] for step in stream] for stream in self.streams]
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def read_input_data(path: Path) -> InputData:
-    """Read perf_analyzer's JSON, or a folder with one raw file an input, named after it.
+    """Read perf_analyzer's JSON, or a folder with one raw file per input, named after it.
 
     Source of the format: perf_analyzer's documentation, "Input Data". As there, a folder's file for an input of type
-    BYTES is text with an element a line.
+    BYTES is text with one element per line.
 
     Raises
     ------
     UsageError
-        If it cannot be read or has another form; the message names the place in it.
+        If `path` cannot be read or has another format; the message names the place in it.
     """
     try:
         return _read_folder(path) if path.is_dir() else _read_json(path)
@@ -73,7 +73,7 @@ def _read_folder(path: Path) -> InputData:
     files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
     if not files:
         raise UsageError(f"`input_data` {path} holds no file; put one named after each input in it")
-    step = {f.name: Entry(values=f.read_bytes(), shape=None, where=str(f), text_lines=True) for f in files}
+    step = {f.name: TensorValues(values=f.read_bytes(), shape=None, where=str(f), text_lines=True) for f in files}
     return InputData(source=str(path), streams=((step,),))
 
 
@@ -100,21 +100,21 @@ def _read_json(path: Path) -> InputData:
     return InputData(source=str(path), streams=tuple(streams))
 
 
-def _read_step(step: Any, where: str) -> dict[str, Entry]:
+def _read_step(step: Any, where: str) -> dict[str, TensorValues]:
     if not isinstance(step, dict) or not step:
         raise UsageError(f'{where} is not an object of inputs, such as {{"INPUT": [1, 2]}}')
-    return {name: _read_entry(value, f"{where}.{name}") for name, value in step.items()}
+    return {name: _read_values(value, f"{where}.{name}") for name, value in step.items()}
 
 
-def _read_entry(value: Any, where: str) -> Entry:
+def _read_values(value: Any, where: str) -> TensorValues:
     shape = None
     if isinstance(value, dict) and "content" in value:
         shape = _read_shape(value.get("shape"), f"{where}.shape")
         value = value["content"]
     if isinstance(value, dict):
-        return Entry(values=_read_base64(value, where), shape=shape, where=where)
+        return TensorValues(values=_read_base64(value, where), shape=shape, where=where)
     values = _flatten(value) if isinstance(value, list) else [value]
-    return Entry(values=values, shape=shape, where=where)
+    return TensorValues(values=values, shape=shape, where=where)
 
 
 def _read_shape(shape: Any, where: str) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""Inference requests as bytes, built once and sent as they are: KServe v2 over HTTP and over gRPC."""
+"""Encode inference requests as bytes: KServe v2 over HTTP and over gRPC."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class InputTensor:
     """One input of a request.
 
     Parameters
     ----------
     datatype : str
-        Triton's name of it.
+        Triton's name of it, such as ``FP32``.
     shape : tuple of int
         With the batch dimension.
     data : bytes or Region
-        In row-major order, as Triton takes it; or where it lies in shared memory.
+        The values in row-major order, or their place in shared memory.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A request's place in a sequence: its id, and whether it is the first or the last."""
+class SequenceStep:
+    """A request's place in a sequence: the sequence's id, and whether the request is its first or last."""
 
     sequence: int
     start: bool
@@ -64,22 +64,22 @@ class Turn:
 
     @property
     def parameters(self) -> dict[str, int | bool]:
-        """As a request carries it."""
+        """The parameters that a request carries for it."""
         return {"sequence_id": self.sequence, "sequence_start": self.start, "sequence_end": self.end}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of a model in one request; every output is returned, in the reply or to `outputs`."""
+    """One inference request; all outputs are returned, in the reply or, if `outputs` is given, in shared memory."""
 
     model: str
-    inputs: Sequence[Content]
+    inputs: Sequence[InputTensor]
     outputs: Sequence[Output] = ()
-    turn: Turn | None = None
+    step: SequenceStep | None = None
 
 
-def encode(tensors: Mapping[str, np.ndarray[Any, Any]], datatypes: Mapping[str, str]) -> list[Content]:
-    """Turn arrays into the inputs of a request.
+def encode(tensors: Mapping[str, np.ndarray[Any, Any]], datatypes: Mapping[str, str]) -> list[InputTensor]:
+    """Encode arrays as the inputs of a request.
 
     Parameters
     ----------
@@ -89,13 +89,13 @@ def encode(tensors: Mapping[str, np.ndarray[Any, Any]], datatypes: Mapping[str, 
         Triton's name of each input's datatype.
     """
     return [
-        Content(name=name, datatype=datatypes[name], shape=tensor.shape, data=_to_bytes(tensor, datatypes[name]))
+        InputTensor(name=name, datatype=datatypes[name], shape=tensor.shape, data=_to_bytes(tensor, datatypes[name]))
         for name, tensor in tensors.items()
     ]
 
 
 def _to_bytes(tensor: np.ndarray[Any, Any], datatype: str) -> bytes:
-    """Lay a tensor out as Triton takes it: row-major, and each element of BYTES after its length in 4 bytes."""
+    """Encode a tensor in row-major order; each element of BYTES follows its length in 4 bytes."""
     if datatype == "BYTES":
         return b"".join(len(item).to_bytes(4, "little") + item for item in tensor.ravel())
     return tensor.tobytes()
@@ -123,8 +123,8 @@ def http_request(address: str, request: Request) -> bytes:
         document["outputs"] = [{"name": o.name, "parameters": _in_region(o.region)} for o in request.outputs]
     else:
         document["parameters"]["binary_data_output"] = True
-    if request.turn:
-        document["parameters"] |= request.turn.parameters
+    if request.step:
+        document["parameters"] |= request.step.parameters
     text = json.dumps(document, separators=(",", ":")).encode()
     body = text + b"".join(binary)
     head = (
@@ -144,7 +144,7 @@ def _in_region(region: Region) -> dict[str, str | int]:
 
 
 def grpc_message(request: Request) -> bytes:
-    """Build one ModelInferRequest with gRPC's five bytes before it."""
+    """Build one ModelInferRequest with gRPC's prefix of five bytes."""
     from tritonclient.grpc import service_pb2
 
     message = service_pb2.ModelInferRequest(model_name=request.model)
@@ -156,8 +156,8 @@ def grpc_message(request: Request) -> bytes:
             message.raw_input_contents.append(content.data)
     for output in request.outputs:
         _set_parameters(message.outputs.add(name=output.name).parameters, _in_region(output.region))
-    if request.turn:
-        _set_parameters(message.parameters, request.turn.parameters)
+    if request.step:
+        _set_parameters(message.parameters, request.step.parameters)
     body: bytes = message.SerializeToString()
     return b"\0" + len(body).to_bytes(4, "big") + body  # 0: not compressed
 
@@ -169,14 +169,14 @@ def _set_parameters(target: Any, values: dict[str, Any]) -> None:
 
 
 def grpc_exchange(address: str, *, streaming: bool = False) -> partial[GrpcExchange]:
-    """Return what opens the exchange of a new connection.
+    """Return a callable that makes the `GrpcExchange` of a new connection.
 
     Parameters
     ----------
     address : str
         ``host:port`` of the gRPC endpoint.
     streaming : bool
-        Whether each request is a ModelStreamInfer call of its own, as a decoupled model needs it.
+        Whether each request is a ModelStreamInfer call of its own, which decoupled models need.
     """
     fields = [
         (":method", "POST"),

@@ -1,6 +1,6 @@
-"""Tensors in POSIX shared memory: requests name the place instead of carrying megabytes.
+"""Put tensors into POSIX shared memory, so that requests name their place instead of carrying them.
 
-A region is mapped by us and by the server, so its pages count by halves in both processes' proportional set size.
+This process and the server both map the region, so the proportional set size of each counts half of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from analyzer.errors import ModelError, ServerError
-from analyzer.load.kserve import Content, Output, Region, Request, Turn, http_request
+from analyzer.load.kserve import InputTensor, Output, Region, Request, SequenceStep, http_request
 from analyzer.servers import Endpoint
 from analyzer.servers.control import ControlClient
 
@@ -32,22 +32,24 @@ Scripts = Sequence[Sequence[Request]]
 
 @contextmanager
 def in_shared_memory(scripts: Scripts, connections: int, endpoint: Endpoint) -> Iterator[Scripts]:
-    """Move the tensors of scripts into a region that the server knows; on exit neither side has it any more.
+    """Move the tensors of requests into a shared memory region that the server knows; on exit the region is removed.
 
-    Inputs lie there once. Each connection has a place of its own for outputs, as large as those of a first reply;
-    where there is none, because the model fails or answers only over gRPC streams, outputs stay in the replies.
+    Each distinct input is stored once. Each connection has its own place for outputs, as large as those of a first
+    reply. Where there is none, because the model fails or answers only over gRPC streams, outputs stay in the replies.
 
     Parameters
     ----------
+    scripts : sequence of sequence of Request
+        The requests of each connection; see `Load`.
     connections : int
-        How many there will be at most; they get a script each.
+        Largest number of connections; each gets a script of its own.
     endpoint : Endpoint
         Where the server answers.
 
     Raises
     ------
     ModelError
-        If the memory cannot be had, or the server does not see it.
+        If the memory cannot be allocated, or the server does not see it.
     """
     name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
     tensors = {id(c.data): c.data for s in scripts for r in s for c in r.inputs if isinstance(c.data, bytes) and c.data}
@@ -59,7 +61,7 @@ def in_shared_memory(scripts: Scripts, connections: int, endpoint: Endpoint) -> 
     slot = sum(map(_aligned, sizes.values()))
     with _region(name, max(1, end + connections * slot), endpoint) as memory:
         buffer = memory.buf
-        assert buffer is not None  # noqa: S101 - it is only after close()
+        assert buffer is not None  # noqa: S101 - it is None only after close()
         for key, data in tensors.items():
             buffer[offsets[key] : offsets[key] + len(data)] = data
         regions = {key: Region(name=name, offset=offsets[key], byte_size=len(data)) for key, data in tensors.items()}
@@ -79,13 +81,13 @@ def _aligned(size: int) -> int:
 
 
 def _placed(request: Request, regions: dict[int, Region], outputs: Sequence[Output]) -> Request:
-    inputs: list[Content] = [replace(c, data=regions.get(id(c.data), c.data)) for c in request.inputs]
+    inputs: list[InputTensor] = [replace(c, data=regions.get(id(c.data), c.data)) for c in request.inputs]
     return replace(request, inputs=inputs, outputs=outputs)
 
 
 @contextmanager
 def _region(name: str, size: int, endpoint: Endpoint) -> Iterator[SharedMemory]:
-    # should we be killed, multiprocessing's resource tracker removes it
+    # if this process is killed, multiprocessing's resource tracker removes the region
     memory = SharedMemory(name, create=True, size=size)
     try:
         _allocate(_FOLDER / name, size)
@@ -101,15 +103,15 @@ def _region(name: str, size: int, endpoint: Endpoint) -> Iterator[SharedMemory]:
 def _allocate(path: Path, size: int) -> None:
     try:
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm is a SIGBUS, ours or the server's
+            os.posix_fallocate(file.fileno(), 0, size)  # else a full /dev/shm ends us or the server with SIGBUS
     except OSError as error:
-        text = f"{size / 2**20:.0f} MiB of shared memory cannot be had ({error.strerror})"
+        text = f"{size / 2**20:.0f} MiB of shared memory cannot be allocated ({error.strerror})"
         raise ModelError(f"{text}: lower `batches` or `concurrencies`, or enlarge {_FOLDER}") from None
 
 
 def _hand_over(path: Path, process_id: int) -> None:
     """Give a region to the user of the server, who is the repository's owner in a container."""
-    with suppress(FileNotFoundError):  # the server is gone, as the trial will tell
+    with suppress(FileNotFoundError):  # the server has ended; the trial reports it
         server = Path(f"/proc/{process_id}").stat()
         os.chown(path, server.st_uid, server.st_gid)
 
@@ -125,14 +127,14 @@ def _registered(name: str, size: int, address: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(ModelError, ServerError):  # a server that is gone has forgotten it
+            with suppress(ModelError, ServerError):  # a server that has ended has no regions
                 triton.unregister_memory(name)
 
 
 def _output_sizes(address: str, request: Request) -> dict[str, int]:
-    """Ask once over HTTP; return each output's size in bytes, nothing where the model does not answer so."""
-    if request.turn is not None:
-        request = replace(request, turn=Turn(sequence=request.turn.sequence, start=True, end=True))
+    """Send one request over HTTP; return each output's size in bytes, nothing if the model does not answer."""
+    if request.step is not None:
+        request = replace(request, step=SequenceStep(sequence=request.step.sequence, start=True, end=True))
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_FIRST_REPLY_S) as sock:
@@ -142,5 +144,5 @@ def _output_sizes(address: str, request: Request) -> dict[str, int]:
             length = response.getheader("Inference-Header-Content-Length")
             document = json.loads(response.read()[: int(length) if length else None])
     except (OSError, http.client.HTTPException, ValueError):
-        return {}  # the trial will tell
+        return {}  # the trial reports the failure
     return {o["name"]: o.get("parameters", {}).get("binary_data_size", 0) for o in document.get("outputs", [])}

@@ -1,4 +1,4 @@
-"""What a model is asked: arrays in its inputs' shapes and types, random or from real data."""
+"""Build the arrays of a model's requests, in its inputs' shapes and types, from random or real values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import ModelError
-from analyzer.load.input_data import Entry, InputData
+from analyzer.load.input_data import InputData, TensorValues
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,26 +34,26 @@ NUMPY_TYPES = {  # Triton's datatypes, from the KServe v2 protocol
     "BYTES": "object",
 }
 _STRING_LENGTH = 16
-_INTEGERS_BELOW = 128  # valid in every integer type, and small enough for a vocabulary
+_INTEGERS_BELOW = 128  # valid in every integer type, and as token ids in any vocabulary
 
 
 def build_steps(
     model: Model, batch: int, *, shapes: Mapping[str, tuple[int, ...]], data: InputData | None = None, seed: int = 0
 ) -> list[list[Tensors]]:
-    """Build a model's requests: streams of steps, each with an array an input.
+    """Build a model's requests: streams of steps, each with one array per input.
 
     Parameters
     ----------
     model : Model
-        With its configuration completed.
+        Its configuration must be complete; see `repository.completed`.
     batch : int
-        First dimension of every array of a model that batches; such a model takes as many consecutive steps of
-        the data in one request, over the end of the stream from its start. A sequence's steps are not joined:
-        each is repeated to fill the batch.
+        First dimension of every array, for a model that batches. A request then holds `batch` consecutive steps of
+        the data; after the last step of a stream follows its first. For a model that keeps state, a request holds one
+        step, repeated `batch` times.
     shapes : mapping of str to tuple of int
         For inputs with variable dimensions, by name or ``model:name``, without the batch dimension.
     data : InputData or None
-        Real values; random ones in [0, 1) or 0 to 127 without.
+        Real values; None for random ones: floats in [0, 1), integers from 0 to 127.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def build_steps(
 
 
 def resolve_shape(model: Model, entry: Input, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return an input's dims with every variable one given a length: by `shapes`, else by the model's own warm-up.
+    """Return an input's dimensions; variable ones get their length from `shapes`, else from the model's warm-up sample.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _fits(shape: Sequence[int], dims: Sequence[int]) -> bool:
 
 
 def _warmup_dims(model: Model, name: str) -> tuple[int, ...] | None:
-    """Find the lengths that the model's own warm-up sample uses: its author's word for a typical input."""
+    """Return the dimensions in the model's own warm-up sample, which stands for a typical input."""
     for sample in (model.config or {}).get("model_warmup", []):
         dims = sample.get("inputs", {}).get(name, {}).get("dims")
         if dims and all(int(n) > 0 for n in dims):
@@ -174,7 +174,7 @@ def _of_bytes(elements: list[bytes]) -> Array:
     return array
 
 
-def _convert_step(step: Mapping[str, Entry], model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+def _convert_step(step: Mapping[str, TensorValues], model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
     inputs = {entry.name: entry for entry in model.inputs}
     for name, entry in step.items():
         if name not in inputs:
@@ -186,8 +186,8 @@ def _convert_step(step: Mapping[str, Entry], model: Model, shapes: Mapping[str, 
     return {name: _convert(entry, inputs[name], model, shapes) for name, entry in step.items()}
 
 
-def _convert(entry: Entry, target: Input, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Array:
-    """Turn an entry into an array of its input's type and shape."""
+def _convert(entry: TensorValues, target: Input, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Array:
+    """Convert values to an array of their input's type and shape."""
     dims = _dims(entry, target, model, shapes)
     try:
         return _elements(entry, target).reshape(dims)
@@ -195,7 +195,7 @@ def _convert(entry: Entry, target: Input, model: Model, shapes: Mapping[str, tup
         raise ModelError(f"{entry.where} does not fit {target.datatype} {list(dims)}: {error}") from None
 
 
-def _dims(entry: Entry, target: Input, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+def _dims(entry: TensorValues, target: Input, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     if entry.shape is not None:
         if not _fits(entry.shape, target.dims):
             raise ModelError(f"{entry.where}.shape {list(entry.shape)} does not fit the model's {list(target.dims)}")
@@ -204,11 +204,11 @@ def _dims(entry: Entry, target: Input, model: Model, shapes: Mapping[str, tuple[
         return resolve_shape(model, target, shapes)
     except ModelError:
         if target.dims.count(-1) == 1:
-            return target.dims  # as many as the values make
+            return target.dims  # reshape derives the variable one from the number of values
         raise
 
 
-def _elements(entry: Entry, target: Input) -> Array:
+def _elements(entry: TensorValues, target: Input) -> Array:
     import numpy as np
 
     kind = _numpy_type(target)
@@ -225,7 +225,7 @@ def _elements(entry: Entry, target: Input) -> Array:
 
 
 def _counted(data: bytes) -> list[bytes]:
-    """Take apart elements of BYTES, each after its length in 4 bytes."""
+    """Split the bytes of an input of type BYTES into its elements; each follows its length in 4 bytes."""
     elements, position = [], 0
     while position < len(data):
         start = position + 4
@@ -243,7 +243,7 @@ def _text(value: Any) -> bytes:
 
 
 def _check_numbers(values: Sequence[Any], kind: str) -> None:
-    """Refuse what numpy would bend to fit: fractions and overflows of integers, truth values and null as numbers."""
+    """Reject what numpy would convert silently: fractions and overflows of integers, booleans and null as numbers."""
     import numpy as np
 
     if kind == "bool":

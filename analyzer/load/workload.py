@@ -1,4 +1,4 @@
-"""A trial's load: its requests, built once, and where they go."""
+"""Build the load of a trial: its encoded requests, their protocol and the server's address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analyzer.load import SEQUENCE_LENGTH
 from analyzer.load.event_loop import Load
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.input_data import InputData
-from analyzer.load.kserve import Request, Turn, encode, grpc_exchange, grpc_message, http_request
+from analyzer.load.kserve import Request, SequenceStep, encode, grpc_exchange, grpc_message, http_request
 from analyzer.load.shared_memory import in_shared_memory
 from analyzer.load.tensors import build_steps
 from analyzer.measurements.record import Trial
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from analyzer.load.tensors import Tensors
 
 _OPEN_LOOP_CONNECTIONS = 256
-_OPEN_LOOP_SEQUENCES = (
-    4  # perf_analyzer's default; on more of them, steps would come too seldom: Triton forgets idle ones
-)
+# perf_analyzer's default; with more sequences each would get steps too rarely, and Triton drops idle sequences
+_OPEN_LOOP_SEQUENCES = 4
 _GRPC_PORT = 8001  # Triton's default
 _CONNECT_TIMEOUT_S = 2.0
 _STARTS = 16  # places in the data at which connections start
@@ -35,24 +34,24 @@ _STARTS = 16  # places in the data at which connections start
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What requests carry, and how they travel.
+    """What the requests of a sweep carry, and over which protocol they are sent.
 
     Parameters
     ----------
     protocol : str or None
-        ``http`` or ``grpc``; None takes gRPC for decoupled models, which answer over nothing else, and else HTTP.
+        ``http`` or ``grpc``; None is gRPC for decoupled models, which Triton serves over nothing else, and else HTTP.
     shared_memory : bool
         Whether tensors lie in system shared memory.
     grpc_address : str or None
-        ``host:port``, where the server does not tell.
+        ``host:port``, for a server whose `Endpoint` has no gRPC address.
     shapes : mapping of str to tuple of int
         For inputs with variable dimensions; see `tensors.build_steps`.
     data : InputData or None
-        Real inputs; random ones without.
+        Real inputs; None for random ones.
     sequence_length : int
-        Steps of a sequence of random inputs.
+        Requests in a sequence of random inputs, for models that keep state.
     seed : int
-        Of random inputs and arrivals.
+        Seed of random inputs and arrivals.
     """
 
     protocol: str | None = None
@@ -64,12 +63,12 @@ class Workload:
     seed: int = 0
 
     def transport(self, model: Model) -> str:
-        """Name how requests travel to a model, as `Trial.transport` does."""
+        """Return the protocol of requests to a model, in the form of `Trial.transport`."""
         protocol = self.protocol or ("grpc" if model.decoupled else "http")
         return f"{protocol}+shm" if self.shared_memory else protocol
 
     def inputs(self, model: Model) -> str:
-        """Name what requests to a model carry, as `Trial.inputs` does."""
+        """Return what requests to a model carry, in the form of `Trial.inputs`."""
         parts = [f"{name}:{','.join(map(str, dims))}" for name, dims in sorted(self.shapes.items())]
         if self.data is not None:
             parts.append(f"{self.data.source}@{self.data.digest[:12]}")
@@ -78,13 +77,13 @@ class Workload:
         return ";".join(parts)
 
     @contextmanager
-    def to(self, endpoint: Endpoint, model: Model, trial: Trial) -> Iterator[Load]:
-        """Prepare a trial's load; what it needs beside itself is there inside the ``with`` block.
+    def build_load(self, endpoint: Endpoint, model: Model, trial: Trial) -> Iterator[Load]:
+        """Build a trial's load; a shared memory region that it needs exists inside the ``with`` block.
 
         Raises
         ------
         ModelError
-            If the inputs do not fit the model, or the model does not answer this way.
+            If the inputs do not fit the model, or the model is not served over this protocol.
         """
         protocol, _, memory = trial.transport.partition("+")
         if model.decoupled and protocol == "http":
@@ -105,7 +104,7 @@ class Workload:
         over_grpc = trial.transport.startswith("grpc")
         address = self._grpc_address(endpoint) if over_grpc else endpoint.http
         host, port = _split(address)
-        built: dict[int, bytes] = {}  # scripts share requests, and a request's bytes go to the load's process once
+        built: dict[int, bytes] = {}  # scripts share requests: each is encoded, and pickled, once
         for request in (request for script in scripts for request in script):
             if id(request) not in built:
                 built[id(request)] = grpc_message(request) if over_grpc else http_request(address, request)
@@ -121,7 +120,7 @@ class Workload:
         )
 
     def _grpc_address(self, endpoint: Endpoint) -> str:
-        """Return where gRPC answers; where the server does not tell, make sure that it does."""
+        """Return the gRPC address; where the server does not name it, check that something listens there."""
         if endpoint.grpc is not None:
             return endpoint.grpc
         address = self.grpc_address or f"{endpoint.http.rpartition(':')[0]}:{_GRPC_PORT}"
@@ -146,7 +145,7 @@ def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: in
         requests = [Request(model=model.name, inputs=contents[id(step)]) for stream in streams for step in stream]
         stride = -(-len(requests) // min(connections, _STARTS))
         return [requests[start:] + requests[:start] for start in range(0, len(requests), stride)]
-    first_id = (os.getpid() << 20) + 1  # two of us may use one server
+    first_id = (os.getpid() << 20) + 1  # of this process: two sweeps may use one server
     scripts = []
     for i in range(connections):
         known: dict[tuple[int, bool, bool], Request] = {}
@@ -155,8 +154,8 @@ def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: in
             for j, step in enumerate(stream):
                 key = (id(step), j == 0, j == len(stream) - 1)
                 if key not in known:
-                    turn = Turn(sequence=first_id + i, start=key[1], end=key[2])
-                    known[key] = Request(model=model.name, inputs=contents[id(step)], turn=turn)
+                    place = SequenceStep(sequence=first_id + i, start=key[1], end=key[2])
+                    known[key] = Request(model=model.name, inputs=contents[id(step)], step=place)
                 script.append(known[key])
         scripts.append(script)
     return scripts

@@ -1,4 +1,4 @@
-"""What every search yields and returns, and the axes that it moves along.                                  [pure]
+"""What all searches share: the values to try, the form of a search, and its result.                        [pure]
 
 A search is a generator: it yields a `Trial` and is sent that trial's `Measurement`, measured now or found in the
 store, so that an interrupted search tries the same trials when it is resumed.
@@ -15,18 +15,18 @@ from analyzer.measurements.record import Measurement, Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """What a search was after beyond its rows.
+    """What a search found: the knee of a model, its peak request rate, or its number of instances.
 
     Parameters
     ----------
     sought : str
         ``knee``, ``peak`` or ``instances``.
     about : Trial
-        The model, its variant and the batch.
+        Names the model, its variant and the batch.
     found : Measurement or None
-        The point; None where there is none.
+        The trial that was found; None if there is none.
     why : str
-        Why there is none, or what bounds the point.
+        Why there is none, or what limits the one found.
     """
 
     sought: str
@@ -47,13 +47,14 @@ class SearchMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """The points of a sweep.
+    """The values that a sweep tries, crossed with each other.
 
     Parameters
     ----------
     batches, concurrencies : sequence of int
+        Batch sizes, and numbers of requests in flight.
     request_rates_per_s : sequence of float
-        Not empty for an open loop; the concurrencies then play no part.
+        Requests per second of an open loop; if there are any, the concurrencies are not used.
     """
 
     batches: Sequence[int] = (1,)
@@ -61,7 +62,7 @@ class Axes:
     request_rates_per_s: Sequence[float] = ()
 
     def batches_for(self, max_batch_size: int | None) -> tuple[int, ...]:
-        """Return the batches that a model takes: 1 alone where it does not batch, all where that is not known."""
+        """Return the batches that a model takes: only 1 if it does not batch, all if its largest is not known."""
         return tuple(b for b in self.batches if max_batch_size is None or b <= max(1, max_batch_size))
 
     def points(self, max_batch_size: int | None) -> int:
@@ -70,5 +71,5 @@ class Axes:
 
 
 def at_rate(first: Trial, batch: int, rate_per_s: float) -> Trial:
-    """Make the open-loop trial of a rate."""
+    """Return `first` as an open-loop trial at a batch size and a request rate."""
     return replace(first, batch=batch, concurrency=0, request_rate_per_s=float(rate_per_s))

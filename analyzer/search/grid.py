@@ -11,8 +11,8 @@ from analyzer.search import Axes, TrialSearch, at_rate
 def grid(first: Trial, axes: Axes, max_batch_size: int | None) -> TrialSearch:
     """Try every batch at every concurrency (or rate), from the lightest to the heaviest.
 
-    A model that cannot be loaded ends it. Out of memory rules out larger batches; a hang rules out whatever is at
-    least as heavy in both.
+    A model that cannot be loaded ends the search. Out of memory rules out larger batches; a hang rules out every point
+    whose batch and load are both at least as large.
 
     Parameters
     ----------

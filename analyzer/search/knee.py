@@ -1,4 +1,4 @@
-"""The knee of a model in few trials: raise what it is given until that no longer pays, then narrow it down.  [pure]"""
+"""Find a model's knee in few trials: raise the concurrency until that no longer pays, then narrow down.      [pure]"""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
+from analyzer.formats.units import counted
 from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import Axes, SearchResult, TrialSearch
 
-GAIN = 0.05  # a step that adds less throughput than the default precision of a trial has not added any
-FLAT_STEPS = 2  # such steps in a row that end the climb: one may be a bad window
+GAIN = 0.05  # a step that adds less throughput than this, a trial's default precision, counts as no gain
+FLAT_STEPS = 2  # steps in a row without gain that end the climb: a single one may be noise
 NARROW = 1.25  # the knee lies between two concurrencies tried that differ by this factor at most …
-MOST_NARROWINGS = 4  # … or after so many more trials, should noise move it about
+MOST_NARROWINGS = 4  # … or the search ends after this many more trials, as noise may keep moving the knee
 
 
 def climb(
@@ -20,12 +21,12 @@ def climb(
 ) -> TrialSearch:
     """Try 1, 2, 4, 8, … requests in flight for each batch, until throughput stops growing or p99 passes the budget.
 
-    The end is reached when two steps in a row gain less than 5 % over the best so far, when p99 is above
+    The climb of a batch ends when two steps in a row gain less than 5 % over the best so far, when p99 is above
     `latency_p99_s`, when a trial fails, or at `max_concurrency`. The knee is the lowest concurrency that delivers
     95 % of the best throughput within the budget; it is narrowed down by trying geometric means.
 
-    A model that cannot be loaded ends it. Out of memory rules out larger batches; a hang bounds the concurrency of
-    larger batches.
+    A model that cannot be loaded ends the search. Out of memory rules out larger batches; a hang bounds the
+    concurrency of larger batches.
 
     Returns
     -------
@@ -51,19 +52,21 @@ def climb(
 def more_instances(
     levels: Sequence[Sequence[Measurement]], most: int, latency_p99_s: float | None, free_memory_bytes: int | None
 ) -> SearchResult | int:
-    """Return how many instances to climb with next, or the answer where more of them do not pay or do not fit.
+    """Return the next number of instances to climb with, or the result if more would not pay or not fit.
 
-    Their number is doubled while that adds 5 % to the best throughput within the budget. More are not loaded where
-    their memory, taken to grow with their number, would not find room.
+    The number is doubled as long as that adds 5 % to the best throughput within the budget, and as long as their
+    memory, assumed to be proportional to their number, is free on the device.
 
     Parameters
     ----------
     levels : sequence of sequence of Measurement
-        What each number of instances gave, in the order tried; none is empty.
+        The measurements with each number of instances, in the order tried; no level is empty.
     most : int
-        Instances that are tried at the most.
+        Largest number of instances to try.
+    latency_p99_s : float or None
+        The p99 budget in seconds.
     free_memory_bytes : int or None
-        What is free on the device without the model; None where that is not known.
+        Free memory of the device without the model; None if it is not known.
     """
 
     def answer(found: Measurement | None, why: str) -> SearchResult:
@@ -72,23 +75,24 @@ def more_instances(
     *earlier, latest = (_best(level, latency_p99_s) for level in levels)
     before = max((m for m in earlier if m is not None), key=_rate, default=None)
     count = levels[-1][-1].instances
+    these = counted(count, "instance")
     if latest is None:
         failures = [m.cause for m in levels[-1] if not m.status.measured]
-        return answer(before, f"{count}: {failures[0] if failures else 'no trial kept the p99 budget'}")
+        return answer(before, f"{these}: {failures[0] if failures else 'no trial kept the p99 budget'}")
     if before is not None and _rate(latest) < (1 + GAIN) * _rate(before):
-        return answer(before, f"{count} changed throughput by {_rate(latest) / _rate(before) - 1:+.0%}")
+        return answer(before, f"{these} changed throughput by {_rate(latest) / _rate(before) - 1:+.0%}")
     if count >= most:
         return answer(latest, f"`max_instances` is {most}")
     twice = min(2 * count, most)
     needed_bytes = twice / count * max(m.model_memory_bytes or 0 for m in levels[-1])
     if free_memory_bytes is not None and needed_bytes > free_memory_bytes:
-        need = f"{twice} would need {needed_bytes / 2**20:,.0f} MiB"
+        need = f"{counted(twice, 'instance')} would need {needed_bytes / 2**20:,.0f} MiB"
         return answer(latest, f"{need}, and {free_memory_bytes / 2**20:,.0f} MiB are free")
     return twice
 
 
-def within(measurement: Measurement, latency_p99_s: float | None) -> bool:
-    """Whether a trial has figures, and its p99 keeps the budget."""
+def within_budget(measurement: Measurement, latency_p99_s: float | None) -> bool:
+    """Whether a trial has figures, and its p99 is within the budget."""
     if not measurement.status.measured or measurement.latency_p99_s is None:
         return False
     return latency_p99_s is None or measurement.latency_p99_s <= latency_p99_s
@@ -108,7 +112,7 @@ def _climb_batch(
     concurrency, flat, best = 1, 0, 0.0
     while True:
         measurement = tried[concurrency] = yield replace(about, concurrency=concurrency)
-        if not within(measurement, latency_p99_s):
+        if not within_budget(measurement, latency_p99_s):
             break
         flat = flat + 1 if _rate(measurement) < (1 + GAIN) * best else 0
         best = max(best, _rate(measurement))
@@ -145,11 +149,11 @@ def _around_knee(tried: Mapping[int, Measurement], latency_p99_s: float | None) 
 
 
 def _best(level: Sequence[Measurement], latency_p99_s: float | None) -> Measurement | None:
-    return max((m for m in level if within(m, latency_p99_s)), key=_rate, default=None)
+    return max((m for m in level if within_budget(m, latency_p99_s)), key=_rate, default=None)
 
 
 def _good(tried: Mapping[int, Measurement], latency_p99_s: float | None) -> Sequence[int]:
-    return [concurrency for concurrency in sorted(tried) if within(tried[concurrency], latency_p99_s)]
+    return [concurrency for concurrency in sorted(tried) if within_budget(tried[concurrency], latency_p99_s)]
 
 
 def _rate(measurement: Measurement) -> float:

@@ -1,4 +1,4 @@
-"""The highest request rate that a model sustains within a latency budget: bracket it, then bisect.          [pure]"""
+"""Find the highest request rate that a model keeps within a latency budget: bracket, then bisect.           [pure]"""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from dataclasses import replace
 
 from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import SearchResult, TrialSearch, at_rate
-from analyzer.search.knee import within
+from analyzer.search.knee import within_budget
 
 TOLERANCE = 1.05  # the peak lies between a rate that is kept and one that is not, 5 % apart
 COMPLETED = 0.97  # share of the requests due that must have been completed
-BUDGETS_IN_WINDOW = 20  # a rate 5 % too high then builds up a queue of one budget within the window: p99 shows it
-REQUESTS_IN_WINDOW = 368  # from here on order statistics bound a p99 (see stats.py): fewer would judge by luck
-_RAISE = 1.5
-_LOWER = 0.5
-_MOST_STEPS = 12  # of the bracket: from 1/4096 of the closed loop's rate to 100 times it
+# Length of the window in latency budgets: a rate 5 % too high then builds up a queue of one budget, which p99 shows.
+BUDGETS_IN_WINDOW = 20
+REQUESTS_IN_WINDOW = 368  # fewer give no bound of a p99 by order statistics (see statistics/window.py)
+_RAISE = 1.5  # factor to the next rate after one that is kept
+_LOWER = 0.5  # factor to the next rate after one that is not
+_MOST_STEPS = 12  # to bracket the peak: from 1/4096 of the closed loop's rate to 100 times it
 
 
 def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s: float) -> TrialSearch:
-    """Try the closed loop's rate, then others until one is kept and the next is not, then bisect to 5 %.
+    """Try the closed loop's rate, then higher or lower ones until one is kept and one is not; then bisect to 5 %.
 
     Parameters
     ----------
     first : Trial
         The model, its variant and the kind of arrivals.
     closed_loop_per_s : float
-        The best rate of requests in a closed loop: where the bracket starts.
+        The highest rate of requests in a closed loop, with which the search starts.
     latency_p99_s : float
-        The budget, counted from when each request was due.
+        The p99 budget; latency counts from when each request was due.
 
     Returns
     -------
@@ -66,18 +67,18 @@ def find_peak(first: Trial, batch: int, closed_loop_per_s: float, latency_p99_s:
 
 
 def min_window_s(rate_per_s: float, latency_p99_s: float) -> float:
-    """Return the shortest window that tells a rate that is kept from one that is not."""
+    """Return the shortest window in which a rate that is kept differs from one that is not."""
     return max(BUDGETS_IN_WINDOW * latency_p99_s, REQUESTS_IN_WINDOW / rate_per_s)
 
 
 def is_kept(measurement: Measurement, latency_p99_s: float) -> bool:
-    """Whether an open-loop trial kept up with its rate and its p99 with the budget.
+    """Whether an open-loop trial kept up with its request rate, and its p99 stayed within the budget.
 
-    97 % of the requests that fell due must have been completed in the window. How many fell due is known to the
-    square root of their number where arrivals are Poisson; two of these deviations are allowed for.
+    97 % of the requests that fell due must have been completed in the window. With Poisson arrivals the number that
+    fell due has a standard deviation of its square root; two standard deviations are allowed for.
     """
     rate, window_s = measurement.trial.request_rate_per_s, measurement.window_s
-    if not within(measurement, latency_p99_s) or rate is None or not window_s:
+    if not within_budget(measurement, latency_p99_s) or rate is None or not window_s:
         return False
     due = rate * window_s
     noise = 2 * math.sqrt(due) if measurement.trial.arrivals == "poisson" else 1.0

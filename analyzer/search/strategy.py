@@ -1,4 +1,4 @@
-"""The strategy that a search takes through one model: grid or climb, and the peak after it.                   [pure]"""
+"""How one model is searched: by grid or climb, and then for its peak request rate.                            [pure]"""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from analyzer.search.peak_rate import find_peak, min_window_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """What is tried of one model.
+    """How one model is searched.
 
     Parameters
     ----------
     axes : Axes
     method : SearchMethod
     max_concurrency, max_instances : int
-        Where a climb ends at the latest; with one instance, or where the variants name their number, it is not raised.
+        The largest that a climb tries; with `max_instances` 1 the number of instances is not raised.
     latency_p99_s : float or None
-        The budget of a climb and of the peak.
+        The p99 budget of a climb and of the peak.
     find_peak : bool
         Whether the highest rate within the budget is sought too.
     arrivals : str
-        ``poisson`` or ``constant``, of requests sent at a rate.
+        ``poisson`` or ``constant``: the gaps between requests that are sent at a rate.
     """
 
     axes: Axes = field(default_factory=Axes)
@@ -38,13 +38,13 @@ class Strategy:
     arrivals: str = "poisson"
 
     def min_window_s(self, trial: Trial) -> float:
-        """Return the shortest window that a trial needs for what it is to tell."""
+        """Return the shortest window with which the peak search can judge a trial; 0 for other trials."""
         if not self.find_peak or self.latency_p99_s is None or trial.request_rate_per_s is None:
             return 0.0
         return min_window_s(trial.request_rate_per_s, self.latency_p99_s)
 
     def points(self, max_batch_size: int | None) -> int:
-        """Count the trials of one variant: exactly for a grid, about as many as there will be for a search."""
+        """Count the trials of one variant: exactly for a grid, approximately for a search."""
         batches = len(self.axes.batches_for(max_batch_size))
         closed = self.axes.points(max_batch_size)
         if self.method is SearchMethod.CLIMB:
@@ -53,14 +53,14 @@ class Strategy:
 
 
 def search(first: Trial, strategy: Strategy, max_batch_size: int | None) -> TrialSearch:
-    """Follow a strategy.
+    """Search one variant of a model by a strategy.
 
     Parameters
     ----------
     first : Trial
         The model and its variant.
     max_batch_size : int or None
-        The model's own, None where it is not known.
+        The variant's largest batch; None if it is not known.
     """
     axes = strategy.axes
     at_rates = replace(first, arrivals=strategy.arrivals)
@@ -86,7 +86,7 @@ def search(first: Trial, strategy: Strategy, max_batch_size: int | None) -> Tria
 
 
 def _noted(inner: TrialSearch, seen: list[Measurement]) -> TrialSearch:
-    """Pass a search on, and keep what it was sent."""
+    """Run the search `inner`, and append every measurement that it is sent to `seen`."""
     try:
         trial = next(inner)
         while True:

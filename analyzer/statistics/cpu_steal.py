@@ -1,8 +1,8 @@
-"""Which stretches of a trial a hypervisor disturbed, and the trial's clock without them.                    [pure]
+"""Find the times in which a hypervisor disturbed a trial, and leave them out of its clock.                  [pure]
 
-A virtual machine's processors are taken from it at times, for others on the same hardware; the kernel counts that as
-steal time. What is measured meanwhile tells of the others, so such stretches are left out as the warm-up is: all that
-was in flight in them, fast or slow. Where nothing is stolen, nothing is left out.
+A hypervisor sometimes gives the processors of a virtual machine to other machines on the same hardware; the kernel
+counts that as steal time. Figures from such times depend on the other machines. They are therefore left out, as the
+warm-up is, with every request that was in flight in them, fast or slow. Without steal time nothing is left out.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ from analyzer.devices.processors import ProcessorTimes
 
 Floats = NDArray[np.floating[Any]]
 
-SLICE_S = 0.5  # stretches that are judged; the kernel counts steal in hundredths of a second
-MOST_STOLEN = 0.02  # of the processors in use, one at least: below it rates are as without, above 5 % lower and more
-BACKLOG = 3  # a server at 75 % of its capacity works off what a stall has left in three times the stall
+SLICE_S = 0.5  # length of the slices that are judged; the kernel counts steal in hundredths of a second
+# Share of the time of the processors in use (at least one) that may be stolen: throughput is as without steal below
+# it, and lower by 5 % or more above it.
+MOST_STOLEN = 0.02
+BACKLOG = 3  # a server at 75 % of its capacity works off the backlog of a stall in three times the stall
 
 
 class Gaps:
-    """Stretches that are left out, and the clock that stands still in them.
+    """The times that are left out of a trial, and a clock that stands still in them.
 
-    A gap begins with the last completion before its stretch and ends with the last one of what was in flight in it, so
-    that the time between completions that are kept is what it would have been.
+    A gap begins at the last completion before a disturbed time, and ends when the last request that was in flight in
+    that time completes. So the times between the completions that are kept are as without the disturbance.
 
     Parameters
     ----------
-    stretches : sequence of tuple of float
-        Begin and end of each, in order and apart.
+    disturbed : sequence of tuple of float
+        Begin and end of each disturbed time, in order and without overlap.
     end_s, latency_s : ndarray of float, shape (n_requests,)
-        Requests, in order of completion.
+        When each request completed, and its latency, in order of completion.
     backlog : bool
-        Whether requests come whether or not earlier ones are done (open loop): those that wait behind a disturbed one
-        are left out too, for at most `BACKLOG` times as long as the stretch.
+        True for an open loop, which sends requests whether or not earlier ones are done: requests that wait behind a
+        disturbed one are left out too, for at most `BACKLOG` times as long as the disturbed time.
     """
 
     def __init__(
-        self, stretches: Sequence[tuple[float, float]], end_s: Floats, latency_s: Floats, *, backlog: bool = False
+        self, disturbed: Sequence[tuple[float, float]], end_s: Floats, latency_s: Floats, *, backlog: bool = False
     ) -> None:
         start_s = end_s - latency_s
         widened: list[tuple[float, float]] = []
-        for begin_s, until_s in stretches:
+        for begin_s, until_s in disturbed:
             latest_s = until_s + BACKLOG * (until_s - begin_s)
             if (earlier := int(np.searchsorted(end_s, begin_s, side="right"))) > 0:
                 begin_s = float(end_s[earlier - 1])
@@ -61,29 +63,29 @@ class Gaps:
 
     @property
     def total_s(self) -> float:
-        """Time left out."""
+        """Total time left out."""
         return float(self._removed[-1])
 
     def contain(self, time_s: Floats) -> NDArray[np.bool_]:
-        """Tell which moments lie in a gap, its begin not among them."""
+        """Return which times lie in a gap; a gap includes its end, but not its begin."""
         before = np.searchsorted(self._begins, time_s, side="left")
         return (before > 0) & (time_s <= np.concatenate(([-np.inf], self._ends))[before])
 
-    def close(self, time_s: Floats) -> Floats:
-        """Put moments that lie in no gap on the clock that stands still in them."""
-        closed: Floats = time_s - self._removed[np.searchsorted(self._begins, time_s, side="left")]
-        return closed
+    def remove_from(self, time_s: Floats) -> Floats:
+        """Convert times outside the gaps to the clock that stands still in the gaps."""
+        converted: Floats = time_s - self._removed[np.searchsorted(self._begins, time_s, side="left")]
+        return converted
 
 
 def _last_touched(begin_s: float, until_s: float, start_s: Floats, end_s: Floats) -> float:
-    """When the last request that was in flight between two moments completed; `until_s` where there is none later."""
+    """Return when the last request that was in flight between two times completed, at least `until_s`."""
     return float(end_s[(end_s > begin_s) & (start_s < until_s)].max(initial=until_s))
 
 
-def disturbed(samples: Sequence[ProcessorTimes]) -> list[tuple[float, float]]:
-    """Find the stretches in which too much was stolen.
+def find_disturbed_times(samples: Sequence[ProcessorTimes]) -> list[tuple[float, float]]:
+    """Return begin and end of the times in which more than `MOST_STOLEN` was stolen.
 
-    Slices of half a second are judged; a shorter rest counts with the half second that it ends.
+    Time is judged in slices of half a second; a shorter rest at the end is judged by the last half second.
     """
     if not samples:
         return []
@@ -99,7 +101,7 @@ def disturbed(samples: Sequence[ProcessorTimes]) -> list[tuple[float, float]]:
 
 
 def stolen_share(before: ProcessorTimes, after: ProcessorTimes) -> float:
-    """Return what was stolen between two readings, as a share of the time of the processors in use."""
+    """Return the time stolen between two readings, as a share of the time of the processors in use."""
     passed_s = after.time_s - before.time_s
     if passed_s <= 0:
         return 0.0

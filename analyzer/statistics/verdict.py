@@ -1,4 +1,4 @@
-"""Whether a trial's figures can be relied on, what its failure was, and what to run next.                [pure]"""
+"""Judge a trial: whether its figures are precise enough, why it failed, and what to run next.            [pure]"""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from analyzer.statistics.window import MIN_REQUESTS, Window
 
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
 _DRIFT = 0.1
-_HOPELESS_AFTER_S = 3.0  # sooner, intervals are too rough themselves to tell …
-_HOPELESS = 2.0  # … and a window that seems to need twice the time a trial has may still be lucky
-_DISAGREEMENT = 0.05  # of what a model takes, between the device's memory and the driver's account of processes …
-_DISAGREEMENT_BYTES = 64 << 20  # … but no less: drivers round, and charge some of a context to nobody
+_JUDGED_AFTER_S = 3.0  # before that, the intervals are too rough to tell how long a window must be
+_OUT_OF_REACH = 2.0  # times the longest trial; a window that seems to need less may still settle in time
+_DISAGREEMENT = 0.05  # share of a model's memory by which the device and the driver's process list may differ …
+_DISAGREEMENT_BYTES = 64 << 20  # … but at least this: drivers round, and charge part of a context to no process
 _SOMETHING_ELSE = "; is something else running?"
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -31,16 +31,16 @@ _OUT_OF_MEMORY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRule:
-    """How sure a figure must be, and how long to wait for it.
+    """When a trial ends: the precision asked for, and the time that it may take.
 
     Parameters
     ----------
     throughput_ci, latency_p99_ci : float
         A window ends when the half widths of both 95 % confidence intervals are within these fractions.
     min_window_s, max_trial_s : float
-        The shortest window, and the longest trial with its warm-up.
+        The shortest window, and the longest trial with its warm-up, in seconds.
     request_timeout_s : float
-        A server that completes nothing for so long hangs.
+        A server that completes no request for this long counts as hung, in seconds.
     """
 
     throughput_ci: float = 0.05
@@ -51,7 +51,7 @@ class StoppingRule:
 
 
 def settled(window: Window, rule: StoppingRule) -> bool:
-    """Whether a window is long and its figures sure enough."""
+    """Whether a window is long enough and its figures are precise enough."""
     return (
         window.duration_s >= rule.min_window_s
         and window.throughput_ci <= rule.throughput_ci
@@ -60,20 +60,20 @@ def settled(window: Window, rule: StoppingRule) -> bool:
 
 
 def needed_s(window: Window, rule: StoppingRule) -> float:
-    """Estimate how long a window would settle: intervals narrow with the square root of its length."""
+    """Estimate how long a window must be to settle: intervals narrow with the square root of its length."""
     excess = max(window.throughput_ci / rule.throughput_ci, window.latency_p99_ci / rule.latency_p99_ci)
     return window.duration_s * excess**2
 
 
-def hopeless(window: Window, rule: StoppingRule) -> bool:
-    """Whether a window is so far from settled that the time a trial has will hardly do: better told soon."""
-    if window.requests < MIN_REQUESTS or window.duration_s < max(_HOPELESS_AFTER_S, rule.min_window_s):
+def cannot_settle(window: Window, rule: StoppingRule) -> bool:
+    """Whether a window is so far from settled that the trial should end early: its time will not suffice."""
+    if window.requests < MIN_REQUESTS or window.duration_s < max(_JUDGED_AFTER_S, rule.min_window_s):
         return False
-    return needed_s(window, rule) > _HOPELESS * rule.max_trial_s
+    return needed_s(window, rule) > _OUT_OF_REACH * rule.max_trial_s
 
 
-def too_little(window: Window | None, left_out_s: float, rule: StoppingRule) -> bool:
-    """Whether so much of a trial was disturbed that what is left is not worth judging."""
+def too_little_left(window: Window | None, left_out_s: float, rule: StoppingRule) -> bool:
+    """Whether so much of a trial was disturbed that the rest is too short to judge."""
     if window is None:
         return left_out_s > 0
     return window.duration_s < min(rule.min_window_s, left_out_s)
@@ -86,9 +86,9 @@ def judge(
     rule: StoppingRule,
     *,
     left_out_s: float = 0.0,
-    spoiled: bool = False,
+    includes_disturbed: bool = False,
 ) -> tuple[Status, str]:
-    """Say whether a window's figures can be relied on, and if not why and what to run next.
+    """Return the status of a window's figures and, unless it is OK, the cause and what to run next.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def judge(
         Share of a core that the busiest event loop of the load generator used.
     left_out_s : float
         Time of the trial in which the hypervisor gave this host's processors to others.
-    spoiled : bool
-        Whether it did so too often, so that the window holds all of it.
+    includes_disturbed : bool
+        Whether it did so too often to leave that time out, so that the window includes it.
     """
     if any(reading.throttled for reading in readings):
         return Status.UNSETTLED, (
@@ -109,15 +109,17 @@ def judge(
             "faster; raise `client_processes` or send from another host (`launch_mode='remote'`)"
         )
     width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
-    if spoiled:
+    if includes_disturbed:
         return Status.UNSETTLED, (
             f"the hypervisor gave this host's processors to others too often to leave that out ({width}); "
             "measure anew (`fresh=True`) at a quieter time or on another host"
         )
     if settled(window, rule):
         return Status.OK, ""
-    theft = f"; {left_out_s:.3g} s are left out, when the hypervisor gave processors to others" if left_out_s else ""
-    longer = 1 + left_out_s / window.duration_s  # as much again will be left out
+    theft = (
+        f"; {left_out_s:.3g} s are left out, in which the hypervisor gave processors to others" if left_out_s else ""
+    )
+    longer = 1 + left_out_s / window.duration_s  # the same share of a longer trial will be left out
     if window.requests < MIN_REQUESTS:
         enough_s = math.ceil(1.5 * longer * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
@@ -135,7 +137,7 @@ def judge(
             f"device's own samples or the search for a peak need{theft}; raise `max_trial_s` to {enough_s}"
         )
     return Status.UNSETTLED, (
-        f"still wide after {window.duration_s:.3g} s ({width}){theft}; raise `max_trial_s` to about "
+        f"intervals still wide after {window.duration_s:.3g} s ({width}){theft}; raise `max_trial_s` to about "
         f"{math.ceil(1.2 * longer * needed_s(window, rule))}, or `precision_pct`"
     )
 
@@ -143,14 +145,14 @@ def judge(
 def disagreement(
     device_bytes: int | None, device_before: int | None, process_bytes: int | None, process_before: int | None
 ) -> str:
-    """Compare what a model added to the device with what it added to the server's processes; "" where they agree.
+    """Compare the memory that a model added to the device and to the server's processes; return "" if they agree.
 
     Parameters
     ----------
     device_bytes, device_before : int or None
         In use on the device under load, and before the model was loaded.
     process_bytes, process_before : int or None
-        The same as the driver charges it to the server's processes.
+        The same two figures as the driver charges them to the server's processes.
     """
     if device_bytes is None or device_before is None or process_bytes is None or process_before is None:
         return ""
@@ -164,18 +166,18 @@ def disagreement(
 
 
 def failure_status(text: str) -> Status:
-    """Tell running out of memory from any other failed request."""
+    """Return the status of a failed request by its error: out of memory, or any other."""
     return Status.OUT_OF_MEMORY if is_out_of_memory(text) else Status.INFERENCE_ERROR
 
 
 def is_out_of_memory(text: str) -> bool:
-    """Whether an error's text is one of those that CUDA, PyTorch, numpy and C++ give for it."""
+    """Whether an error's text is one that CUDA, PyTorch, numpy or C++ gives when memory runs out."""
     lowered = text.lower()
     return any(sign in lowered for sign in _OUT_OF_MEMORY)
 
 
 def error_text(body: str) -> str:
-    """Take the message out of Triton's ``{"error": …}``, in one line."""
+    """Return the message in Triton's ``{"error": …}`` in one line."""
     text = body.strip()
     if text.startswith('{"error":"'):
         text = text.removeprefix('{"error":"').removesuffix('"}').replace('\\"', '"').replace("\\n", " ")

@@ -1,4 +1,7 @@
-"""Request timings → throughput, percentiles and how sure they are. Arrays have the shape ``(n_requests,)``."""
+"""Throughput and latency percentiles of request timings, with their confidence intervals.
+
+Arrays have the shape ``(n_requests,)``.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-BLOCKS = 20  # blocks of consecutive completions that throughput is judged by
+BLOCKS = 20  # blocks of consecutive completions; their durations give the interval of throughput
 STUDENT_T = 2.0930  # 97.5 % quantile of Student's t with BLOCKS - 1 degrees of freedom
 NORMAL_Z = 1.9600  # 97.5 % quantile of the normal distribution
-MIN_REQUESTS = 100  # below this many no p99 is worth its name
+MIN_REQUESTS = 100  # with fewer requests there is no meaningful p99
 _ORDER_STATISTICS_FROM = 368  # smallest n with 1 - 0.99**n >= 0.975: the largest of n then bounds the true p99
 _WARMUP_BLOCKS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of completed requests after the warm-up, and what it says.
+    """The requests that completed after the warm-up, and their figures.
 
     Parameters
     ----------
     start_s, end_s : float
-        First and last completion, on the clock of the timings.
+        Time of the first and of the last completion, on the clock of the timings.
     requests : int
-        Completed after `start_s`, up to and with `end_s`.
+        Number completed after `start_s`, up to and including `end_s`.
     requests_per_s : float
     throughput_ci, latency_p99_ci : float
         Half width of the 95 % confidence interval as a fraction of the figure; infinite where there are too few
         requests to tell.
     drift : float
-        Throughput of the second half over that of the first, less one.
+        Throughput of the second half divided by that of the first, minus one.
     """
 
     start_s: float
@@ -57,14 +60,14 @@ class Window:
 
 
 def summarize(end_s: Floats, latency_s: Floats, *, concurrency: int = 1) -> Window | None:
-    """Discard the warm-up and judge the rest; None while there are fewer than two blocks' worth of requests.
+    """Discard the warm-up and compute the figures of the rest; None while fewer than two requests are left.
 
     Parameters
     ----------
     end_s, latency_s : ndarray of float
         In order of completion.
     concurrency : int
-        Requests in flight together: they may complete together, so blocks hold whole rounds of them.
+        Requests in flight. They may complete together, so a block holds a multiple of them.
     """
     first = max(find_warmup(end_s, concurrency), min(concurrency, len(end_s)), 1)
     ends, latencies = end_s[first - 1 :], np.sort(latency_s[first:])
@@ -114,9 +117,9 @@ def find_warmup(end_s: Floats, concurrency: int = 1) -> int:
 
 
 def _block_durations(end_s: Floats, blocks: int, concurrency: int) -> Floats:
-    """Cut completions into `blocks` runs of equally many and return how long each took.
+    """Split completions into `blocks` blocks of the same count, and return how long each block took.
 
-    Blocks of equal counts rather than of equal times: a count would be rounded where requests are slow.
+    Blocks have equal counts rather than equal durations: with slow requests, the count of a duration would be coarse.
     """
     size = (len(end_s) - 1) // blocks
     if size > 4 * concurrency:
@@ -137,10 +140,10 @@ def p99_half_width_s(ordered: Floats) -> float:
     """Half of the 95 % confidence interval of the 99th percentile.
 
     From order statistics: the number of requests above the true p99 is binomial(n, 0.01), which bounds the ranks
-    that hold it. Below 368 requests the upper rank lies beyond the largest latency seen, which then stands for it. As
-    that alone would be too narrow, the interval is at least that of an exponential tail above the 90th percentile:
-    with the mean excess b, p99 is p90 + b ln 10 with a standard error of b ln 10 / sqrt(exceedances). Infinite below
-    `MIN_REQUESTS`.
+    between which it lies. Below 368 requests the upper rank lies beyond the largest latency seen, which is then taken
+    instead. As that interval is too narrow, it is made at least as wide as that of an exponential tail above the 90th
+    percentile: with the mean excess b, p99 is p90 + b ln 10 with a standard error of b ln 10 / sqrt(exceedances). The
+    result is infinite below `MIN_REQUESTS`.
 
     Parameters
     ----------

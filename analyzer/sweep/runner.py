@@ -178,7 +178,7 @@ class SweepRunner:
         try:
             memory = loaded.load()
             running = self._server.running
-            with self._job.workload.to(running.endpoint, loaded.model, trial) as load:
+            with self._job.workload.build_load(running.endpoint, loaded.model, trial) as load:
                 return self._measure_trial(
                     trial,
                     load,

@@ -1,4 +1,4 @@
-"""What the load generator reports of a trial, beside what the host's processors did meanwhile."""
+"""Collect the request timings of a trial with the host's processor times, and compute its window."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ import numpy as np
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes, processor_times
 from analyzer.load.event_loop import Report
-from analyzer.statistics.cpu_steal import Gaps, disturbed
+from analyzer.statistics.cpu_steal import Gaps, find_disturbed_times
 from analyzer.statistics.window import Window, summarize
 
-_LOOK_S = 0.1  # between looks at the processors
+_LOOK_S = 0.1  # between readings of the processor times
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A trial's window so far.
+class WindowSoFar:
+    """The window of a trial that may still be running.
 
     Parameters
     ----------
     window : Window or None
-        On a clock that stands still in the gaps; None where there are too few requests for one.
+        On a clock that stands still in the gaps; None while there are too few requests for one.
     gaps : Gaps
-        What is left out.
-    spoiled : bool
-        Whether nothing is left out because too little would remain.
+        The times that are left out.
+    includes_disturbed : bool
+        Whether nothing is left out, because too little would remain.
     """
 
     window: Window | None
     gaps: Gaps
-    spoiled: bool = False
+    includes_disturbed: bool = False
 
     def within(self, readings: Sequence[Reading], *, lag_s: float) -> list[Reading]:
-        """Pick the readings of the window, each of which may show what was `lag_s` before."""
+        """Return the readings of the window; a reading may show the device as it was `lag_s` before."""
         if self.window is None:
             return list(readings)
         times = np.array([reading.time_s for reading in readings])
-        clock = self.gaps.close(times)
+        clock = self.gaps.remove_from(times)
         inside = ~self.gaps.contain(times) & (self.window.start_s + lag_s <= clock) & (clock <= self.window.end_s)
         return [reading for reading, is_inside in zip(readings, inside, strict=True) if is_inside]
 
 
 @dataclass(slots=True)
 class Timings:
-    """All that came back so far."""
+    """All request timings that were received so far."""
 
     processors: list[ProcessorTimes] = field(default_factory=lambda: [processor_times()])
     end_s: array[float] = field(default_factory=lambda: array("d"))
@@ -57,10 +57,10 @@ class Timings:
     first_error: str = ""
     late: int = 0
     lost: bool = False
-    busiest_client: float = 0.0
+    busiest_client: float = 0.0  # share of a core that the busiest event loop uses
 
     def add(self, reports: Sequence[Report]) -> None:
-        """Take reports as they come, and look at the processors now and then."""
+        """Add reports of the load generator, and read the processor times if `_LOOK_S` has passed."""
         for report in reports:
             self.end_s.extend(report.end_s)
             self.latency_s.extend(report.latency_s)
@@ -69,17 +69,17 @@ class Timings:
             self.late += report.late
             self.lost = self.lost or report.lost
             if report.wall_s > 0:
-                # smoothed over about five reports: one that is short or early says little
+                # smoothed over about five reports: a short or early one means little
                 self.busiest_client += 0.2 * (report.cpu_s / report.wall_s - self.busiest_client)
         if time.perf_counter() - self.processors[-1].time_s >= _LOOK_S:
             self.processors.append(processor_times())
 
-    def summarize(self, concurrency: int, *, open_loop: bool = False, whole: bool = False) -> Seen:
-        """Judge what the hypervisor left undisturbed, or the `whole`."""
+    def summarize(self, concurrency: int, *, open_loop: bool = False, whole: bool = False) -> WindowSoFar:
+        """Compute the window without the times that a hypervisor disturbed, or of the `whole` trial."""
         ends, latencies = np.array(self.end_s), np.array(self.latency_s)
-        order = np.argsort(ends, kind="stable")  # several event loops report in turn
+        order = np.argsort(ends, kind="stable")  # reports of several event loops alternate
         ends, latencies = ends[order], latencies[order]
-        gaps = Gaps([] if whole else disturbed(self.processors), ends, latencies, backlog=open_loop)
+        gaps = Gaps([] if whole else find_disturbed_times(self.processors), ends, latencies, backlog=open_loop)
         kept = ~gaps.contain(ends)
-        window = summarize(gaps.close(ends[kept]), latencies[kept], concurrency=concurrency)
-        return Seen(window, gaps, spoiled=whole)
+        window = summarize(gaps.remove_from(ends[kept]), latencies[kept], concurrency=concurrency)
+        return WindowSoFar(window, gaps, includes_disturbed=whole)

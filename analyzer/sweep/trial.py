@@ -1,4 +1,4 @@
-"""One trial on a loaded model: requests are sent while the device is recorded; both become a Measurement."""
+"""Measure one trial of a loaded model: send requests while the device is recorded, and combine both."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.statistics.verdict import (
     CLIENT_BOUND,
     StoppingRule,
+    cannot_settle,
     disagreement,
     error_text,
     failure_status,
-    hopeless,
     is_out_of_memory,
     judge,
     settled,
-    too_little,
+    too_little_left,
 )
 from analyzer.statistics.window import Window
 from analyzer.sweep.loaded_model import MemoryAtLoad
-from analyzer.sweep.timings import Seen, Timings
+from analyzer.sweep.timings import Timings, WindowSoFar
 
 _RECEIVE_TIMEOUT_S = 0.2
-_GROWTH = 1.15  # the window is judged each time it has grown by this much: looking all the time would stop on luck
+_GROWTH = 1.15  # the window is judged when it has grown by this factor: judging it all the time would stop by luck
 _GIVE_UP_ERRORS = 10  # failures without a single success that end a trial
-_DEATH_S = 1.0
+_DEATH_S = 1.0  # longest wait for the reason why a server ended
 
 
 def measure_trial(
@@ -46,18 +46,18 @@ def measure_trial(
     death: Callable[[], str | None],
     rule: StoppingRule,
 ) -> Measurement:
-    """Send `load` until its figures are sure enough, and join them with what the device showed meanwhile.
+    """Send `load` until its figures are precise enough, and combine them with the device's readings.
 
     A trial in which the load generator is the limit is measured again with more processes where there can be more.
 
     Parameters
     ----------
     instances : int
-        That serve the model.
+        Number of instances that serve the model.
     memory : MemoryAtLoad
         What the device held around the model's load.
     death : callable
-        Says why the server is gone, None while it runs.
+        Returns why the server ended, None while it runs.
 
     Returns
     -------
@@ -72,12 +72,18 @@ def measure_trial(
             break
     status, cause = failure or (Status.OK, "")
     under_load = recorder.between(began_s, time.perf_counter())
-    run_peak = highest(reading.memory_bytes for reading in under_load)  # of the warm-up too: it has to fit as well
+    # the warm-up counts here: its memory has to fit as well
+    run_peak = highest(reading.memory_bytes for reading in under_load)
     readings = seen.within(under_load, lag_s=recorder.lag_s)
     if failure is None and seen.window is not None:
         left_out_s = seen.gaps.total_s
         status, cause = judge(
-            seen.window, timings.busiest_client, readings, rule, left_out_s=left_out_s, spoiled=seen.spoiled
+            seen.window,
+            timings.busiest_client,
+            readings,
+            rule,
+            left_out_s=left_out_s,
+            includes_disturbed=seen.includes_disturbed,
         )
         process_peak = highest(reading.process_memory_bytes for reading in under_load)
         cause = cause or disagreement(run_peak, memory.server_bytes, process_peak, memory.server_process_bytes)
@@ -102,8 +108,8 @@ def measure_trial(
 
 def _watch(
     trial: Trial, receive: Callable[[float], list[Report]], death: Callable[[], str | None], rule: StoppingRule
-) -> tuple[Timings, Seen, tuple[Status, str] | None]:
-    """Collect reports until the window is good, time is up or the trial has failed."""
+) -> tuple[Timings, WindowSoFar, tuple[Status, str] | None]:
+    """Collect reports until the window has settled, the time is up or the trial has failed."""
     timings, concurrency, open_loop = Timings(), trial.concurrency or 1, trial.request_rate_per_s is not None
     seen = timings.summarize(concurrency, open_loop=open_loop)
     began_s = progress_s = time.perf_counter()
@@ -122,9 +128,9 @@ def _watch(
             continue
         look_s = began_s + (now - began_s) * _GROWTH
         seen = timings.summarize(concurrency, open_loop=open_loop)
-        if timed_out or (seen.window and (settled(seen.window, rule) or hopeless(seen.window, rule))):
+        if timed_out or (seen.window and (settled(seen.window, rule) or cannot_settle(seen.window, rule))):
             break
-    if too_little(seen.window, seen.gaps.total_s, rule):
+    if too_little_left(seen.window, seen.gaps.total_s, rule):
         seen = timings.summarize(concurrency, open_loop=open_loop, whole=True)
     if timings.errors:
         count = timings.errors + len(timings.end_s)
@@ -151,7 +157,7 @@ def _failure(
 
 
 def _cause_of_death(death: Callable[[], str | None]) -> str | None:
-    """Ask why the server is gone; its connections close a moment before it has ended."""
+    """Return why the server ended, waiting for its end: its connections close a moment before."""
     deadline_s = time.perf_counter() + _DEATH_S
     while (why := death()) is None and time.perf_counter() < deadline_s:
         time.sleep(0.01)
@@ -159,7 +165,7 @@ def _cause_of_death(death: Callable[[], str | None]) -> str | None:
 
 
 def _with_figures(measurement: Measurement, window: Window, readings: Sequence[Reading]) -> Measurement:
-    """Add what the window says of the requests, and what the device showed in it."""
+    """Add the window's figures, and those of the device's readings in it, to a measurement."""
     return replace(
         measurement,
         throughput_infer_per_s=window.requests_per_s * measurement.trial.batch,

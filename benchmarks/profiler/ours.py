@@ -49,7 +49,7 @@ def load_on(
     """Prepare the load that `analyze` would send at a point."""
     found = select(read_repository(repository), (model,))[0]
     trial = Trial(model=model, batch=batch, concurrency=concurrency, transport=protocol)
-    with Workload(protocol=protocol).to(endpoint, found, trial) as load:
+    with Workload(protocol=protocol).build_load(endpoint, found, trial) as load:
         yield load
 
 

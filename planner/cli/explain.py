@@ -25,15 +25,15 @@ _SETTINGS = options_of(ExplainSettings)
 @click.argument("placement", metavar="PLACEMENT.json")
 @click.argument("profiles", metavar="[PROFILES]", required=False)
 @click_option("server_memory_mib", _SETTINGS["server_memory_mib"], "As it was given to plan solve.")
-@click_option("time_limit_s", _SETTINGS["time_limit_s"], "Seconds for trying what would save a GPU.")
+@click_option("time_limit_s", _SETTINGS["time_limit_s"], "Time for trying changes that would save a GPU.")
 @click_option("seed", _SETTINGS["seed"], "Seed of the randomised parts of the searches.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(placement: str, profiles: str | None, as_json: bool, **options: Any) -> None:
     """Say why a plan needs the GPUs it needs, and what would save one.
 
-    From the placement alone: which resource binds on which GPU, and what the last GPU is there for. With the PROFILES
-    it was made from also the bound by each resource alone, and which single change of a threshold, a model's p99 budget
-    or another wish saves GPUs; where there is no plan, a smallest set of demands that conflict.
+    From the placement alone: which resource binds on which GPU, and why the emptiest GPU is needed. With the PROFILES
+    it was made from also the bound by each resource alone, and which single change (of a threshold, of a model's p99
+    budget, of another requirement) saves GPUs; where there is no plan, a smallest set of demands that conflict.
 
     \b
     Where the GPUs go:
@@ -93,7 +93,7 @@ def _sentences(placement: Placement, explanation: Explanation) -> list[str]:
 
 
 def _bindings(found: dict[str, Fill]) -> list[str]:
-    """One line a resource: the GPUs that it fills most, the fullest named."""
+    """One line for each resource: on how many GPUs it binds, and the GPU where it is nearest to its limit."""
     lines = []
     for resource in dict.fromkeys(fill.resource for fill in found.values()):
         own = {gpu: fill for gpu, fill in found.items() if fill.resource == resource}

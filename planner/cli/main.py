@@ -1,4 +1,4 @@
-"""`plan`: decide which model replicas go on which GPUs."""
+"""The command `plan` and the list of its subcommands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analyzer import __version__
 from analyzer.cli.command import Group
 
 _COMMANDS = {  # name: module, loaded when the command is used so that `plan --help` is instant, and what it does
-    "solve": ("planner.cli.solve", "Place the models on as few GPUs as can be, and prove it."),
+    "solve": ("planner.cli.solve", "Place the models on as few GPUs as possible, and prove it."),
     "explain": ("planner.cli.explain", "Say why a plan needs the GPUs it needs, and what would save one."),
     "diff": ("planner.cli.diff", "Say what is different between two placements."),
     "sweep": ("planner.cli.sweep", "Say how many GPUs a growing demand needs, and what they cost."),
@@ -49,5 +49,5 @@ def main() -> None:
     Copies of a 2 GB model on two 16 GB cards, of which 70 % may be used:
       plan replicas --model-memory 2GB --gpu-memory 16GB --max-memory 70 --gpus 2
 
-    Exit codes: 0 done, 1 a failure, 2 a command line or file that cannot be taken, 3 no plan exists.
+    Exit codes: 0 done, 1 a failure, 2 a wrong command line or input file, 3 no plan exists.
     """

@@ -19,7 +19,7 @@ _EVERY_S = 0.5  # at most two lines a second
 
 
 class Progress:
-    """Tells on stderr how a search comes on, and remembers whether it was asked to stop."""
+    """Reports on stderr how far a search is, and remembers whether Ctrl-C asked it to stop."""
 
     def __init__(self) -> None:
         self.stopped = False
@@ -28,7 +28,7 @@ class Progress:
         self._in_place = sys.stderr.isatty()
 
     def of(self, formulation: Formulation) -> OnProgress:
-        """Return what is told of the search for the plan of a formulation."""
+        """Return the function that a search for the plan of this formulation reports to."""
         unit, divisor = formulation.request.rules.objective.unit, formulation.cost_divisor
 
         def written(value: int) -> str:
@@ -49,12 +49,12 @@ class Progress:
             click.echo(f"\r\033[K{line}" if self._in_place else line, err=True, nl=not self._in_place)
 
     def stop(self) -> bool:
-        """Whether the search was asked to end."""
+        """Whether the search was asked to stop."""
         return self.stopped
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the first Ctrl-C as the wish for the best plan so far, a second one as the end."""
+        """Stop the search at the first Ctrl-C, which gives the best plan so far; end the program at the second."""
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             yield

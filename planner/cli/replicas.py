@@ -1,4 +1,4 @@
-"""`plan replicas`: copies of one model."""
+"""`plan replicas`: how many copies of one model fit on equal GPUs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SHARE, _SUM = click_type(Percent(100)), click_type(Percent(1000))
 @click.command(name="replicas", cls=Command)
 @click.argument("profiles", metavar="[PROFILES]", required=False)
 @click.option("--model", metavar="NAME", help="Count copies of this model of PROFILES.")
-@click.option("--batch", type=_COUNT, metavar="N", help="Its figures at this batch.")
-@click.option("--concurrency", type=_COUNT, metavar="N", help="Its figures at this concurrency.")
-@click.option("--device", metavar="NAME", help="Only what was measured on this device.")
+@click.option("--batch", type=_COUNT, metavar="N", help="Use the model's figures at this batch size.")
+@click.option("--concurrency", type=_COUNT, metavar="N", help="Use the model's figures at this concurrency.")
+@click.option("--device", metavar="NAME", help="Use only profiles measured on this device.")
 @size_option("--model-memory", "model_memory_mib", "The model's memory, where it is not measured.")
 @click.option("--utilization", "utilization_pct", type=_SHARE, metavar="PCT", help="GPU utilization of one copy.")
 @click.option(
     "--memory-utilization", "memory_utilization_pct", type=_SHARE, metavar="PCT", help="Memory utilization of one copy."
 )
 @click.option("--gpu", metavar="TYPE", help="GPU type from the catalogue.")
-@size_option("--gpu-memory", "gpu_memory_mib", "Memory of one GPU, such as 16GB; wins over --gpu.")
-@click.option("--gpus", type=_COUNT, default=1, show_default=True, metavar="N", help="GPUs there are.")
-@size_option("--server-memory", "server_memory_mib", "What the idle server takes on each GPU.")
+@size_option("--gpu-memory", "gpu_memory_mib", "Memory of one GPU, such as 16GB; overrides --gpu.")
+@click.option("--gpus", type=_COUNT, default=1, show_default=True, metavar="N", help="Number of GPUs.")
+@size_option("--server-memory", "server_memory_mib", "Memory of the idle server on each GPU.")
 @click.option(
     "--max-memory",
     "max_memory_pct",
@@ -42,7 +42,7 @@ _SHARE, _SUM = click_type(Percent(100)), click_type(Percent(1000))
     default="70",
     show_default=True,
     metavar="PCT",
-    help="Of the GPU's memory that may be used; the rest is for the work on requests.",
+    help="Share of the GPU's memory that may be used; the rest is left for the work on requests.",
 )
 @click.option(
     "--max-utilization",
@@ -124,7 +124,7 @@ def _measured(
     device: str | None,
     server_memory_mib: float | None,
 ) -> tuple[Profile, OperatingPoint]:
-    """The model's point with the least memory among those asked for."""
+    """The profile of the model, and its operating point with the least memory among those asked for."""
     from planner.inputs.profile_source import read_profiles
 
     profiles = of_one_device(read_profiles(source, server_memory_mib=server_memory_mib), device)

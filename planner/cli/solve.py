@@ -1,4 +1,4 @@
-"""`plan solve`: the models on the fewest GPUs."""
+"""`plan solve`: place the models on the fewest GPUs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from planner.problem.plan import Status
 @GROUP
 @click.pass_context
 def command(ctx: click.Context, /, profiles: str, current: str | None, output: str | None, **options: Any) -> None:
-    """Place the models on as few GPUs as can be, and prove it.
+    """Place the models on as few GPUs as possible, and prove it.
 
     PROFILES is an output folder of analyze, a store's URL, or a metrics-model.csv with metrics-server-only.csv
     beside it (or --server-memory).
@@ -42,7 +42,7 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
       plan solve results --gpu T4 --max-utilization 80 --max-memory-utilization 80 -o placement.json
     After a change of the demand, with at most five replicas moved:
       plan solve results --demand demand.toml --gpu T4 --current placement.json --max-moves 5 -o next.json
-    From a CSV of other origin:
+    From a CSV file without the idle server's memory:
       plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
     """
     if output and output != "-" and not Path(output).parent.is_dir():

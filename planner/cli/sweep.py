@@ -22,7 +22,7 @@ from planner.formulation.objective import Objective
 @click.command(name="sweep", cls=Command)
 @click.argument("profiles", metavar="PROFILES")
 @click.option("--rate-factor", "rate_factors", type=click_type(Numbers(float)), default="1,1.5,2,3", show_default=True,
-              metavar="A,B", help="Factors on every rate of the demand.")  # fmt: skip
+              metavar="A,B", help="Factors by which every rate of the demand is multiplied.")  # fmt: skip
 @planning_options
 @click.option("-o", "--output", metavar="FILE", help="Write the table as CSV; - prints it.")
 @click.option("--plot", metavar="FILE.png", help="Draw it as a PNG.")

@@ -1,4 +1,4 @@
-"""What simpler rules would do with the same demand: first-fit decreasing, and the cloud vendors' rule of thumb.  [pure]
+"""What simpler rules would do with the same demand: first-fit decreasing, and the cloud vendors' rule of thumb. [pure]
 
 Both use whole GPUs of one type, run each model by the option that needs the least of a GPU for what it serves, and know
 nothing of groups, spreading and limits.
@@ -20,7 +20,7 @@ from planner.formulation.objective import from_units
 from planner.inputs.mig_geometry import WHOLE
 from planner.problem.problem import GpuType, Option, Task
 
-MOST_MODELS = 12  # of one GPU, in a sentence
+MOST_MODELS = 12  # models of one GPU that a sentence names
 RULE_OF_THUMB_SHARE = 0.7  # of the GPU's memory for models: Oracle Cloud, Data Science, "GPU Inference"
 
 Ints = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overfull:
-    """A GPU on which a rule's choice would not fit."""
+    """A GPU that would run out of memory under a rule's choice."""
 
     gpu: int
     memory_bytes: int
@@ -38,14 +38,14 @@ class Overfull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What a rule would use.
+    """The GPUs that a rule would use.
 
     Parameters
     ----------
     gpus : int or None
         None where some model fits no GPU of the type.
     value : float
-        In the plan's objective (GPUs of the type at its cost).
+        Their cost in the plan's objective and its unit; infinite without them.
     n_overfull : int
         GPUs that would run out of memory.
     worst : Overfull or None
@@ -118,8 +118,8 @@ def _needed(task: Task, option: Option) -> int:
 def _first_fit(formulation: Formulation, g: int, copies: Sequence[_Copies]) -> Baseline:
     """First-fit decreasing by the largest share of any counted resource.
 
-    Copies of one model follow each other, so that each GPU takes as many as fit before the next one: one pass over the
-    GPUs a model.
+    Copies of one model follow each other, so that each GPU takes as many as fit before the next one: for each model one
+    pass over the GPUs.
     """
     gpu = formulation.problem.gpus[g]
     capacity = np.array(formulation.problem.places[_whole(gpu)].capacity, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""How full a placement's GPUs are, and why its emptiest one is needed.                                      [pure]"""
+"""How full a placement's GPUs are, and why the emptiest one is needed.                                      [pure]"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RESOURCES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """How much of what a GPU, or a slice of it, may take is taken.
+    """How much of a resource a GPU, or a slice of it, has in use, and its limit.
 
     Parameters
     ----------
@@ -61,23 +61,23 @@ class Fill:
 
     @property
     def share(self) -> float:
-        """Of the limit."""
+        """What is used, as a share of the limit."""
         return self.used / self.limit if self.limit else 1.0
 
     @property
     def free(self) -> float:
-        """Left, in the resource's unit."""
+        """What is left, in the resource's unit."""
         return self.limit - self.used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastGpu:
-    """The emptiest GPU, and what keeps its models from the others.
+    """The emptiest GPU, and what keeps its models off the other GPUs.
 
     Parameters
     ----------
     reasons : tuple of str
-        One sentence a model.
+        One sentence for each model.
     """
 
     id: str
@@ -86,7 +86,7 @@ class LastGpu:
 
 
 def binding(placement: Placement) -> dict[str, Fill]:
-    """The resource of each GPU that is nearest to its threshold, by the GPU's id."""
+    """Return for each GPU, by its id, the resource that is nearest to its threshold."""
     found = {}
     for gpu in placement.one_by_one():
         fills = [fill for place in _fills(gpu, placement) for fill in place]
@@ -96,7 +96,7 @@ def binding(placement: Placement) -> dict[str, Fill]:
 
 
 def last_gpu(placement: Placement) -> LastGpu | None:
-    """The emptiest GPU of a placement that has several; None of one that has not."""
+    """Return the emptiest GPU of a placement; None where it has fewer than two."""
     gpus = placement.one_by_one()
     if len(gpus) < 2:
         return None

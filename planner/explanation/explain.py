@@ -1,4 +1,4 @@
-"""Why a plan is as it is: the use case of `plan explain`."""
+"""Explain a plan: why it needs its GPUs, and what would save one (`planner.explain`, `plan explain`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ExplainSettings:
     Raises
     ------
     UsageError
-        For the first option whose value cannot be taken.
+        For the first option whose value is not valid.
     """
 
     server_memory_mib: float | None = option(None, MemorySize(), "server-memory")
@@ -56,13 +56,14 @@ class Explanation:
     headline : str
         What the plan needs, in a sentence.
     binding : dict of str to Fill
-        The resource of each GPU that is nearest to its threshold.
+        For each GPU, by its id, the resource that is nearest to its threshold.
     last_gpu : LastGpu or None
-        The emptiest GPU and what it is there for; None of a plan with one.
+        The emptiest GPU and why it is needed; None where the plan has fewer than two.
     bounds : dict of str to float or None
-        What each resource alone makes any plan cost at least; None without profiles, as the following.
+        Lower bound on every plan's cost by each resource alone, in the objective's unit; None without profiles, as the
+        following.
     relaxations : tuple of Relaxation or None
-        Single changes that save something; None too where there is no plan.
+        Single changes that save something; None also where there is no plan.
     conflict : tuple of str or None
         Where no plan exists: models whose demands cannot be met together.
     """
@@ -85,26 +86,26 @@ def explain(
 ) -> Explanation:
     """Say why a plan needs the GPUs it needs, and what would save one; the Python form of `plan explain`.
 
-    From the placement alone: which resource binds on which GPU, and what the last GPU is there for. With the profiles
-    that it was made from also the bound by each resource alone, and which single change of a threshold, a model's p99
-    budget or another wish saves GPUs; where there is no plan, a smallest set of demands that conflict.
+    From the placement alone: which resource binds on which GPU, and why the emptiest GPU is needed. With the profiles
+    that it was made from also the bound by each resource alone, and which single change (of a threshold, of a model's
+    p99 budget, of another requirement) saves GPUs; where there is no plan, a smallest set of demands that conflict.
 
     Parameters
     ----------
     placement : str, Path or Placement
     profiles : str, Path, DataFrame or sequence, optional
-        What `read_profiles` gives, or takes.
+        Profiles as `read_profiles` returns them, or anything that it reads.
     server_memory_mib : float, optional
-        As it was given for the plan.
+        Memory of the idle server, as it was given for the plan.
     time_limit_s : float
-        Seconds for trying what would save a GPU.
+        Time for trying changes that would save a GPU.
     seed : int
-        Of the randomised parts of the searches.
+        Seed of the randomised parts of the searches.
 
     Raises
     ------
     UsageError
-        If the placement does not say what was asked, or the profiles are not of its devices.
+        If the placement does not hold its demand, fleet and rules, or the profiles are not of its devices.
 
     Examples
     --------
@@ -134,12 +135,12 @@ def explain(
 
 
 def request_of(placement: Placement, profiles: Sequence[Profile]) -> Request:
-    """Ask again what a placement was asked, of profiles that may have been measured since.
+    """Make the request that a placement answers, with profiles that may have been measured since.
 
     Raises
     ------
     UsageError
-        If the file does not hold it, as those of other tools may not, or a profile is missing.
+        If the placement lacks its demand, fleet or rules (files of other tools may), or a profile is missing.
     """
     rules = placement.rules
     for part, held in (("demand", placement.demand), ("gpu types", placement.gpu_types), ("rules", rules)):
@@ -149,7 +150,7 @@ def request_of(placement: Placement, profiles: Sequence[Profile]) -> Request:
     devices = {d for t in placement.gpu_types for d in (*t.devices, *((t.scaling.device,) if t.scaling else ()))}
     measured = tuple(p for p in profiles if p.board in devices)
     serving = {model for r in placement.demand for model in (r.model, *r.variants)}
-    if rules.batch is None and rules.concurrency is None:  # forms of a model may not have been measured there
+    if rules.batch is None and rules.concurrency is None:  # other forms of a model may not have been measured there
         serving |= {p.model for p in measured if any(is_form_of(p.model, r.model) for r in placement.demand)}
     measured = tuple(p for p in measured if p.model in serving)
     if not measured:

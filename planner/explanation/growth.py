@@ -1,4 +1,4 @@
-"""How a fleet grows with the demand: the use case of `plan sweep`."""
+"""How a fleet grows with the demand (`planner.growth`, `plan sweep`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthPoint:
-    """What a demand needs with its rates multiplied.
+    """What the plan needs when every rate of the demand is multiplied by a factor.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class GrowthPoint:
     value, lower_bound : float
         In the objective's unit.
     first_fit_gpus : int or None
-        That first-fit decreasing would take.
+        GPUs that first-fit decreasing would use.
     """
 
     rate_factor: float
@@ -57,14 +57,14 @@ def growth(
     Parameters
     ----------
     rate_factors : float or sequence of float
-        Factors on every rate of the demand.
+        Factors by which every rate of the demand is multiplied.
     options
-        Those of `plan` that say what is to be planned, and its time limit for each factor.
+        Options of `plan`; the time limit is that for each factor.
 
     Raises
     ------
     UsageError
-        If no model of the demand has a rate, or a value cannot be taken.
+        If no model of the demand has a rate, or a value is not valid.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def _point(request: Request, factor: float, settings: PlanSettings) -> GrowthPoi
 
 
 def to_csv(points: Sequence[GrowthPoint]) -> str:
-    """Write points as CSV, a row each; what is not known is empty."""
+    """Write points as CSV, one row for each; what is not known is an empty cell."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(GrowthPoint)]

@@ -1,4 +1,4 @@
-"""Growth as a picture: what a demand needs as its rates grow."""
+"""Draw what a demand needs as its rates grow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def growth_figure(points: Sequence[GrowthPoint], unit: str) -> Figure:
-    """Draw GPUs over the rate factor beside first-fit decreasing and, where it is another thing, what they cost.
+    """Draw GPUs over the rate factor beside first-fit decreasing and, for another objective than GPUs, its value.
 
     Parameters
     ----------
     points : sequence of GrowthPoint
         A factor without a plan is a cross on the axis.
     unit : str
-        Of the objective's value.
+        Unit of the objective's value.
     """
     from matplotlib.figure import Figure
 

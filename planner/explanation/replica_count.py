@@ -1,4 +1,4 @@
-"""How many copies of one model fit: the rule of thumb, with what was measured.                              [pure]"""
+"""How many copies of one model fit: the cloud vendors' rule of thumb, with measured figures.                [pure]"""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ReplicaCount:
     Parameters
     ----------
     per_gpu : int
-        On each GPU.
+        Copies on each GPU.
     n_gpus : int
-        GPUs there are.
+        Number of GPUs.
     limited_by : str
         The resource that runs out first.
     """
@@ -29,7 +29,7 @@ class ReplicaCount:
 
     @property
     def total(self) -> int:
-        """On all GPUs."""
+        """Copies on all GPUs."""
         return self.per_gpu * self.n_gpus
 
 
@@ -52,7 +52,7 @@ def count_replicas(
     Parameters
     ----------
     utilization, memory_utilization : float or None
-        Of one copy, in [0, 1]; None where they are not known and so do not limit.
+        Utilizations by one copy, in [0, 1]; one that is None does not limit.
     """
     memory_left = math.floor(round(gpu_bytes * thresholds.memory, 3)) - server_bytes
     fits = {"memory": max(0, memory_left) // model_bytes if model_bytes else None}

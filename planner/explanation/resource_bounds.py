@@ -1,4 +1,4 @@
-"""What each resource alone makes a plan cost at least.                                                      [pure]"""
+"""Lower bounds on the cost of every plan by each resource alone.                                            [pure]"""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from planner.problem.problem import Option
 
 
 def resource_bounds(formulation: Formulation) -> dict[str, float]:
-    """The least that any plan costs by the volume of one resource, by the resource's name.
+    """Return for each resource, by its name, what every plan costs at least by the volume of that resource.
 
-    Every unit of demand takes at least its option's part of a place, and a place its part of a GPU (a slice: of its
-    memory slices); the parts of a GPU in use add up to one at most. Rounded up to whole GPUs where those are counted.
+    A unit of demand takes some part of a place, by the option that takes least, and a place is a part of a GPU (a
+    slice: its share of the memory slices). The parts of a GPU in use add up to one at most, so the sum of the parts
+    times the GPU's cost is a bound. It is rounded up to whole units of the objective.
     """
     problem = formulation.problem
     price = _prices(formulation)
@@ -29,7 +30,7 @@ def resource_bounds(formulation: Formulation) -> dict[str, float]:
 
 
 def _part(option: Option, resource: int, price: Fraction, capacity: int) -> Fraction | None:
-    """The cost that one unit of demand has by an option, through one resource; None if the option does not fit."""
+    """What one unit of demand costs by an option and one resource; None if the option does not fit."""
     load = option.load[resource]
     if load > capacity:
         return None

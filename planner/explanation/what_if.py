@@ -1,4 +1,4 @@
-"""Which single change of what was asked saves a GPU, and which demands conflict where there is no plan."""
+"""Which single change of a request saves a GPU, and which demands conflict where there is no plan."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, replace
 
 from planner.formulation.candidates import Mode
 from planner.formulation.request import Request
-from planner.inputs.demand import SHARING_WISHES, Requirement
+from planner.inputs.demand import SHARING_FIELDS, Requirement
 from planner.inputs.fleet import FleetType
 from planner.planning import solve_request
 from planner.problem.plan import Status
 from planner.solver.limits import SearchLimits
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised
-KEEP_STEP = 0.9  # of its best throughput that a model would keep
-_MOST_MODELS = 25  # of the demand, in its order, whose own wishes are tried
+KEEP_STEP = 0.9  # share of its best throughput that a model would keep
+_MOST_MODELS = 25  # models of the demand, in its order, whose requirements are varied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxation:
-    """A change, and what the plan would be with it.
+    """A change of the request, and what the plan would cost with it.
 
     Parameters
     ----------
     value, saved : float
-        Of the objective, in its unit.
+        The objective's value with the change, and by how much less that is; in its unit.
     """
 
     change: str
@@ -66,7 +66,7 @@ def _changes(request: Request) -> Iterator[tuple[str, Request]]:
             yield change, _with_types(request, [more if t is fleet_type else t for t in request.fleet])
     models = sorted({p.model for p in request.profiles})
     for requirement in request.requirements[:_MOST_MODELS]:
-        for change, changed in (*_wishes(requirement), *_variants(requirement, models)):
+        for change, changed in (*_eased(requirement), *_variants(requirement, models)):
             others = [changed if r is requirement else r for r in request.requirements]
             yield change, replace(request, requirements=tuple(others))
 
@@ -111,7 +111,8 @@ def _rules(request: Request) -> Iterator[tuple[str, Request]]:
         )
 
 
-def _wishes(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
+def _eased(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
+    """The requirement with a longer p99 budget, fewer replicas, or without one of its rules on sharing GPUs."""
     name = requirement.model
     if requirement.latency_p99_s is not None:
         budget = f"{requirement.latency_p99_s * 1000:g} ms"
@@ -119,7 +120,7 @@ def _wishes(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
             f"{name} at twice its p99 budget of {budget}",
             replace(requirement, latency_p99_s=requirement.latency_p99_s * 2),
         )
-    for field, nothing, words in SHARING_WISHES:
+    for field, nothing, words in SHARING_FIELDS:
         if getattr(requirement, field) != nothing:
             yield f"{name} {words}", replace(requirement, **{field: nothing})  # type: ignore[arg-type]
     if requirement.replicas and requirement.replicas > 1:
@@ -130,7 +131,7 @@ def _wishes(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
 
 
 def _variants(requirement: Requirement, models: Sequence[str]) -> Iterator[tuple[str, Requirement]]:
-    """Profiled models that by their name are this one in another form."""
+    """The requirement with one more variant: a profiled model that by its name is another form of its model."""
     for model in models:
         if is_form_of(model, requirement.model) and model not in requirement.variants:
             yield (
@@ -149,10 +150,10 @@ def _with_types(request: Request, types: Sequence[FleetType]) -> Request:
 
 
 def conflict(request: Request, limits: SearchLimits) -> tuple[Requirement, ...]:
-    """A smallest set of demands that cannot be met together: without any one of them, the rest can.
+    """Return a smallest set of demands that cannot be met together: without any one of them, the rest can.
 
-    Found by leaving out more and more of what is not needed for the conflict, in halves and then one by one. Within
-    the limits; what could not be tried by then stays in.
+    Requirements that the conflict does not need are left out, in large parts first and then one by one. Once the
+    limits are reached, those that were not tried stay in.
     """
     kept = list(request.requirements)
     step = max(1, len(kept) // 2)

@@ -1,4 +1,4 @@
-"""Which operating points may serve a requirement on a GPU type, and what each takes and delivers there.     [pure]"""
+"""Which operating points may serve a requirement on a GPU type, and what a replica takes and delivers.      [pure]"""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import Scaling
 from planner.inputs.profiles import OperatingPoint, Profile, fastest, least_memory, rate_of
 
-SHARE_STEPS = 10  # proportional charging: a replica serves a tenth, two tenths ... of what was measured
+SHARE_STEPS = 10  # proportional charging: a replica serves one tenth, two tenths ... of the measured throughput
 
 
 class Mode(StrEnum):
-    """What may not run out on a GPU."""
+    """Which resources limit the models on a GPU."""
 
     MEMORY = "memory"
     THROUGHPUT = "throughput"  # memory, utilization and memory utilization
@@ -28,15 +28,15 @@ class Candidate:
     Parameters
     ----------
     place : int
-        Of the problem's places: where it runs.
+        Index of the place where it runs, among the problem's places.
     model : str
         The profiled model that runs: the required one or one of its variants.
     device : str
-        Where its point was measured.
+        Name of the device that its point was measured on.
     share : float
-        Of the measured throughput that it is asked for; utilizations are charged in this proportion.
+        Share of the measured throughput that is asked of it, in (0, 1]; utilizations are charged in this proportion.
     memory_bytes : int
-        Its own, with its process's overhead.
+        The replica's own memory, with the overhead of its process.
     """
 
     place: int
@@ -48,18 +48,18 @@ class Candidate:
 
     @property
     def throughput_infer_per_s(self) -> float | None:
-        """What it delivers."""
+        """Throughput that it delivers; None where it was not measured."""
         delivered = self.point.throughput_infer_per_s
         return None if delivered is None else delivered * self.share
 
     @property
     def utilization(self) -> float | None:
-        """What it takes of the GPU's time."""
+        """Share of the place's time that it takes; None where it was not measured."""
         return None if self.point.utilization is None else self.point.utilization * self.share
 
     @property
     def memory_utilization(self) -> float | None:
-        """What it takes of the GPU's memory bandwidth."""
+        """Share of the time of the place's memory that it takes; None where it was not measured."""
         return None if self.point.memory_utilization is None else self.point.memory_utilization * self.share
 
 
@@ -73,17 +73,17 @@ def candidates(
     keep_throughput: float = 1.0,
     proportional: bool = False,
 ) -> tuple[Candidate, ...]:
-    """Ways to run a replica of the required model, or of a variant, on a GPU or a slice.
+    """Return the ways to run a replica of the required model, or of a variant, on a GPU or a slice.
 
-    With a rate to serve every point within the p99 budget is one, so that the solver can choose. Without, each
-    model is kept at its least memory (memory mode) or within `keep_throughput` of its best throughput, on a slice of
-    that of the whole GPU.
+    With a rate to serve, every point within the p99 budget is a candidate, so that the solver can choose. Without a
+    rate these are the point with the least memory (memory mode) or the points that deliver at least `keep_throughput`
+    of the model's best throughput; on a slice the best throughput on the whole GPU counts as well.
 
     Parameters
     ----------
     number : int
-        The place's, among those of the problem.
-    profiles : mapping of model to its profiles, one a device
+        Index of the place among the problem's places.
+    profiles : mapping of model to its profiles, one for each device
     proportional : bool
         Also offer each point at tenths of its load, with utilizations in proportion.
     """
@@ -112,7 +112,7 @@ def candidates(
 def profiles_on(
     requirement: Requirement, place: GpuPlace, profiles: Mapping[str, tuple[Profile, ...]]
 ) -> Iterator[Profile]:
-    """The profiles that hold on a place: measured there; else carried over from a whole GPU of its type."""
+    """Yield the profiles that count for a place: measured there; else carried over from a whole GPU of its type."""
     for model in (requirement.model, *requirement.variants):
         known = profiles.get(model, ())
         own = [p for p in known if p.device in place.devices]
@@ -125,7 +125,7 @@ def profiles_on(
 
 
 def _on_type(known: tuple[Profile, ...], place: GpuPlace) -> list[Profile]:
-    """Measured on the place's GPU type, else carried over by the fleet's scaling."""
+    """The profiles measured on the place's GPU type; without any, those that the fleet's scaling carries over."""
     own = [p for p in known if p.device in place.fleet_type.devices]
     scaling = place.fleet_type.scaling
     if own or scaling is None:
@@ -136,10 +136,10 @@ def _on_type(known: tuple[Profile, ...], place: GpuPlace) -> list[Profile]:
 def _on_slice(profile: Profile, place: GpuPlace) -> Profile:
     """Estimate what a model does on a slice from what it does on the whole GPU.
 
-    Work takes 1 / share times as long as it took on the whole GPU: what the model used of the GPU's time, or of its
-    memory's, fills that much more of the slice's; beyond all of it throughput goes down in proportion. The p99 is
-    charged the full factor, which is too much for models that never filled the GPU. What was not measured is taken
-    to have filled the GPU.
+    A slice has a share of the GPU's multiprocessors and of its memory bandwidth, so work takes 1 / share times as
+    long. Utilization and memory utilization grow by their factors; where one would exceed 1, throughput falls in
+    proportion. The p99 is multiplied by the larger factor, which is too much for models that never filled the GPU. A
+    utilization that was not measured is taken to have been 1.
     """
     compute, bandwidth = place.compute_share, place.memory_share
     slowest = 1 / min(compute, bandwidth)

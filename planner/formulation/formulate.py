@@ -1,4 +1,4 @@
-"""From demand, profiles and fleet to a Problem.                                                             [pure]"""
+"""State a request (profiles, demand, fleet) as a Problem in integers.                                       [pure]"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formulation:
-    """The Problem and what its indices stand for.
+    """A Problem, and what its indices stand for.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Formulation:
     cost_divisor : int
         Turns the objective back into GPUs, currency or watts (`objective.from_units`).
     notes : tuple of str
-        What the plan takes for granted, for people.
+        What the plan assumes, as sentences for the user.
     """
 
     problem: Problem
@@ -53,7 +53,7 @@ class Formulation:
 
 
 def formulate(request: Request) -> Formulation:
-    """State the Problem: every requirement a task, every way to run a replica of it an option.
+    """State the Problem: every requirement becomes a task, and every way to run a replica of it an option.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def formulate(request: Request) -> Formulation:
 def _places(
     request: Request,
 ) -> tuple[tuple[GpuPlace, ...], list[tuple[Layout, ...]], list[str]]:
-    """The places of a fleet, and the layouts of each of its types: whole, and every cut worth considering."""
+    """The places of a fleet, the layouts of each of its types (whole, and each geometry), and notes for the user."""
     places: list[GpuPlace] = []
     layouts: list[tuple[Layout, ...]] = []
     notes: list[str] = []
@@ -162,7 +162,7 @@ def _candidates(
 
 
 def _resources(found: Sequence[Candidate], mode: Mode) -> tuple[list[Resource], tuple[str, ...]]:
-    """Which resources are counted: a utilization that no point has cannot be, one that some lack is refused."""
+    """The counted resources: not a utilization that no candidate has; one that only some lack is an error."""
     counted, notes = [Resource.MEMORY], []
     if mode is Mode.MEMORY or not found:
         return counted, ()
@@ -188,7 +188,7 @@ def _resources(found: Sequence[Candidate], mode: Mode) -> tuple[list[Resource], 
 
 
 def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
-    """What the figures rest on where they were not measured as they are used."""
+    """Notes about figures that are used in another way than they were measured."""
     notes = []
     if rules.proportional and any(c.share < 1 for c in found):
         notes.append(
@@ -239,10 +239,10 @@ def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -
 
 
 def _with_spare(task: Task, spare: int) -> Task:
-    """Ask for enough that the demand is still met when the `spare` GPUs (or nodes) that serve most are lost.
+    """Raise the demand so that it is still met when the `spare` GPUs (or nodes) that serve most are lost.
 
-    With at most one replica on a GPU (or node), a loss takes at most the largest supply of any option, and no
-    more than the whole demand is ever charged for one replica.
+    With at most one replica on a GPU (or node), each loss takes at most the largest supply of any option. A supply
+    above the whole demand counts as the demand.
     """
     largest = max((min(o.supply, task.demand) for o in task.options), default=0)
     return replace(

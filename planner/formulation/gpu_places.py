@@ -1,4 +1,4 @@
-"""Where replicas can run in a fleet: whole GPUs and slices, with what is left of them for models.           [pure]"""
+"""Where replicas can run in a fleet: whole GPUs and slices, with the memory left for models.                [pure]"""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from planner.inputs.profiles import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuPlace:
-    """What stands behind a place of the Problem.
+    """A place of the Problem in bytes and shares: a whole GPU of a type, or one kind of its MIG slices.
 
     Parameters
     ----------
     memory_bytes : int
-        What server and models can use together, before thresholds.
+        Memory that server and models can use together, before thresholds.
     server_bytes : int
-        Taken by the one server.
+        Memory of the place's one server when it is idle.
     slice_name : str or None
-        MIG profile; None for a whole GPU.
+        Name of the MIG profile; None for a whole GPU.
     compute_share, memory_share : float
         The slice's part of the GPU's multiprocessors, and of its memory's bandwidth.
     """
@@ -38,25 +38,25 @@ class GpuPlace:
 
     @property
     def name(self) -> str:
-        """The type, with the slice where it is one."""
+        """The type's name, and for a slice that of its profile."""
         return self.fleet_type.type + (f" {self.slice_name}" if self.slice_name else "")
 
     @property
     def memory_for_models(self) -> int:
-        """What the models can share within the memory threshold, in bytes."""
+        """Memory for the models in bytes: what the threshold allows, less the server's and what is reserved."""
         allowed = int(round(self.memory_bytes * self.fleet_type.thresholds.memory, 3))
         return allowed - self.server_bytes - math.ceil(self.fleet_type.reserved_bytes * self.memory_share)
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Devices whose profiles are of this place; NVML names a slice after its board."""
+        """Devices whose profiles count as measured on this place; NVML names a slice after its board."""
         if self.slice_name is None:
             return self.fleet_type.devices
         return tuple(f"{device} MIG {self.slice_name}" for device in self.fleet_type.devices)
 
 
 def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> GpuPlace:
-    """A GPU that is not cut.
+    """Return the place of a GPU that is not cut.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def whole_gpu(fleet_type: FleetType, profiles: Sequence[Profile]) -> GpuPlace:
 
 
 def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[GpuPlace, ...], tuple[str, ...]]:
-    """The kinds of slices that GPUs of a type can be cut into, each with a server of its own.
+    """Return the places of the slices that GPUs of a type can be cut into, each with a server of its own.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Gp
     unknown = tuple(name for name, size in memory.items() if size is None)
     if len(unknown) == len(memory):
         raise UsageError(
-            f"what the MIG slices of {fleet_type.type} hold is not known; give [gpu.slice_memory_mib] in the"
+            f"the memory of the MIG slices of {fleet_type.type} is not known; give [gpu.slice_memory_mib] in the"
             " fleet file, from nvidia-smi mig -lgip"
         )
     server = server_bytes(fleet_type, profiles)
@@ -118,6 +118,6 @@ def slices(fleet_type: FleetType, profiles: Sequence[Profile]) -> tuple[tuple[Gp
 
 
 def server_bytes(fleet_type: FleetType, profiles: Sequence[Profile]) -> int:
-    """The idle server's memory on a type: the most that was seen on the devices its profiles come from."""
+    """Return the idle server's memory on a type: the largest figure of the devices that its profiles come from."""
     sources = {*fleet_type.devices, *((fleet_type.scaling.device,) if fleet_type.scaling else ())}
     return max((p.server_memory_bytes for p in profiles if p.board in sources), default=0)

@@ -1,8 +1,8 @@
 """From measured figures to solver integers: loads and demands up, capacities and supplies down.            [pure]
 
-Memory is in bytes. A share of one becomes ten-millionths, and its threshold is met to a ten-thousandth of a percent
-point, because measurements are written with few digits and three times 33.33 % must stay within 100 %. A rate becomes
-millionths of an inference a second and is met to a millionth of itself, for the same reason.
+Memory is in bytes. A share of one becomes ten-millionths, and a sum may exceed its threshold by a ten-thousandth of a
+percentage point: measurements are rounded to few digits, and shares that add up to 100 % must stay within 100 %. A
+rate becomes millionths of an inference/s, and a millionth of it may be left unserved, for the same reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHARE_UNITS = 10**7
 _SHARE_TOLERANCE = 10  # units: 1e-6 of one
 _RATE_UNITS = 10**6
 _RATE_TOLERANCE = 1e-6  # of the rate
-_NOISE = 4  # digits below a unit that are rounding of binary fractions: 0.48 * 1e7 is 4800000.000000001
+_NOISE = 4  # decimals of a unit that are kept; what is below is rounding error, as in 0.48 * 1e7 = 4800000.000000001
 
 
 def share_load(share: float) -> int:

@@ -1,4 +1,4 @@
-"""What a plan costs: GPUs, money or power, in solver integers.                                              [pure]"""
+"""What a plan costs: GPUs, money or power, in measured and in solver units.                                 [pure]"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FINE = 10**4  # costs are kept to a ten-thousandth of their unit
 
 
 class Objective(StrEnum):
-    """What is made as small as can be."""
+    """What a plan minimises."""
 
     GPUS = "gpus"
     COST = "cost"
@@ -22,19 +22,19 @@ class Objective(StrEnum):
 
     @property
     def unit(self) -> str:
-        """What its value counts."""
+        """Unit of its value."""
         return {"gpus": "GPUs", "cost": "per hour", "energy": "W"}[self.value]
 
 
 def gpu_cost(fleet_type: FleetType, objective: Objective) -> float:
-    """What a GPU in use costs without its replicas, in the objective's unit.
+    """Return what a GPU in use costs without its replicas, in the objective's unit.
 
     For energy it is the idle power where the fleet gives it (replicas then add theirs), else the full power.
 
     Raises
     ------
     UsageError
-        If the fleet does not say.
+        If the fleet gives no price or power for the type.
     """
     if objective is Objective.GPUS:
         return 1.0
@@ -46,7 +46,7 @@ def gpu_cost(fleet_type: FleetType, objective: Objective) -> float:
 
 
 def replica_cost(candidate: Candidate, fleet_type: FleetType, objective: Objective) -> float:
-    """What a replica adds: for energy with a known idle power, its measured power above that.
+    """Return what a replica adds: for energy with a known idle power, its measured power above that; else 0.
 
     Raises
     ------
@@ -64,17 +64,17 @@ def replica_cost(candidate: Candidate, fleet_type: FleetType, objective: Objecti
 
 
 def cost_divisor(costs: Sequence[float]) -> int:
-    """Ten-thousandths that one unit of the solver's objective stands for: the costs' common divisor."""
+    """Return the costs' greatest common divisor in ten-thousandths: one unit of the solver's objective."""
     return math.gcd(*(_fine(c) for c in costs)) or 1
 
 
 def in_units(cost: float, divisor: int) -> int:
-    """A cost in the solver's units."""
+    """Turn a cost into the solver's units."""
     return _fine(cost) // divisor
 
 
 def from_units(value: int, divisor: int) -> float:
-    """A solver's value in the objective's unit."""
+    """Turn a solver's value into the objective's unit."""
     return value * divisor / _FINE
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a plan, in one record, and how it follows from settings."""
+"""The request: everything that a plan depends on, in one record, and how it is made from settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planner.formulation.settings import PlanSettings
 from planner.inputs.demand import Requirement, Spread, one_copy_each
 from planner.inputs.fleet import FleetType
 from planner.inputs.fleet_file import read_fleet
-from planner.inputs.fleet_options import adopt, cut_with_mig, named_types, type_of_profiles
+from planner.inputs.fleet_options import count_unknown_device, cut_with_mig, named_types, type_of_profiles
 from planner.inputs.memory_size import to_bytes
 from planner.inputs.profiles import Profile, at_configuration, by_model, of_models, of_one_device
 
@@ -29,10 +29,11 @@ class Request:
     profiles : tuple of Profile
         Of the models of the demand, on devices that count for the fleet.
     requirements : tuple of Requirement
+        The demand.
     fleet : tuple of FleetType
     rules : Rules
     notes : tuple of str
-        What was assumed while it was read, for people.
+        What was assumed about profiles and fleet, as sentences for the user.
     """
 
     profiles: tuple[Profile, ...]
@@ -53,7 +54,7 @@ def make_request(profiles: Sequence[Profile], settings: PlanSettings) -> Request
     Raises
     ------
     UsageError
-        For the first thing that cannot be taken.
+        For the first setting that is not valid, or that does not go with the others or with the profiles.
     """
     from planner.inputs.demand_file import read_demand
 
@@ -127,7 +128,7 @@ def check_models(requirements: Sequence[Requirement], profiles: Sequence[Profile
 def _fleet(
     fleet: tuple[FleetType, ...] | None, settings: PlanSettings, profiles: tuple[Profile, ...]
 ) -> tuple[tuple[FleetType, ...], tuple[str, ...]]:
-    """The types of the fleet, the thresholds given among the settings over their own, and what is assumed."""
+    """The types of the fleet, with the thresholds of the settings in place of their own, and what is assumed."""
     memory_bytes = to_bytes(settings.gpu_memory_mib)
     notes: tuple[str, ...] = ()
     if fleet is not None:
@@ -135,7 +136,7 @@ def _fleet(
             if given:
                 raise UsageError(f"`{name}` and `fleet` both say which GPUs there are; give one of them")
     elif settings.gpus:
-        fleet, notes = adopt(named_types(settings.gpus, memory_bytes), profiles)
+        fleet, notes = count_unknown_device(named_types(settings.gpus, memory_bytes), profiles)
     else:
         fleet = (type_of_profiles(of_one_device(profiles, None)[0], memory_bytes),)
     given_shares = {

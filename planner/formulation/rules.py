@@ -1,4 +1,4 @@
-"""What is asked of a plan besides the demand."""
+"""Rules of a plan besides demand and fleet: mode, objective, spare GPUs, proportional charging."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from planner.inputs.demand import Spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What is asked of the plan besides the demand.
+    """What is asked of a plan besides demand and fleet.
 
     Parameters
     ----------
     keep_throughput : float
-        Without rates: share of its best throughput that each model keeps.
+        For models without a rate: least share of its best throughput that each model keeps.
     proportional : bool
         Charge utilization in proportion to the load a replica serves (it is assumed to grow linearly from 0).
     spare : int
         GPUs, or nodes, that may be lost at once while every demand is still met.
     spare_of : Spread
-        Whether GPUs or whole nodes are lost.
+        Whether `spare` counts GPUs or whole nodes.
     batch, concurrency : int or None
-        The only ones at which figures are taken, where they were given.
+        The only batch size and concurrency whose operating points are used; None for all.
     """
 
     mode: Mode
@@ -38,7 +38,7 @@ class Rules:
     concurrency: int | None = None
 
 
-RULES_KEYS = (  # as a placement has them; mode and objective stand elsewhere in it
+RULES_KEYS = (  # of the rules in a placement file; mode and objective have keys of their own there
     key("keep_throughput", NUMBER, absent=1.0),
     key("proportional", FLAG, absent=False),
     key("spare", INTEGER, absent=0),

@@ -1,4 +1,4 @@
-"""Every option of a plan with its default: what `planner.plan` and the command line `plan solve` are given."""
+"""Every option of a plan with its kind of value and its default, for `planner.plan` and for `plan solve`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PlanSettings:
     Raises
     ------
     UsageError
-        For the first option whose value cannot be taken.
+        For the first option whose value is not valid.
     """
 
     demand: str | tuple[Requirement, ...] | None = option(None, FileOrRecords(Requirement))

@@ -1,0 +1,1 @@
+"""What is given to the planner, read and checked: profiles, demand, fleet, GPU catalogue, MIG geometries."""

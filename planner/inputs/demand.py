@@ -1,4 +1,4 @@
-"""What must be served: one requirement a model."""
+"""The demand as records: what each model must deliver, and which models may share its GPUs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from analyzer.formats.json_keys import (
 
 
 class Spread(StrEnum):
-    """Where no two replicas of a model may meet."""
+    """What no two replicas of a model may share."""
 
     GPU = "gpu"
     NODE = "node"
@@ -30,14 +30,14 @@ class Spread(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """What one model must deliver, and beside which others.
+    """What one model must deliver, and which models may share its GPUs.
 
     Parameters
     ----------
     rate_infer_per_s : float or None
-        To be served, before growth; None asks for `replicas` copies whatever they deliver.
+        Rate to serve, before growth; None asks for `replicas` copies whatever they deliver.
     latency_p99_s : float or None
-        Budget; operating points above it, or without a measured p99, are not used.
+        Budget for the p99 latency; operating points above it, or without a measured p99, are not used.
     replicas : int or None
         Copies (without a rate; 1 if None), or the least number of them (with one).
     spread : Spread or None
@@ -54,7 +54,7 @@ class Requirement:
     growth : float
         Factor on the rate.
     overhead_bytes : int
-        What each replica takes besides its measured memory, where its backend runs a process of its own.
+        Memory that each replica takes besides its measured memory, where its backend runs a process of its own.
 
     Examples
     --------
@@ -83,8 +83,8 @@ class Requirement:
         return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
 
 
-# What a requirement asks of the GPUs that it shares: the field, its value where nothing is asked, and that in words.
-SHARING_WISHES: tuple[tuple[str, object, str], ...] = (
+# The fields that restrict which replicas share a GPU: name, value without a restriction, and that value in words.
+SHARING_FIELDS: tuple[tuple[str, object, str], ...] = (
     ("spread", None, "not spread"),
     ("alone", False, "not alone"),
     ("apart", (), "not kept apart"),
@@ -92,7 +92,7 @@ SHARING_WISHES: tuple[tuple[str, object, str], ...] = (
     ("group_max", (), "as often on a GPU as there is room"),
 )
 
-REQUIREMENT_KEYS = (  # as a placement has them
+REQUIREMENT_KEYS = (  # of a requirement in a placement file
     key("model", TEXT),
     key("rate_infer_per_s", nullable(NUMBER), absent=None),
     key("latency_p99_ms", nullable(MILLISECONDS), "latency_p99_s", absent=None),
@@ -109,5 +109,5 @@ REQUIREMENT_KEYS = (  # as a placement has them
 
 
 def one_copy_each(models: Iterable[str]) -> tuple[Requirement, ...]:
-    """The demand where none is given: every model once."""
+    """Return the demand that holds where none is given: one copy of every model."""
     return tuple(Requirement(model=model) for model in sorted(set(models)))

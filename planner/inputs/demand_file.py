@@ -1,4 +1,4 @@
-"""Demand files: TOML, or a CSV with the same keys as columns."""
+"""Read demand files: TOML, or a CSV with the same keys as columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analyzer.formats.units import MIB
 from planner.inputs.demand import Requirement, Spread
-from planner.inputs.table_reader import Entry, csv_entries, read_input, toml_entries, unique
+from planner.inputs.table_reader import TableEntry, csv_entries, read_input, toml_entries, unique
 
 KEYS = (
     "model",
@@ -23,14 +23,14 @@ KEYS = (
     "overhead_mib",
 )
 _TABLE = "model"  # [[model]]
-_MOST_RATE = 1e9  # inferences/s of one model; more is a slip of the unit
+_MOST_RATE = 1e9  # inferences/s of one model; more is taken for a mistake in the unit
 _MOST_LATENCY_MS = 3.6e6  # an hour
 _MOST_GROWTH = 1000
 _MOST_MIB = 2**20  # 1 TiB beside a model's own memory
 
 
 def read_demand(source: str | Path) -> tuple[Requirement, ...]:
-    """Read what must be served.
+    """Read the demand: what must be served.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def read_demand(source: str | Path) -> tuple[Requirement, ...]:
     Raises
     ------
     UsageError
-        For the first key that cannot be taken, with its line.
+        For the first key that is unknown or whose value is not valid; the message names its line.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def read_demand(source: str | Path) -> tuple[Requirement, ...]:
     else:
         entries, growth = csv_entries(text, file, KEYS), 1.0
         if not entries:
-            Entry(file=file, line=1, values={}).fail("model", "there is no model; write one a line")
+            TableEntry(file=file, line=1, values={}).fail("model", "there is no model; write one a line")
     unique(entries, "model", _model)
     return tuple(_requirement(entry, growth) for entry in entries)
 
@@ -78,11 +78,11 @@ def _is_toml(source: str, text: str) -> bool:
     return "=" in first or first.lstrip().startswith("[")
 
 
-def _model(entry: Entry) -> str:
+def _model(entry: TableEntry) -> str:
     return entry.text("model") or entry.fail("model", "is missing")
 
 
-def _requirement(entry: Entry, growth: float) -> Requirement:
+def _requirement(entry: TableEntry, growth: float) -> Requirement:
     latency_ms = entry.number("latency_p99_ms", high=_MOST_LATENCY_MS)
     spread = entry.choice("spread", [*(s.value for s in Spread), "none"])
     own_growth = entry.number("growth", high=_MOST_GROWTH)

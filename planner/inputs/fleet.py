@@ -14,9 +14,9 @@ class Thresholds:
     Parameters
     ----------
     memory : float
-        Of the memory that models and server may use; at most 1.
+        Highest share of a GPU's memory that models and server use together; at most 1.
     utilization, memory_utilization : float
-        Of the sums of the models' utilizations; above 1 accepts some slow-down.
+        Highest sums of the models' utilizations on a GPU; above 1 accepts some slow-down.
     """
 
     memory: float = 1.0
@@ -35,7 +35,7 @@ class Scaling:
     Parameters
     ----------
     device : str
-        Where the profiles were measured.
+        Name of the device that the profiles were measured on.
     throughput, latency, memory, utilization : float
         Factors on the figures measured there; `utilization` is for both utilizations.
     """
@@ -54,27 +54,27 @@ class FleetType:
     Parameters
     ----------
     memory_bytes : int
-        What the server and the models can use together.
+        Memory of one GPU that the server and the models can use together.
     reserved_bytes : int
-        Kept free on every GPU of this type.
+        Memory that is kept free on every GPU of this type.
     model_overhead_bytes : int
-        Taken besides by every model replica, where its backend runs a process of its own.
+        Memory that every replica takes besides its measured memory, where its backend runs a process of its own.
     limit : int or None
-        GPUs there are; None for as many as needed.
+        Largest number of GPUs; None for as many as needed.
     cost_per_hour : float or None
         In the fleet's currency.
     power_w, idle_power_w : float or None
-        What a GPU in use draws at most, and without load.
+        Power that a GPU in use draws at most, and without load.
     gpus_per_node : int
-        GPUs that fail or move together.
+        GPUs in one node.
     devices : tuple of str
         Devices whose profiles count as measured on this type; by default its own name and its boards' in the catalogue.
     scaling : Scaling or None
-        Taken for models without a profile on `devices`.
+        How figures are carried over for models without a profile on `devices`.
     mig : str or None
         Key in mig_profiles.json, where GPUs of this type may be cut.
     slice_memory : tuple of (str, int)
-        MIG profiles whose memory in bytes the owner has read from the driver; wins over mig_profiles.json.
+        MIG profiles with the memory in bytes that the driver shows for them; overrides mig_profiles.json.
 
     Examples
     --------
@@ -110,6 +110,6 @@ class FleetType:
 
 
 def devices_of(type_name: str) -> tuple[str, ...]:
-    """Names under which profiles of a type may go: its own and, from the catalogue, its boards'."""
+    """Return the device names whose profiles count for a type: its own name and, from the catalogue, its boards'."""
     known = type_of_device(type_name)
     return (type_name, *(known.device_names if known else ()))

@@ -1,4 +1,4 @@
-"""Fleet files: the GPU types there are, in TOML."""
+"""Read fleet files: the GPU types there are, in TOML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analyzer.formats.units import MIB
 from planner.inputs.fleet import FleetType, Scaling, Thresholds, devices_of
 from planner.inputs.gpu_catalogue import CatalogueType, catalogue, find_type
 from planner.inputs.mig_geometry import boards
-from planner.inputs.table_reader import Entry, read_input, toml_entries, unique
+from planner.inputs.table_reader import TableEntry, read_input, toml_entries, unique
 
 _THRESHOLDS = ("max_memory_pct", "max_utilization_pct", "max_memory_utilization_pct")
 _KEYS = (
@@ -45,7 +45,7 @@ def read_fleet(source: str | Path) -> tuple[FleetType, ...]:
     Raises
     ------
     UsageError
-        For the first key that cannot be taken, with its line.
+        For the first key that is unknown or whose value is not valid; the message names its line.
 
     Examples
     --------
@@ -64,11 +64,11 @@ def read_fleet(source: str | Path) -> tuple[FleetType, ...]:
     return tuple(_fleet_type(entry, top) for entry in entries)
 
 
-def _type(entry: Entry) -> str:
+def _type(entry: TableEntry) -> str:
     return entry.text("type") or entry.fail("type", "is missing")
 
 
-def _fleet_type(entry: Entry, top: Entry) -> FleetType:
+def _fleet_type(entry: TableEntry, top: TableEntry) -> FleetType:
     name = _type(entry)
     memory_mib = entry.number("memory_mib", high=_MOST_MIB)
     known = find_type(name) if memory_mib is None else _known(name)
@@ -99,7 +99,7 @@ def _known(name: str) -> CatalogueType | None:
     return next((entry for key, entry in catalogue().items() if key.casefold() == name.casefold()), None)
 
 
-def _mig(entry: Entry, known: CatalogueType | None) -> str | None:
+def _mig(entry: TableEntry, known: CatalogueType | None) -> str | None:
     if not entry.flag("mig"):
         return None
     if known is None or known.mig is None:
@@ -107,32 +107,33 @@ def _mig(entry: Entry, known: CatalogueType | None) -> str | None:
     return known.mig
 
 
-def _slice_memory(entry: Entry, known: CatalogueType | None) -> tuple[tuple[str, int], ...]:
+def _slice_memory(entry: TableEntry, known: CatalogueType | None) -> tuple[tuple[str, int], ...]:
     table = entry.values.get("slice_memory_mib")
     if table is None:
         return ()
     if not isinstance(table, dict) or known is None or known.mig is None:
-        entry.fail("slice_memory_mib", f"is for types that can be cut, as a table of MIG profiles; {_type(entry)}")
+        entry.fail("slice_memory_mib", f"must be a table of MIG profiles of a type that can be cut, not {_type(entry)}")
     line = entry.lines.get("slice_memory_mib", entry.line)
-    sizes = Entry(file=entry.file, line=line, values=table, lines=entry.lines)
+    sizes = TableEntry(file=entry.file, line=line, values=table, lines=entry.lines)
     sizes.check_keys([p.name for p in boards()[known.mig].profiles])
     return tuple((name, _bytes(sizes.number(name, high=_MOST_MIB))) for name in sorted(table))
 
 
-def _scaling(entry: Entry) -> Scaling | None:
+def _scaling(entry: TableEntry) -> Scaling | None:
     table = entry.values.get("scale")
     if table is None:
         return None
     if not isinstance(table, dict):
         entry.fail("scale", "is no table; write [gpu.scale] with from, throughput, latency, memory, utilization")
-    scale = Entry(file=entry.file, line=entry.lines.get("scale", entry.line), values=table, lines=entry.lines)
+    scale = TableEntry(file=entry.file, line=entry.lines.get("scale", entry.line), values=table, lines=entry.lines)
     scale.check_keys(_SCALE_KEYS)
     factors = {key: scale.number(key, high=_MOST_FACTOR) or 1.0 for key in _SCALE_KEYS[1:]}
-    return Scaling(device=scale.text("from") or scale.fail("from", "is missing: the device measured on"), **factors)
+    device = scale.text("from") or scale.fail("from", "is missing; name the device that was measured")
+    return Scaling(device=device, **factors)
 
 
-def _pct(entry: Entry, top: Entry, key: str, high: float) -> float:
-    """The entry's threshold, else the one for all types, else 100 %."""
+def _pct(entry: TableEntry, top: TableEntry, key: str, high: float) -> float:
+    """The type's own threshold, else the one for all types, else 100 %; as a share of one."""
     found = entry.number(key, high=high) or top.number(key, high=high)
     return 1.0 if found is None else found / 100
 

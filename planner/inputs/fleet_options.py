@@ -1,4 +1,4 @@
-"""Which GPU types a few options stand for, given what was measured.                                         [pure]"""
+"""The GPU types that the options gpus, gpu_memory_mib and mig stand for, given the profiles.                [pure]"""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def named_types(texts: Sequence[str], memory_bytes: int | None) -> tuple[FleetTy
     Parameters
     ----------
     memory_bytes : int or None
-        Wins over the catalogue's figure, for a single type.
+        Memory of one GPU; overrides the catalogue's figure, for a single type.
 
     Raises
     ------
     UsageError
-        If a type is not known or named twice, or a count is none.
+        If a type is not known or named twice, or a count is not a whole number above 0.
     """
     if memory_bytes and len(texts) > 1:
         raise UsageError(
@@ -50,7 +50,7 @@ def _named(text: str, memory_bytes: int | None) -> FleetType:
 
 
 def type_of_profiles(profile: Profile, memory_bytes: int | None) -> FleetType:
-    """The type that a profile was measured on.
+    """Return the type of the device that a profile was measured on.
 
     Raises
     ------
@@ -71,13 +71,17 @@ def type_of_profiles(profile: Profile, memory_bytes: int | None) -> FleetType:
     )
 
 
-def adopt(types: tuple[FleetType, ...], profiles: Sequence[Profile]) -> tuple[tuple[FleetType, ...], tuple[str, ...]]:
-    """Let profiles of a device that we do not know count for the only type there is; never those of another type.
+def count_unknown_device(
+    types: tuple[FleetType, ...], profiles: Sequence[Profile]
+) -> tuple[tuple[FleetType, ...], tuple[str, ...]]:
+    """Count profiles of a device that the catalogue does not know for the only type there is.
+
+    Profiles of a known device never count for another type.
 
     Returns
     -------
     tuple
-        The types, and what is assumed by that, for people.
+        The types, and what this assumes, as sentences for the user.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def adopt(types: tuple[FleetType, ...], profiles: Sequence[Profile]) -> tuple[tu
 
 
 def cut_with_mig(fleet: Sequence[FleetType]) -> tuple[FleetType, ...]:
-    """Let every type be cut that can be.
+    """Allow MIG slices on every type that can be cut.
 
     Raises
     ------

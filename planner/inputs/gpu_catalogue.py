@@ -20,7 +20,7 @@ class CatalogueType:
     Parameters
     ----------
     memory_bytes : int
-        What programs can use: the total less what the driver keeps.
+        Memory that programs can use: the total less what the driver keeps.
     mig : str or None
         Its key in mig_profiles.json, where it can be cut.
     device_names : tuple of str
@@ -66,7 +66,7 @@ def find_type(name: str) -> CatalogueType:
 
 
 def type_of_device(device: str) -> CatalogueType | None:
-    """The type a device belongs to by its driver's name or by the type's own; None for one we do not know."""
+    """Return the type with this name, or with a board that the driver names so; None for an unknown device."""
     for name, entry in catalogue().items():
         if device == name or device in entry.device_names:
             return entry

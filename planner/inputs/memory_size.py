@@ -16,7 +16,7 @@ _UNITS = {"B": 1} | {
 }
 _UNIT_OF = {unit.lower(): factor for unit, factor in _UNITS.items()}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
-_LARGEST = 2**50  # 1 PiB: no device holds more, so a larger figure is a slip
+_LARGEST = 2**50  # 1 PiB: no device holds more, so a larger figure is a mistake
 
 
 class MemorySize(Kind):

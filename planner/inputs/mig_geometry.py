@@ -25,15 +25,15 @@ class SliceProfile:
     Parameters
     ----------
     compute_slices, memory_slices : int
-        Of the board's; `memory_slices` is also the length of a placement.
+        How many of the board's slices it takes; `memory_slices` is also the length of a placement.
     starts : tuple of int
-        Where it may begin.
+        Memory slices at which it may begin.
     most : int
-        Slices of this kind on one GPU.
+        Largest number of slices of this kind on one GPU.
     memory_bytes : int or None
-        What programs can use there; None where no figure was seen.
+        Memory that programs can use there; None where no figure was seen.
     sm_count : int or None
-        Streaming multiprocessors, likewise.
+        Streaming multiprocessors; None where no figure was seen.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Board:
     profiles: tuple[SliceProfile, ...]
 
     def compute_share(self, profile: SliceProfile) -> float:
-        """A slice's part of the board's multiprocessors; of its compute slices where those were not seen."""
+        """A slice's part of the board's multiprocessors; of its compute slices where no number of them was seen."""
         largest = max(self.profiles, key=lambda p: p.compute_slices)
         if profile.sm_count and largest.sm_count:
             return profile.sm_count / largest.sm_count
@@ -108,7 +108,7 @@ def _board(name: str, entry: Mapping[str, object]) -> Board:
 
 
 def maximal_placements(board: Board, names: frozenset[str] | None = None) -> tuple[Geometry, ...]:
-    """All legal ways to cut a board to which no slice can be added.
+    """Return every legal geometry of a board to which no slice can be added.
 
     Parameters
     ----------
@@ -150,8 +150,10 @@ def _may_add(board: Board, kinds: Mapping[str, SliceProfile], taken: Geometry, c
 
 
 def geometries(board: Board, names: frozenset[str] | None = None) -> tuple[Geometry, ...]:
-    """The cuts worth considering: of those with the same slices the one with the lowest starts, and none whose
-    slices another one has as well and more.
+    """Return the geometries that a plan may use.
+
+    Of geometries with the same slices it is the one with the lowest starts. One whose slices are a part of another's
+    is left out.
     """
     by_slices: dict[tuple[str, ...], Geometry] = {}
     for geometry in maximal_placements(board, names):

@@ -1,4 +1,4 @@
-"""Profiles from where measurements are kept, or from a table."""
+"""Read profiles from a folder or store of measurements, a CSV file or a table."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def read_profiles(
         An output folder of analyze, a store's file or URL, a CSV file as analyze exports it, or measurements at hand;
         a table has the columns of the CSV file.
     server_memory_mib : float, optional
-        The idle server's memory; wins over what is found beside the measurements.
+        The idle server's memory; overrides what is found beside the measurements.
 
     Raises
     ------
     UsageError
-        If there is nothing to read, or it cannot be taken.
+        If there is nothing to read, or it is not valid.
     StoreError
         If the store cannot be read.
 

@@ -22,11 +22,11 @@ class OperatingPoint:
     throughput_infer_per_s, latency_p99_s : float or None
         None where they were not measured.
     memory_bytes : int
-        The model's own, without the server.
+        The model's own memory, without the server's.
     utilization, memory_utilization : float or None
-        Highest seen, as a share of the device.
+        Highest readings, as shares of one.
     power_w : float or None
-        Mean of the whole device while the model ran alone.
+        Mean power of the whole device while the model ran alone.
     estimate : str
         How the figures were derived where they were not measured; empty for a measured point.
     """
@@ -45,7 +45,7 @@ class OperatingPoint:
 
     @property
     def label(self) -> str:
-        """The configuration in short."""
+        """The configuration in words."""
         parts = [f"batch {self.batch}", f"concurrency {self.concurrency}"]
         if self.instances != 1:
             parts.append(f"instances {self.instances}")
@@ -63,9 +63,9 @@ class Profile:
     device : str
         The device's name as the driver gives it.
     device_memory_bytes : int or None
-        What the device offers to models; None where the measurements do not say.
+        Memory of the device that server and models can use; None where the measurements do not say.
     server_memory_bytes : int
-        The idle server, paid once on every GPU.
+        Memory of the idle server, which every GPU holds once.
     """
 
     model: str
@@ -94,7 +94,7 @@ def build_profiles(
     Parameters
     ----------
     server_memory_bytes : int or None
-        The idle server's memory; wins over what the measurements and `server_only` say.
+        The idle server's memory; overrides what the measurements and `server_only` say.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def build_profiles(
 
 
 def _idle(device: str, baselines: Mapping[str, int | None]) -> int | None:
-    """The baseline of a device; where a file names no device and has one baseline only, that one."""
+    """The idle server's memory on a device; where a file names no device and has one such figure only, that one."""
     if len(baselines) == 1 and (UNKNOWN in baselines or device == UNKNOWN):
         return next(iter(baselines.values()))
     return baselines.get(device)
@@ -236,17 +236,17 @@ def at_configuration(
 
 
 def least_memory(profile: Profile) -> OperatingPoint:
-    """The point that takes the least memory; of equal ones the one that delivers most."""
+    """Return the point that takes the least memory; of equal ones the one that delivers most."""
     return min(profile.points, key=lambda p: (p.memory_bytes, -rate_of(p)))
 
 
 def fastest(profile: Profile, keep: float = 1.0, *, at_least: float = 0.0) -> tuple[OperatingPoint, ...]:
-    """Points that deliver at least `keep` of the model's best throughput.
+    """Return the points that deliver at least `keep` of the model's best throughput.
 
     Parameters
     ----------
     at_least : float
-        A best throughput, in inferences/s, that was reached elsewhere and counts where it is higher.
+        The model's best throughput elsewhere, in inferences/s; it counts as the best where it is higher.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def fastest(profile: Profile, keep: float = 1.0, *, at_least: float = 0.0) -> tu
 
 
 def rate_of(point: OperatingPoint) -> float:
-    """The measured throughput in inferences/s; 0 where there is none, so that it is never chosen for it."""
+    """Return the measured throughput in inferences/s; 0 where it was not measured."""
     return point.throughput_infer_per_s or 0.0
 
 

@@ -1,4 +1,4 @@
-"""Entries of input files, CSV rows or TOML tables, read key by key so that every mistake names its line and key."""
+"""Rows of a CSV and tables of a TOML file, read key by key, so that every error message names its line and key."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """The keys of one row or table.
+class TableEntry:
+    """One row of a CSV, or one table of a TOML file.
 
     Parameters
     ----------
     file : str
+        Its name, for messages.
     line : int
         Where the entry begins, counted from 1.
     values : mapping
         Text from a CSV (empty cells are left out), typed values from TOML.
     lines : mapping
-        The line of each key, where that is another one.
+        The line of each key that is not in the entry's first line.
     """
 
     file: str
@@ -42,7 +43,7 @@ class Entry:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def fail(self, key: str, fact: str) -> NoReturn:
-        """Refuse the entry for the sake of one key.
+        """Raise an error about one key, with its file and line.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class Entry:
         raise UsageError(f"{self.file} line {self.lines.get(key, self.line)}, {key}: {fact}")
 
     def check_keys(self, known: Sequence[str]) -> None:
-        """Refuse a key that is not known, with the nearest one that is."""
+        """Refuse an unknown key; the message names the nearest known one."""
         for key in self.values:
             if key not in known:
                 self.fail(key, f"unknown key; {suggest(key, known)}")
@@ -116,7 +117,7 @@ class Entry:
             value = {name.strip(): number.strip() for name, _, number in pairs}
         if not isinstance(value, dict) or not all(value):
             self.fail(key, f"is {self.values[key]!r}; write names with a number each, such as {{scans = 2}}")
-        own = Entry(file=self.file, line=self.lines.get(key, self.line), values=value)
+        own = TableEntry(file=self.file, line=self.lines.get(key, self.line), values=value)
         return tuple((name, own.count(name) or 0) for name in sorted(value))
 
     def choice(self, key: str, known: Iterable[str]) -> str | None:
@@ -150,7 +151,7 @@ def read_input(source: str) -> tuple[str, str]:
         raise UsageError(f"'{source}' is not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
-def csv_entries(text: str, file: str, known: Sequence[str]) -> tuple[Entry, ...]:
+def csv_entries(text: str, file: str, known: Sequence[str]) -> tuple[TableEntry, ...]:
     """Read the rows of a CSV with a heading; columns may come in any order, and be absent.
 
     Raises
@@ -160,7 +161,7 @@ def csv_entries(text: str, file: str, known: Sequence[str]) -> tuple[Entry, ...]
     """
     reader = csv.reader(io.StringIO(text, newline=""))
     heading = [title.strip() for title in next(reader, [])]
-    head = Entry(file=file, line=1, values=dict.fromkeys(heading, ""))
+    head = TableEntry(file=file, line=1, values=dict.fromkeys(heading, ""))
     if not heading:
         raise UsageError(f"{file} is empty; its first line names the columns, such as {','.join(known[:3])}")
     head.check_keys(known)
@@ -174,13 +175,13 @@ def csv_entries(text: str, file: str, known: Sequence[str]) -> tuple[Entry, ...]
         if len(cells) > len(heading):
             raise UsageError(f"{file} line {reader.line_num}: {len(cells)} cells under {len(heading)} columns")
         values = {key: cell for key, cell in zip(heading, cells, strict=False) if cell.strip()}
-        entries.append(Entry(file=file, line=reader.line_num, values=values))
+        entries.append(TableEntry(file=file, line=reader.line_num, values=values))
     return tuple(entries)
 
 
 def toml_entries(
     text: str, file: str, table: str, *, top: Sequence[str], known: Sequence[str]
-) -> tuple[Entry, tuple[Entry, ...]]:
+) -> tuple[TableEntry, tuple[TableEntry, ...]]:
     """Read a TOML file of ``[[table]]`` entries, with a few keys above them.
 
     Raises
@@ -193,7 +194,7 @@ def toml_entries(
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}") from None
     top_lines, lines = _lines(text, table)
-    first = Entry(file=file, line=1, values={k: v for k, v in document.items() if k != table}, lines=top_lines)
+    first = TableEntry(file=file, line=1, values={k: v for k, v in document.items() if k != table}, lines=top_lines)
     first.check_keys((*top, table))
     tables = document.get(table)
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables) or not tables:
@@ -201,7 +202,7 @@ def toml_entries(
     entries = []
     for number, values in enumerate(tables):
         begin, keys = lines[number] if number < len(lines) else (1, {})
-        entry = Entry(file=file, line=begin, values=values, lines=keys)
+        entry = TableEntry(file=file, line=begin, values=values, lines=keys)
         entry.check_keys(known)
         entries.append(entry)
     return first, tuple(entries)
@@ -224,7 +225,7 @@ def _lines(text: str, table: str) -> tuple[dict[str, int], list[tuple[int, dict[
     return top, tables
 
 
-def unique(entries: Iterable[Entry], key: str, name: Callable[[Entry], str]) -> None:
+def unique(entries: Iterable[TableEntry], key: str, name: Callable[[TableEntry], str]) -> None:
     """Refuse a second entry for the same thing.
 
     Raises
@@ -232,7 +233,7 @@ def unique(entries: Iterable[Entry], key: str, name: Callable[[Entry], str]) -> 
     UsageError
         Naming both lines.
     """
-    first: dict[str, Entry] = {}
+    first: dict[str, TableEntry] = {}
     for entry in entries:
         other = first.setdefault(name(entry), entry)
         if other is not entry:

@@ -1,8 +1,8 @@
 """Which replicas may share a GPU or a node: the rules of a Problem.
 
-A rule is formulated from the demand (`planner.formulation.formulate`), turned into rows of the CP-SAT model
-(`planner.solver.cp_sat.rules`) and into arrays for the search by patterns (`planner.solver.column_model`), and checked
-by `planner.problem.verify`. Nothing else knows one rule from another.
+A rule is formulated from the demand (`planner.formulation.formulate`), turned into constraints of the CP-SAT model
+(`planner.solver.cp_sat.rules`) and into arrays for column generation (`planner.solver.column_model`), and checked by
+`planner.problem.verify`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 
 class Within(Enum):
-    """What a number of replicas is counted on."""
+    """Whether replicas are counted on a GPU or on a node."""
 
     GPU = "GPU"
     NODE = "node"
@@ -22,12 +22,12 @@ class Within(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A rule about tasks.
+    """A rule about which tasks may share a GPU or a node.
 
     Parameters
     ----------
     tasks : tuple of int
-        Those that it names.
+        Indices of the tasks that it names.
     """
 
     excludes_others: ClassVar[bool] = False  # whether it keeps tasks that it does not name off a GPU
@@ -63,8 +63,9 @@ class AtMost(Rule):
     Parameters
     ----------
     most : int
+        Largest number of replicas.
     within : Within
-        On a node: and so on each of its GPUs.
+        Where they are counted; a limit on a node also limits each of its GPUs.
     """
 
     most: int

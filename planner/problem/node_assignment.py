@@ -1,4 +1,4 @@
-"""Which node each GPU of a plan sits in, where replicas are to be spread over nodes."""
+"""Assign the GPUs of a plan to nodes, where a rule counts replicas on nodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from planner.problem.problem import Problem
 
 
 def assign_nodes(problem: Problem, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...] | None:
-    """Put every GPU into the first node that takes it; None where that fails (another order might do)."""
+    """Put every GPU into the first node that has room for it; None where that fails (another order might not)."""
     if not problem.nodes_matter:
         return gpus
     rules = [rule for rule in problem.rules if isinstance(rule, AtMost) and rule.within is Within.NODE]
-    held: dict[tuple[int, int], int] = defaultdict(int)
+    gpus_in: dict[tuple[int, int], int] = defaultdict(int)  # by GPU type and node
     counted: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(rules))  # by rule
     placed = []
     for group in gpus:
@@ -27,13 +27,13 @@ def assign_nodes(problem: Problem, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup
         nodes = []
         node = 0
         for _ in range(group.count):
-            while held[group.gpu, node] >= gpu.node_size or any(
+            while gpus_in[group.gpu, node] >= gpu.node_size or any(
                 n and there + n > rule.most for n, there, rule in zip(own, counted[group.gpu, node], rules, strict=True)
             ):
                 node += 1
             if gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size):
                 return None
-            held[group.gpu, node] += 1
+            gpus_in[group.gpu, node] += 1
             counted[group.gpu, node] = [n + there for n, there in zip(own, counted[group.gpu, node], strict=True)]
             nodes.append(node)
         placed.append(replace(group, nodes=tuple(nodes)))

@@ -1,4 +1,4 @@
-"""What the solver decided: which replicas run on which GPUs, what that costs, and what it costs at least."""
+"""The solver's result: which replicas run on which GPUs, what that costs, and the proven lower bound."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from planner.problem.problem import Problem
 
 
 class Status(enum.StrEnum):
-    """How far the search came."""
+    """What the search has found and proven."""
 
     OPTIMAL = "optimal"  # no plan costs less: proven
-    FEASIBLE = "feasible"  # a right plan; whether a cheaper one exists is open
+    FEASIBLE = "feasible"  # a right plan; whether a cheaper one exists is not known
     INFEASIBLE = "infeasible"  # no plan exists: proven
     UNKNOWN = "unknown"  # neither a plan nor a proof within the time
 
@@ -20,9 +20,9 @@ class Status(enum.StrEnum):
 class Cause(enum.StrEnum):
     """Why a task could not be placed."""
 
-    NO_OPTION = "no option"  # nothing measured that may be used (p99 budget, GPU types at hand)
+    NO_OPTION = "no option"  # no operating point that may be used (p99 budget, GPU types of the fleet)
     TOO_BIG = "too big"  # its smallest option exceeds every place
-    NO_ROOM = "no room"  # fits alone, but not with the others in the GPUs at hand
+    NO_ROOM = "no room"  # fits alone, but not with the others in the GPUs of the fleet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +47,12 @@ class GpuGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unplaced:
-    """A task that is not, or not fully, served, with the figure that is in the way."""
+    """A task that is not, or not fully, served, with its cause and the figures of the resource that is short."""
 
     task: int
     missing: int  # demand not served
     cause: Cause
-    place: int | None = None  # TOO_BIG: the place that comes nearest, the resource, and both figures there
+    place: int | None = None  # TOO_BIG: the place that is nearest, the resource that is short, and both figures
     resource: int | None = None
     load: int | None = None
     capacity: int | None = None
@@ -60,14 +60,14 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which replicas run on which GPUs, what that costs and what it must cost at least."""
+    """Which replicas run on which GPUs, what that costs, and what every plan costs at least."""
 
     status: Status
     gpus: tuple[GpuGroup, ...] = ()
     objective: int | None = None  # None where there is no plan
     lower_bound: int = 0
     bound_source: str = "none"  # in words: "volume of memory", "column generation" ...
-    within_moves: int | None = None  # moves from a placement in force that the bound is for; None: any plan
+    within_moves: int | None = None  # the bound is for plans within so many moves; None: for any plan
     unplaced: tuple[Unplaced, ...] = ()
 
     @property
@@ -84,7 +84,7 @@ class Plan:
 
 
 def cost_of(gpus: tuple[GpuGroup, ...], problem: Problem) -> int:
-    """What these GPUs and the replicas on them cost, in objective units."""
+    """Return what these GPUs and the replicas on them cost, in objective units."""
     total = 0
     for placed in gpus:
         replicas = [r for content in placed.contents for r in content]

@@ -61,7 +61,7 @@ class Option:
     load: tuple[int, ...]
     supply: int = 1  # 1 where the demand is a number of copies
     cost: int = 0  # objective units for each replica (energy); 0 where only GPUs are paid for
-    candidate: object = None  # carried through to the placement
+    candidate: object = None  # what the option stands for; the solver does not read it
 
     def __post_init__(self) -> None:
         if self.supply < 1 or self.cost < 0 or any(x < 0 for x in self.load):
@@ -84,7 +84,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Serve every task at the least total cost of GPUs and replicas, within the rules about who shares a GPU."""
+    """Serve every task at the least total cost of GPUs and replicas, within the rules about which tasks share a GPU."""
 
     resources: tuple[str, ...]
     places: tuple[Place, ...]

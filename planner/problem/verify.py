@@ -1,4 +1,4 @@
-"""The check of a plan against its problem; it shares no code with the solver."""
+"""Check a plan against its problem; nothing here is imported from the solver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.problem.problem import Problem, Task
 
 
 def violations(plan: Plan, problem: Problem) -> tuple[str, ...]:
-    """Say in words everything that is wrong with a plan; shares no code with the solver.
+    """Say in words everything that is wrong with a plan.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _rules_by_task(problem: Problem) -> dict[int, list[int]]:
-    """The rules that name a task, by their index: a GPU is held to those of its tasks, as others say nothing of it."""
+    """For each task the indices of the rules that name it: a GPU is checked against the rules of its tasks only."""
     naming: dict[int, list[int]] = defaultdict(list)
     for i, rule in enumerate(problem.rules):
         for t in set(rule.tasks):

@@ -1,4 +1,4 @@
-"""Even headroom: of plans that cost the same, one whose fullest GPUs are less full.                         [pure]"""
+"""Balance a plan: move single replicas so that its fullest GPUs are less full, at the same cost.            [pure]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from planner.problem.plan import GpuGroup, Plan, Replicas
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
 
-MOST_GPUS = 50  # a larger plan keeps its like GPUs alike: that reads better than single ones that are a little emptier
+MOST_GPUS = 50  # in a larger plan, GPUs stay filled alike: that is easier to read than many that differ a little
 _MOST_MOVES = 2_000
 
 Kind = tuple[int, int]  # task and option
@@ -18,20 +18,20 @@ Kind = tuple[int, int]  # task and option
 
 @dataclass(slots=True)
 class _Gpu:
-    """One whole GPU while replicas are moved about."""
+    """One GPU of the plan, and the replicas that are on it after the moves so far."""
 
     placed: GpuGroup
     place: int
     content: Counter[Kind]
     used: list[int]
-    open: bool  # whether other replicas may come
+    open: bool  # whether replicas may be added
 
 
 def even_out(plan: Plan, problem: Problem) -> Plan:
     """Move single replicas from fuller to emptier GPUs of the same type, as long as the fuller of the two gets emptier.
 
-    A GPU is as full as its fullest resource. Replicas that a rule names stay, and so do cut GPUs. The
-    cost, the options and the GPUs in use do not change.
+    A GPU is as full as its fullest resource. Replicas of tasks that a rule names are not moved, and GPUs that are cut
+    are not changed. The cost, the options and the GPUs in use stay the same.
     """
     if plan.objective is None or not 1 < plan.n_gpus <= MOST_GPUS:
         return plan
@@ -68,7 +68,7 @@ def _improve(gpus: Sequence[_Gpu], problem: Problem, free: frozenset[int]) -> bo
     order = sorted(range(len(gpus)), key=lambda i: (-fill[i], i))
     for i in order:
         source = gpus[i]
-        if source.content.total() < 2:  # its GPU would be left empty
+        if source.content.total() < 2:  # its GPU would become empty
             continue
         for j in reversed(order):
             target = gpus[j]
@@ -113,7 +113,7 @@ def _fill(used: Sequence[int], capacity: Sequence[int]) -> float:
 
 
 def _joined(gpus: Sequence[_Gpu]) -> tuple[GpuGroup, ...]:
-    """Like GPUs in one entry again, in the order of their first."""
+    """Put equal GPUs into one group again, in the order of the first of each."""
     count: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], list[int]] = {}
     for g in gpus:
         contents = g.placed.contents

@@ -1,8 +1,8 @@
-"""The problem as rows and columns: what each content of a place serves, and what it costs.
+"""The problem as rows and columns: what each pattern (content of a place) serves, and what it costs.
 
-A *row* asks that the replicas chosen serve something: ``sum(coefficient of the item x replicas) >= need``. The first
-rows are the tasks' demands and least replicas; rounding rows (Chvatal and Gomory) on a demand are of the same form,
-so a content's coefficient in any row is a sum over its items and new rows only change the items' profits.
+A *row* is a constraint ``sum(coefficient of the item x replicas of it) >= need``. The first rows are the tasks' demands
+and least replicas; rounding rows (Chvatal and Gomory) on a demand are of the same form, so a pattern's coefficient in
+any row is a sum over its items, and new rows only change the items' profits in pricing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Items:
-    """Everything that can run in one kind of place; arrays of shape (n_items,) unless said."""
+    """The items that a place can hold, one for each option that runs there; arrays of shape (n_items,) unless said."""
 
     place: int
     capacity: Ints  # (n_resources,), of the resources that can bind
@@ -35,13 +35,16 @@ class Items:
     supply: Ints
     cost: Ints
     most: Ints  # (n_tasks,) most replicas of a task in one place, all its options together
-    apart: NDArray[np.bool_]  # (n_tasks, n_tasks) tasks that may not meet; (0, 0) where all may
-    share: NDArray[np.float64]  # of the place, in the resource that each takes most of
+    apart: NDArray[np.bool_]  # (n_tasks, n_tasks) whether two tasks may not share a place; (0, 0) without such rules
+    share: NDArray[np.float64]  # of the place that one copy takes, in the resource that it takes most of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """``sum(ceil(up / down x supply) x replicas) >= ceil(up / down x demand)``; counted rows count replicas."""
+    """``sum(ceil(up / down x supply) x replicas) >= ceil(up / down x demand)`` for one task.
+
+    A counted row is ``sum(replicas) >= least replicas``.
+    """
 
     task: int
     up: int = 1
@@ -49,17 +52,17 @@ class Row:
     counted: bool = False
 
     def coefficient(self, supply: Ints) -> Ints:
-        """What one replica of each supply adds to this row."""
+        """Return what one replica adds to this row, for each supply."""
         return np.ones_like(supply) if self.counted else -((-supply * self.up) // self.down)
 
     def need(self, demand: int, replicas: int) -> int:
-        """What must be reached while this much demand and this many replicas are still to be served."""
+        """Return the right-hand side while this much demand and this many replicas are still to be served."""
         return max(0, replicas) if self.counted else -((-max(0, demand) * self.up) // self.down)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One content of a place: (item, count) pairs in item order."""
+    """A column: one content of a place, as (item, count) pairs in item order."""
 
     place: int
     content: tuple[tuple[int, int], ...]
@@ -72,7 +75,7 @@ class ColumnModel:
     problem: Problem
     items: dict[int, Items]  # by place
     rows: list[Row]
-    direct: dict[int, int] = field(default_factory=dict)  # place -> the one GPU type that is that place and no other
+    direct: dict[int, int] = field(default_factory=dict)  # whole-GPU place of one type only -> that GPU type
     _item_of: dict[tuple[int, int, int], int] = field(default_factory=dict)  # place, task, option -> item
 
     def __post_init__(self) -> None:
@@ -93,11 +96,11 @@ class ColumnModel:
         return np.array([task.min_replicas for task in self.problem.tasks], dtype=np.int64)
 
     def needs(self, demand: Ints, replicas: Ints) -> Ints:
-        """(n_rows,) what each row needs while `demand` and `replicas` are still to be served."""
+        """Return the right-hand sides (n_rows,) while `demand` and `replicas` are still to be served."""
         return np.array([row.need(int(demand[row.task]), int(replicas[row.task])) for row in self.rows], dtype=np.int64)
 
     def coefficients(self, place: int) -> Ints:
-        """(n_rows, n_items) of a place."""
+        """Return the rows' coefficients (n_rows, n_items) of a place's items."""
         items = self.items[place]
         matrix = np.zeros((len(self.rows), len(items.task)), dtype=np.int64)
         for j, row in enumerate(self.rows):
@@ -105,7 +108,7 @@ class ColumnModel:
         return matrix
 
     def served(self, column: Pattern) -> tuple[dict[int, int], dict[int, int]]:
-        """Supply and replicas of each task in a content."""
+        """Return the supply and the replicas of each task in a pattern."""
         items = self.items[column.place]
         supply: Counter[int] = Counter()
         replicas: Counter[int] = Counter()
@@ -115,14 +118,14 @@ class ColumnModel:
         return supply, replicas
 
     def cost(self, column: Pattern) -> int:
-        """Objective units of a content: its replicas', and its GPU's where the place is a GPU of its own."""
+        """Return the cost of a pattern: its replicas', and where the place is a whole GPU that of the GPU."""
         items = self.items[column.place]
         gpu = self.direct.get(column.place)
         own = self.problem.gpus[gpu].cost if gpu is not None else 0
         return own + sum(n * int(items.cost[i]) for i, n in column.content)
 
     def group(self, gpu: int, layout: int, patterns: Sequence[Pattern], count: int) -> GpuGroup:
-        """Say of `count` GPUs, cut and filled by patterns, what they hold."""
+        """Return `count` GPUs that are cut by one layout and filled by one pattern for each of its places."""
         return GpuGroup(gpu=gpu, layout=layout, contents=tuple(map(self._content, patterns)), count=count)
 
     def _content(self, pattern: Pattern) -> tuple[Replicas, ...]:
@@ -131,7 +134,7 @@ class ColumnModel:
         return tuple(Replicas(task=t, option=k, count=n) for t, k, n in found)
 
     def patterns(self, groups: Iterable[GpuGroup]) -> Counter[Pattern]:
-        """Return the patterns that GPUs are filled by, each as often as it is there; empty slices have none."""
+        """Return the patterns of GPUs with their counts; empty slices have none."""
         found: Counter[Pattern] = Counter()
         for group in groups:
             places = self.problem.gpus[group.gpu].layouts[group.layout].places
@@ -143,7 +146,7 @@ class ColumnModel:
 
 
 def build(problem: Problem) -> ColumnModel:
-    """Items, demand rows and direct places of a (reduced) problem."""
+    """Return the items, the demand rows and the whole-GPU places of a (reduced) problem."""
     places = sorted({p for gpu in problem.gpus if gpu.limit != 0 for layout in gpu.layouts for p in layout.places})
     items = {place: _items(problem, place) for place in places}
     rows: list[Row] = []
@@ -189,7 +192,7 @@ def _items(problem: Problem, place: int) -> Items:
         bound[charged] = np.minimum(bound[charged], c // load[charged, r])
     share = (load / np.maximum(capacity, 1)).max(axis=1, initial=1e-9)
     task = np.array([t for t, _, _ in found], dtype=np.int64)
-    groups = [rule for rule in limits if len(rule.tasks) > 1]  # such a limit is one more resource
+    groups = [rule for rule in limits if len(rule.tasks) > 1]  # such a limit acts like one more resource
     load = np.column_stack([load, *(np.isin(task, rule.tasks).astype(np.int64) for rule in groups)])
     capacity = np.concatenate([capacity, np.array([rule.most for rule in groups], dtype=np.int64)])
     binding = _binding(load, capacity, bound)
@@ -209,7 +212,7 @@ def _items(problem: Problem, place: int) -> Items:
 
 
 def _apart(problem: Problem) -> NDArray[np.bool_]:
-    """Which tasks may not meet; of shape (0, 0) where no rule says so."""
+    """Which tasks may not share a place; of shape (0, 0) where no rule says so."""
     rules = [rule for rule in problem.rules if isinstance(rule, Apart | Alone)]
     if not rules:
         return np.zeros((0, 0), dtype=np.bool_)
@@ -227,7 +230,7 @@ def _apart(problem: Problem) -> NDArray[np.bool_]:
 
 
 def _binding(load: Ints, capacity: Ints, bound: Ints) -> list[int]:
-    """Resources that can be the one that is full: not those that everything takes less of than of another."""
+    """The resources that can bind: not one of which every item takes a smaller share than of another one."""
     kept = list(range(len(capacity)))
     for r in range(len(capacity)):
         if len(kept) == 1:

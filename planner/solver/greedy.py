@@ -1,6 +1,6 @@
-"""Quick plans: fill one GPU by a rule, repeat it while the demand allows, go on; the best of six rules.
+"""Greedy plans: fill one GPU by one of six rules, repeat it as often as the demand allows, go on with the next GPU.
 
-Bin-centric rules over kinds of replicas (Panigrahy et al., "Heuristics for vector bin packing", 2011) and first-fit
+Bin-centric rules over items (Panigrahy et al., "Heuristics for vector bin packing", 2011) and first-fit
 decreasing by three measures.
 """
 
@@ -23,8 +23,8 @@ _FEW_ITEMS = 40
 Fill = Callable[..., Ints]
 
 
-def filling(model: ColumnModel) -> Fill:
-    """`fill` itself for few items; compiled where that pays, though loading the compiler's parts takes a while."""
+def choose_fill(model: ColumnModel) -> Fill:
+    """Return `fill` in plain Python for few items, else compiled: to load numba takes longer than to fill a few."""
     if sum(len(items.task) for items in model.items.values()) <= _FEW_ITEMS:
         return fill
     from planner.solver.column_generation.knapsack import fast_fill
@@ -41,12 +41,12 @@ def pack(
     rule: int,
     used: dict[int, int] | None = None,
 ) -> tuple[GpuGroup, ...] | None:
-    """Serve `demand` (and least `replicas`) by one rule; None where the GPUs at hand, or the time, do not suffice.
+    """Serve `demand` (and least `replicas`) by one rule; None where the GPUs left, or the time, do not suffice.
 
-    `used`: GPUs of each type that are taken already.
+    `rule` is an index into `RULES`; `used` counts the GPUs of each type that are in use already.
     """
     problem = model.problem
-    run = filling(model)
+    run = choose_fill(model)
     left = _as_demand(model, demand, replicas)
     taken = dict(used or {})
     unit = _unit_costs(model)
@@ -77,7 +77,7 @@ def pack(
 
 
 def _as_demand(model: ColumnModel, demand: Ints, replicas: Ints) -> Ints:
-    """Demand with the least replicas in it: each replica counts as the largest supply."""
+    """Demand that needs the least replicas too: each of them counts as the task's largest supply."""
     largest = np.array(
         [max((o.supply for o in task.options), default=1) for task in model.problem.tasks], dtype=np.int64
     )
@@ -116,7 +116,7 @@ def _unit_costs(model: ColumnModel) -> Any:
 
 
 def _worth(items: Items, left: Ints, unit: Any) -> Any:
-    """How much of the demand's cost an item serves for the share of the place that it takes, against the best item."""
+    """(n_items,) cost of the demand that an item serves, per share of the place that it takes; squared, at most 1."""
     gain = unit[items.task] * np.minimum(items.supply, np.maximum(left[items.task], 0)) / items.share
     top = gain.max(initial=0.0)
     return (gain / top) ** 2 if top > 0 else np.ones(len(items.task))

@@ -1,4 +1,4 @@
-"""Fill one place by a rule: plain Python over arrays, which column_generation/knapsack.py compiles for big problems."""
+"""Fill one place by a greedy rule: plain Python over arrays, compiled in column_generation/knapsack.py."""
 
 # ruff: noqa: C901  (one hot loop that numba compiles)
 
@@ -12,14 +12,14 @@ import numpy as np
 def fill(
     load: Any, capacity: Any, task: Any, supply: Any, most: Any, apart: Any, left: Any, worth: Any, rule: int
 ) -> Any:
-    """Fill one place from the items still wanted.
+    """Fill one place with items of tasks that are still to be served, the best by the rule first.
 
     Parameters
     ----------
     load, capacity, task, supply, most, apart : as in `planner.solver.column_model.Items`
     left : int64 (n_tasks,), demand still to be served
-    worth : float64 (n,), how good each item is for what it takes; 1 where there is no choice
-    rule : index into `RULES`
+    worth : float64 (n,), weight by which each item's score is multiplied
+    rule : index into `planner.solver.greedy.RULES`
 
     Returns
     -------
@@ -31,7 +31,7 @@ def fill(
     room = capacity.copy()
     wanted = left.copy()
     spare = most.copy()
-    barred = np.zeros(len(left), dtype=np.bool_)  # tasks that may not meet one that is in
+    barred = np.zeros(len(left), dtype=np.bool_)  # tasks that may not share the place with one that is in it
     while True:
         pick = -1
         pick_score = 0.0

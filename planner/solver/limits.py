@@ -1,4 +1,4 @@
-"""How long a search may go on: one record through all searches, and long calls of compiled code that heed it."""
+"""Limits of a search in one record: time, seed, threads, stop request; and calls of compiled code that keep to them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ POLL_S = 0.05
 
 
 class LimitsReached(Exception):  # noqa: N818
-    """The time of a search is up, or it was stopped, before it had anything to return."""
+    """A search ran out of time, or was stopped, before it had anything to return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchLimits:
-    """What bounds a search; its time runs from the making of the record.
+    """Limits of a search; the time starts when the record is made.
 
     Parameters
     ----------
     seconds : float
-        Until the best plan so far is taken.
+        Time of the search; then the best plan so far is returned.
     seed : int
-        Of the randomised parts of the search.
+        Seed of the randomised parts of the search.
     workers : int
         Threads; with one, the same problem gives the same plan where it is proven in time.
     stop : callable or None
-        Asked several times a second; once it says True, the best plan so far is taken.
+        Asked several times a second; once it returns True, the best plan so far is returned.
 
     Examples
     --------
@@ -52,18 +52,18 @@ class SearchLimits:
 
     @property
     def left_s(self) -> float:
-        """Seconds left; none once the search is to stop."""
+        """Seconds left; 0 once the search is to stop."""
         if self.stop is not None and self.stop():
             return 0.0
         return max(0.0, self.deadline_s - time.monotonic())
 
     @property
     def over(self) -> bool:
-        """Whether the time is up, or the search is to stop."""
+        """Whether the time is used up, or the search is to stop."""
         return self.left_s <= 0.0
 
     def within(self, seconds: float) -> Self:
-        """Return the limits of a part of the search, which takes `seconds` at most."""
+        """Return the limits of a part of the search that may take `seconds` at most."""
         return replace(self, seconds=min(seconds, self.left_s))
 
     def each(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -72,7 +72,7 @@ class SearchLimits:
         Raises
         ------
         LimitsReached
-            Then.
+            Before the next item, once they are reached.
         """
         for item in items:
             if self.over:
@@ -86,14 +86,14 @@ class SearchLimits:
 
 
 def run_interruptibly(call: Callable[[], Result], interrupt: Callable[[], Any], limits: SearchLimits) -> Result:
-    """Run compiled code that lets other threads run, and interrupt it once the limits are reached, or on Ctrl-C.
+    """Run compiled code that releases the GIL, and interrupt it once the limits are reached, or on Ctrl-C.
 
     Parameters
     ----------
     call : callable
-        Returns soon after it was interrupted.
+        Must return soon after it was interrupted.
     interrupt : callable
-        Ends the call from another thread; called again and again until it has ended.
+        Asks the call, from another thread, to return; called repeatedly until it has returned.
     """
     outcome: list[Result] = []
     failure: list[BaseException] = []
@@ -113,7 +113,7 @@ def run_interruptibly(call: Callable[[], Result], interrupt: Callable[[], Any], 
         while not done.wait(POLL_S):
             if limits.over:
                 interrupt()
-    except BaseException:  # Ctrl-C where nobody turns it into a wish
+    except BaseException:  # Ctrl-C where no handler turns it into a stop request
         while not done.wait(POLL_S):
             interrupt()
         raise

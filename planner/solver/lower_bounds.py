@@ -1,9 +1,9 @@
-"""Lower bounds at once: volumes, and volumes seen through dual feasible functions.
+"""Quick lower bounds: the volume of each resource, as it is and under dual feasible functions.
 
-A function f is dual feasible if loads that fit into a capacity still do after f; so the volume of the f-loads bounds
-as well, often better. Two families: Martello and Toth's (small loads vanish, big ones fill the place) and Fekete and
-Schepers' staircase ("New classes of fast lower bounds for bin packing problems", 2001). Integers throughout, rounded
-to the safe side.
+A function f is dual feasible if loads that fit into a capacity still fit after f is applied to them; so the volume of
+the f-loads gives a bound as well, and often a better one. Two families: Martello and Toth's (small loads become 0,
+large ones the whole capacity) and Fekete and Schepers' staircase ("New classes of fast lower bounds for bin packing
+problems", 2001). All figures are integers, rounded so that the bound stays valid.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from planner.problem.problem import Task
 from planner.solver.column_model import ColumnModel, Ints
 from planner.solver.limits import SearchLimits
 
-_FUNCTIONS = 60  # thresholds of the first family looked at, per resource
-_STAIRS = 12
+_FUNCTIONS = 60  # thresholds of the first family that are tried, per resource (about)
+_STAIRS = 12  # functions of the second family have fewer steps than this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A proven lower bound on the cost, and where it comes from in words."""
+    """A proven lower bound on the cost in objective units, and in words what proves it."""
 
     value: int
     source: str
 
 
 def lower_bound(model: ColumnModel, limits: SearchLimits) -> Bound:
-    """Return the best of the quick bounds; once the limits are reached, of those that take no time."""
+    """Return the best of the quick bounds; once the limits are reached, no more dual feasible functions are tried."""
     best = Bound(value=0, source="none")
     for bound in _bounds(model, limits):
         if bound.value > best.value:
@@ -46,7 +46,7 @@ def _bounds(model: ColumnModel, limits: SearchLimits) -> Iterator[Bound]:
 
 
 def _replicas(model: ColumnModel) -> Bound:
-    """Spread or demanding tasks need that many GPUs each."""
+    """Bound by the rules that limit replicas on a GPU: their tasks need so many GPUs of the cheapest type."""
     cheapest = min((gpu.cost for gpu in model.problem.gpus if gpu.limit != 0), default=0)
     most = 0
     for rule in model.problem.rules:
@@ -73,7 +73,7 @@ def _resource_bounds(model: ColumnModel, r: int, limits: SearchLimits) -> Iterat
 
 
 def _thresholds(model: ColumnModel, r: int) -> list[int]:
-    """Small loads in millionths of the capacity: the points where the first family changes."""
+    """Thresholds of the first family, in millionths of the capacity: the points where its values change."""
     found: set[int] = set()
     for items in model.items.values():
         capacity = model.problem.places[items.place].capacity[r]
@@ -95,7 +95,7 @@ def _loads(model: ColumnModel, place: int, r: int) -> Ints:
 
 
 def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:
-    """Least cost by the volume of one resource, its loads seen through a function."""
+    """Least cost by the volume of one resource, with a dual feasible function applied to its loads."""
     problem = model.problem
     largest = max([1, *(max(task.demand, task.min_replicas) for task in problem.tasks)])
     price = _prices(model)
@@ -106,7 +106,7 @@ def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:
     demand, replicas = model.demand, model.replicas
     for place, items in model.items.items():
         capacity = problem.places[place].capacity[r]
-        value, full = _seen(_loads(model, place, r), capacity, threshold, stairs)
+        value, full = _transformed(_loads(model, place, r), capacity, threshold, stairs)
         paid, parts = price[place]
         worth = np.array([int(v) * paid * scale // (full * parts) if full else 0 for v in value], dtype=np.int64)
         supply = np.minimum(items.supply, np.maximum(demand[items.task], 1))
@@ -117,7 +117,7 @@ def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:
 
 
 def _prices(model: ColumnModel) -> dict[int, tuple[int, int]]:
-    """What each place costs at least, as a fraction: equal parts of the cheapest layout that has it."""
+    """What each place costs at least, as (cost, parts): one of the equal parts of the cheapest layout that has it."""
     price: dict[int, tuple[int, int]] = {}
     for gpu in model.problem.gpus:
         if gpu.limit == 0:
@@ -131,8 +131,8 @@ def _prices(model: ColumnModel) -> dict[int, tuple[int, int]]:
     return price
 
 
-def _seen(load: Ints, capacity: int, threshold: int, stairs: int) -> tuple[Ints, int]:
-    """Loads through a dual feasible function, and what the capacity is then."""
+def _transformed(load: Ints, capacity: int, threshold: int, stairs: int) -> tuple[Ints, int]:
+    """Loads and capacity after a dual feasible function; with 0 for both parameters, as they are."""
     if not capacity:
         return np.zeros_like(load), 0
     if stairs:

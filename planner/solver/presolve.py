@@ -1,4 +1,4 @@
-"""Fewer and equal: tasks that differ in name only become one with their demands added, useless options go."""
+"""Presolve: drop options that cannot help, and merge tasks that differ only in name, with their demands added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.problem.problem import Option, Problem, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduction:
-    """A smaller problem with the same answer, and the way back.
+    """A smaller problem with the same least cost, and how its plans become plans of the whole problem.
 
     `members[t]` lists the tasks of the whole problem behind task t of the smaller one, with the demand of each;
     `options[t][k]` is the option of all of them behind option k.
@@ -23,7 +23,7 @@ class Reduction:
     options: tuple[tuple[int, ...], ...]
 
     def expand(self, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...]:
-        """Give the replicas back their own tasks; what exceeds the demand of copies is left away."""
+        """Turn GPUs of the smaller problem into GPUs of the whole one; copies beyond the demand are left out."""
         pools = [[list(member) for member in members] for members in self.members]
         grouped = self.problem.grouped
         counted = [is_counted(task) and t not in grouped for t, task in enumerate(self.problem.tasks)]
@@ -41,7 +41,7 @@ class Reduction:
     def _draw(
         self, group: GpuGroup, left: int, pools: list[list[list[int]]], counted: list[bool]
     ) -> tuple[tuple[tuple[Replicas, ...], ...], int]:
-        """Contents of the next GPUs of a group in the user's tasks, and for how many GPUs they hold."""
+        """Contents of the next GPUs of a group in tasks of the whole problem, and for how many GPUs they hold."""
         need: dict[int, int] = defaultdict(int)
         for r in chain.from_iterable(group.contents):
             need[r.task] += r.count
@@ -74,12 +74,12 @@ class Reduction:
 
 
 def is_counted(task: Task) -> bool:
-    """Whether the demand is a number of copies and more copies than that serve nothing."""
+    """Whether the demand is a number of copies, so that more copies than that serve nothing."""
     return all(option.supply == 1 for option in task.options) and task.demand >= task.min_replicas
 
 
 def reduce(problem: Problem) -> Reduction:
-    """Drop what fits nowhere or is never better, and merge tasks that differ in name only."""
+    """Drop options that fit nowhere or are dominated, and merge tasks that differ in name only."""
     kept = [_useful_options(task, problem) for task in problem.tasks]
     ruled, grouped = problem.ruled, problem.grouped
     merged: dict[object, list[int]] = defaultdict(list)
@@ -108,7 +108,7 @@ def reduce(problem: Problem) -> Reduction:
 
 
 def unplaceable(problem: Problem) -> tuple[Unplaced, ...]:
-    """Tasks that fit nowhere even alone, with the place that comes nearest and the resource that is short."""
+    """Return the tasks that fit nowhere even alone, with the place that is nearest and the resource that is short."""
     usable = _usable_places(problem)
     found = []
     for t, task in enumerate(problem.tasks):

@@ -1,4 +1,4 @@
-"""What is known about one problem while it is being solved: the best plan, the best bound, the time left."""
+"""The state of a search: the best plan and the best lower bound so far, and the limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planner.problem.plan import GpuGroup, cost_of
 from planner.problem.problem import Problem
 from planner.solver.limits import SearchLimits
 
-OnProgress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, what is going on
+OnProgress = Callable[[int | None, int, str], None]  # best objective so far, lower bound, stage of the search in words
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class SearchState:
 
     @property
     def done(self) -> bool:
-        """Whether nothing can be better."""
+        """Whether the plan is proven to cost the least, or the problem to be infeasible."""
         return self.infeasible or (self.cost is not None and self.cost <= self.bound)
 
     def say(self, stage: str) -> None:
@@ -44,7 +44,7 @@ class SearchState:
             self.on_progress(self.cost, self.bound, stage)
 
     def offer(self, gpus: tuple[GpuGroup, ...]) -> None:
-        """Keep a plan if it is cheaper and its GPUs find their nodes."""
+        """Keep a plan if it is cheaper and its GPUs can be assigned to nodes."""
         cost = cost_of(gpus, self.problem)
         if self.cost is not None and cost >= self.cost:
             return
@@ -53,7 +53,7 @@ class SearchState:
             self.gpus, self.cost = placed, cost
 
     def prove(self, bound: int, source: str) -> None:
-        """Take a lower bound; costs come in multiples of `step`, so it is rounded up to one."""
+        """Keep a lower bound if it is higher; every cost is a multiple of `step`, so it is rounded up to one."""
         bound = -(-bound // self.step) * self.step
         if bound > self.bound:
             self.bound, self.source = bound, source

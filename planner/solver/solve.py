@@ -1,7 +1,8 @@
-"""Place every replica at the least cost: from the quick answers to the exact ones.
+"""Solve a Problem: quick methods first, then column generation, then an exact search.
 
-Bounds and rules answer at once; column generation bounds and dives; neighbourhoods close the rest. What only a model
-over named GPUs can express (groups that must share GPUs, rules across the slices of a GPU) goes to the exact search.
+Greedy rules give plans and volumes a lower bound. Column generation raises the bound; diving and large neighbourhoods
+look for cheaper plans. A rule that only a model over individual GPUs can express (groups that must share GPUs, rules
+across the slices of a GPU) goes to the exact search (CP-SAT) instead.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from planner.problem.verify import violations
 from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
-from planner.solver.greedy import RULES, filling, pack
+from planner.solver.greedy import RULES, choose_fill, pack
 from planner.solver.limits import SearchLimits
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import OnProgress, SearchState
 
-_SMALL = 150  # integer variables up to which the exact search is tried first
-_EXACT = 200_000  # and up to which it is tried at all
-_FIRST_PLAN_S = 0.5  # that the first quick plan may take, whatever the limits: they end with a plan where they can
+_SMALL = 150  # integer variables up to which the exact search is tried before column generation
+_EXACT = 200_000  # and up to which it is tried after it
+_FIRST_PLAN_S = 0.5  # time that the first greedy plan may take even under shorter limits, so that there is a plan
 
 
 def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: OnProgress | None = None) -> Plan:
@@ -117,7 +118,7 @@ def _run(state: SearchState) -> None:
 
 
 def _rules_across_places(problem: Problem) -> bool:
-    """Whether a rule on GPUs cannot be held place by place."""
+    """Whether some rule cannot be kept by the content of each place alone, as column generation needs it."""
     if any(isinstance(rule, Together) for rule in problem.rules):
         return True
     if problem.nodes_matter and any(gpu.limit is not None for gpu in problem.gpus):
@@ -140,7 +141,7 @@ def _variables(state: SearchState) -> int:
 
 
 def _greedy(model: ColumnModel, limits: SearchLimits) -> Iterable[tuple[GpuGroup, ...]]:
-    filling(model)  # loaded now, so that it is not the first plan's time
+    choose_fill(model)  # loads the compiled code now, so that the first plan's time does not include that
     first = limits.at_least(_FIRST_PLAN_S)
     for rule in range(len(RULES)):
         groups = pack(model, model.demand, model.replicas, limits if rule else first, rule=rule)

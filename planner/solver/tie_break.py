@@ -13,11 +13,11 @@ Solve = Callable[[Problem], Plan]
 
 
 def fewest_gpus(plan: Plan, problem: Problem, solve: Solve) -> Plan:
-    """Solve once more with costs so fine that a GPU less decides between plans of equal cost.
+    """Solve again with the number of GPUs as a second objective below the cost.
 
-    Every cost is multiplied by more than the GPUs of the plan, and one is added for each GPU, so that a finer optimum
-    never costs more. It is taken only if it is proven, as the plan itself must be: the same question then gives the
-    same plan.
+    Every cost is multiplied by one more than the number of GPUs of the plan, and each GPU costs one unit more, so that
+    a plan with fewer GPUs is better only at the same cost. It is used only if it is proven to be the best, as the plan
+    itself must be: the same problem then gives the same plan.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ import pytest
 
 from analyzer.errors import ServerError
 from analyzer.servers import Server, guard
-from analyzer.servers.docker import DockerServer, connect, find_or_pull
+from analyzer.servers.docker import DockerServer, connect, find_or_pull, read_pull
 from analyzer.servers.docker_container import OWNER_LABEL
 from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
@@ -394,9 +394,11 @@ def test_missing_image_is_pulled_and_named_by_its_digest() -> None:
     client = connect()
     with serve_image("tritonpack/small") as (image, digest_there):
         assert not client.images.list(image)
-        assert find_or_pull(client, image) == digest_there
+        assert find_or_pull(client, image, read_pull) == digest_there
         assert client.images.list(image)
-    assert find_or_pull(client, image) == digest_there  # the registry is gone: what is here is not pulled again
+    assert (
+        find_or_pull(client, image, read_pull) == digest_there
+    )  # the registry is gone: what is here is not pulled again
     client.images.remove(image)
 
 

@@ -87,7 +87,7 @@ class Bench:
     def send(self, model: Model, workload: Workload, *, concurrency: int = 2, batch: int = 1) -> Sent:
         """Send a trial's load for a moment, at least until something came of it."""
         trial = Trial(model=model.name, transport=workload.transport(model), concurrency=concurrency, batch=batch)
-        with workload.to(self.running.endpoint, model, trial) as load:
+        with workload.build_load(self.running.endpoint, model, trial) as load:
             return self.send_load(load)
 
     def send_load(self, load: Load, seconds: float = 0.3) -> Sent:
@@ -149,7 +149,7 @@ def test_outputs_really_go_to_shared_memory(local_server: LocalServer, tmp_path:
         model = bench.load_model("next")
         workload = Workload(shared_memory=True, protocol="grpc")
         trial = Trial(model="next", transport="grpc+shm", concurrency=2)
-        with workload.to(bench.running.endpoint, model, trial) as load:
+        with workload.build_load(bench.running.endpoint, model, trial) as load:
             assert bench.send_load(load).errors == 0
             (name,) = our_memory()
             values = np.fromfile(f"/dev/shm/{name}", "<f4", count=48).reshape(3, 16)  # a line of 64 bytes a tensor

@@ -1,6 +1,6 @@
-"""Whole numbers from the LP: fix what it takes whole, generate columns for what is left, finish by a quick plan.
+"""Diving: fix columns of the LP in whole numbers, generate columns for the rest, and finish with a greedy plan.
 
-Places that are GPUs of their own only (no slices); restricted_master.py handles the rest.
+Only for problems without slices, where each place is a whole GPU; restricted_master.py handles the others.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from planner.solver.limits import SearchLimits
 
 Chosen = Counter[Pattern]
 
-_NEARLY = 0.4  # quick plans finish a dive well only when most is fixed
-_LIKELY = 0.7  # fractions above it are rounded up together
+_NEARLY = 0.4  # share of the first LP's value below which greedy plans are tried too: they are good for a small rest
+_LIKELY = 0.7  # fractions above it are rounded up in the same round as the largest
 
 
 @dataclass(slots=True)
 class Residual:
-    """What is still to be served after some columns were taken."""
+    """What is still to be served after some columns were chosen, and what these cost."""
 
     model: ColumnModel
-    left: Ints
-    replicas: Ints
-    used: dict[int, int] = field(default_factory=dict)
+    left: Ints  # (n_tasks,) demand; negative where more than it is served
+    replicas: Ints  # (n_tasks,) least replicas, likewise
+    used: dict[int, int] = field(default_factory=dict)  # GPUs by type
     cost: int = 0
     chosen: Chosen = field(default_factory=Counter)
 
     def take(self, column: Pattern, times: int) -> None:
-        """Use a content on `times` GPUs."""
+        """Choose a pattern for `times` GPUs."""
         supply, replicas = self.model.served(column)
         for t, n in supply.items():
             self.left[t] -= n * times
@@ -47,7 +47,7 @@ class Residual:
         self.chosen[column] += times
 
     def is_wanted(self, column: Pattern) -> bool:
-        """Whether all that a content serves is still to be served, and a GPU is left for it."""
+        """Whether all that a pattern serves is still to be served, and a GPU is left for it."""
         supply, _ = self.model.served(column)
         gpu = self.model.direct[column.place]
         limit = self.model.problem.gpus[gpu].limit
@@ -62,7 +62,7 @@ class Residual:
 
 @dataclass(slots=True)
 class Best:
-    """The cheapest complete choice so far."""
+    """The cheapest complete plan so far: its patterns, with how often each is used."""
 
     cost: int | None = None
     chosen: Chosen = field(default_factory=Counter)
@@ -77,7 +77,7 @@ class Best:
 
 
 def start(model: ColumnModel, left: Ints | None = None, replicas: Ints | None = None) -> Residual:
-    """Everything still to be served."""
+    """Return the state before any column is chosen."""
     return Residual(
         model=model,
         left=(model.demand if left is None else left).copy(),
@@ -86,7 +86,7 @@ def start(model: ColumnModel, left: Ints | None = None, replicas: Ints | None = 
 
 
 def finish_greedily(state: Residual, best: Best, limits: SearchLimits) -> None:
-    """Serve the rest by each rule and offer the results."""
+    """Serve the rest by each greedy rule and offer the results to `best`."""
     for rule in range(len(RULES)):
         groups = pack(state.model, np.maximum(state.left, 0), state.replicas, limits, rule=rule, used=state.used)
         if groups is None:
@@ -106,12 +106,12 @@ def dive(
     limits: SearchLimits,
     random: Random | None = None,
 ) -> None:
-    """Fix and re-generate until all is served; offers every completion to `best`.
+    """Fix columns and generate new ones until everything is served; offer every complete plan to `best`.
 
     Parameters
     ----------
-    target : no plan costs less; reaching it ends the dive
-    random : None takes the LP's word, else the roundings are drawn
+    target : cost at which a plan is good enough to end the dive, a (presumed) lower bound
+    random : without it the largest fraction is rounded up, else one that is drawn
     """
     model = state.model
     first: float | None = None
@@ -135,7 +135,7 @@ def dive(
 
 
 def _round(state: Residual, columns: list[Pattern], values: Floats, random: Random | None) -> bool:
-    """Take the whole parts; without any, the likeliest fraction. False if nothing can be taken."""
+    """Fix the whole parts of the LP's values; without any, round one fraction up. False if all values are 0."""
     taken = False
     for k in np.flatnonzero(values >= 1 - 1e-7):
         state.take(columns[k], int(values[k] + 1e-7))

@@ -1,7 +1,7 @@
-"""Pattern generation: the LP over all contents of all places, and the safe bound from its duals.
+"""Column generation: the LP over all patterns of all places, and the safe lower bound from its duals.
 
 The bound never rests on a float: duals are rounded down to integers, every place is priced exactly in integers, and
-what the duals promise too much is scaled away in fractions (Farley, 1990).
+duals that are not feasible are scaled down, in fractions, until they are (Farley, 1990).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
 from planner.solver.limits import SearchLimits, run_interruptibly
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
-# Each effort is tried once the one before found nothing: nodes of the plain search, nodes of the search under tables,
-# and by how much a content must exceed its price to be of interest (a proof within a hundredth is quick, and may do).
+# Each effort of pricing is tried once the one before found no pattern: node limit of the search under a linear bound,
+# node limit of the search under tables, and by what fraction the profit of a pattern must exceed the place's price to
+# be searched for (a proof within a hundredth is quick, and may be enough).
 _EFFORTS = (
     (20_000, 0, 0.0),
     (20_000_000, 0, 0.0),
@@ -30,9 +31,9 @@ _EFFORTS = (
     (20_000_000, 60_000_000, 0.0),
     (20_000_000, 150_000_000, 0.0),
 )
-_KEEP = 40
+_KEEP = 40  # patterns that one pricing of a place returns at most
 
-_Sack = tuple[Any, Any, Any, Any, Any, Any, Any]  # what the kernels are given of a place
+_Knapsack = tuple[Any, Any, Any, Any, Any, Any, Any]  # the arrays that both pricing kernels take
 
 
 QUICK, THOROUGH = 0, 1  # efforts short of a proof
@@ -40,11 +41,11 @@ QUICK, THOROUGH = 0, 1  # efforts short of a proof
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Generated:
-    """Where the column generation ended."""
+    """The last LP of a column generation, and the bound from its duals."""
 
     relaxed: Relaxed
-    bound: Fraction | None  # a proven lower bound on the cost of serving the needs; None where pricing was not closed
-    converged: bool
+    bound: Fraction | None  # a proven lower bound on the cost of serving the needs; None where pricing gave none
+    converged: bool  # False where the limits or the effort ended it
 
 
 def generate(
@@ -64,20 +65,21 @@ def generate(
 
     Parameters
     ----------
-    left, replicas : (n_tasks,) demand and replicas still to be served; no content needs more copies than that
-    effort : how long to search where nothing is found; without it, until it is proven that there is nothing
-    known : a proven bound; an LP whose value does not exceed it need not be closed
-    cost : of a plan at hand; a bound that reaches it is enough
+    needs : (n_rows,) right-hand sides of the rows
+    left, replicas : (n_tasks,) demand and replicas still to be served; no pattern needs more copies than that
+    effort : index of the last effort that is tried; by default until it is proven that no pattern improves the LP
+    known : a proven lower bound; pricing may end early where the LP's value is below it
     step : every cost is a multiple of it
+    cost : cost of a known plan; a bound that reaches it is enough
 
     Returns
     -------
     Generated or None
-        With a value for every column of `master`; None if the LP failed.
+        Its LP has a value for every column of `master`; None if the LP failed.
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
     bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
-    trying = 0
+    trying = 0  # index of the effort
     bound: Fraction | None = None
     while True:
         relaxed = master.relax(limits)
@@ -99,8 +101,8 @@ def generate(
         if master.add(column for p in priced.values() for column in p.columns):
             trying = max(0, trying - 1)
             continue
-        hopeless = trying > 0 and relaxed.value <= known - 1e-6
-        if all(p.exhausted for p in priced.values()) or hopeless:
+        useless = trying > 0 and relaxed.value <= known - 1e-6  # no bound of this LP would exceed the known one
+        if all(p.exhausted for p in priced.values()) or useless:
             return Generated(relaxed=relaxed, bound=bound, converged=True)
         trying += 1
         if trying > effort:
@@ -109,10 +111,10 @@ def generate(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Priced:
-    """What pricing one place found: a proven limit of the profit, whether it is exact, and improving contents."""
+    """The result of pricing a place: patterns that improve the LP, and an upper bound on every pattern's profit."""
 
-    at_most: int | None  # None where the search gave up without a bound
-    exhausted: bool
+    at_most: int | None  # the upper bound; None where the search gave up without one
+    exhausted: bool  # whether the search was complete: if so and without columns, no pattern improves the LP
     columns: list[Pattern]
 
 
@@ -125,21 +127,21 @@ def price(
     effort: int,
     limits: SearchLimits,
 ) -> Priced:
-    """Search contents of a place that are worth more than it costs at these duals."""
+    """Search patterns of a place whose profit at these duals exceeds the place's price (negative reduced cost)."""
     scale = _scale(relaxed)
     floor = int(relaxed.prices[place] * scale * (1 + 1e-7)) + 1
     profit = _profits(items, coefficients, relaxed.row_duals, scale)
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
         return Priced(at_most=0, exhausted=True, columns=[])
-    sack = (
+    knapsack = (
         np.ascontiguousarray(items.load[chosen]), items.capacity, bounds[chosen], items.task[chosen], items.most,
         items.apart, profit[chosen],
     )  # fmt: skip
     stop = np.zeros(1, dtype=np.int64)
 
     def search() -> tuple[int, bool, Ints]:
-        return _best(sack, floor, effort, stop)
+        return _best(knapsack, floor, effort, stop)
 
     if effort == QUICK:  # a few milliseconds
         at_most, exhausted, counts = search()
@@ -149,23 +151,26 @@ def price(
     return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
 
 
-def _best(sack: _Sack, floor: int, effort: int, stop: Ints) -> tuple[int, bool, Ints]:
-    """A limit of the profit (-1: none), whether it is exact, and the best contents above the floor that were found."""
+def _best(knapsack: _Knapsack, floor: int, effort: int, stop: Ints) -> tuple[int, bool, Ints]:
+    """An upper bound on the profit (-1: none), whether the search was exhausted, and the best contents found."""
     from planner.solver.column_generation.knapsack import best_contents
-    from planner.solver.column_generation.knapsack_dp import closed_contents
+    from planner.solver.column_generation.knapsack_dp import best_contents_by_tables
 
     plain, tabled, tolerance = _EFFORTS[effort]
-    at_most, exhausted, _, counts = best_contents(*sack, floor, plain, _KEEP, stop)
+    at_most, exhausted, _, counts = best_contents(*knapsack, floor, plain, _KEEP, stop)
     if tabled and not exhausted and not stop[0]:
-        at_most, exhausted, _, counts = closed_contents(*sack, int(floor * (1 + tolerance)), tabled, _KEEP, stop)
+        at_most, exhausted, _, counts = best_contents_by_tables(
+            *knapsack, int(floor * (1 + tolerance)), tabled, _KEEP, stop
+        )
         exhausted = exhausted and not tolerance
     return at_most, exhausted, counts
 
 
 def safe_bound(model: ColumnModel, relaxed: Relaxed, needs: Ints, best: dict[int, int]) -> Fraction:
-    """Farley's bound in fractions: the duals, scaled until no layout earns more than its GPU costs.
+    """Return Farley's bound in fractions: the duals, scaled down until no layout earns more than its GPU costs.
 
-    A GPU type with a limit may earn more; what `limit` such GPUs earn too much is taken off.
+    A layout earns the largest profits of its places' patterns, which `best` limits. GPUs of a type with a limit may
+    earn more than they cost; the excess of `limit` such GPUs is then subtracted.
     """
     scale = _scale(relaxed)
     duals = [int(d * scale) for d in relaxed.row_duals]
@@ -197,7 +202,7 @@ def _earned(model: ColumnModel, places: tuple[int, ...], best: dict[int, int]) -
 
 
 def _shrink(model: ColumnModel, worth: dict[int, int], unit: Fraction) -> Fraction:
-    """The factor that makes every type without a limit earn its cost at most."""
+    """The largest factor, up to 1, by which every type without a limit earns no more than it costs."""
     ratios = [
         model.problem.gpus[g].cost * unit / earned
         for g, earned in worth.items()
@@ -213,12 +218,13 @@ def _scale(relaxed: Relaxed) -> float:
 
 
 def _profits(items: Items, coefficients: Ints, duals: Floats, scale: float) -> Ints:
-    """(n_items,) in integer units: what a replica earns in all rows, less what it costs itself."""
+    """(n_items,) profits in integer units: what a replica earns in all rows, less its own cost."""
     whole = np.floor(duals * scale).astype(np.int64)
     profits: Ints = whole @ coefficients - np.ceil(items.cost * scale).astype(np.int64)
     return profits
 
 
 def _bounds(items: Items, left: Ints, replicas: Ints) -> Ints:
+    """(n_items,) most copies of each item that fit and serve something."""
     wanted = np.maximum(-(-left[items.task] // items.supply), replicas[items.task])
     return np.minimum(items.bound, np.maximum(wanted, 0))

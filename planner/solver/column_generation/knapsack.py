@@ -1,12 +1,12 @@
-"""The compiled kernel: the most profitable content of one place, a bounded knapsack with several resources.
+"""Pricing, compiled: the most profitable contents of one place, a bounded knapsack with several resources.
 
-Depth-first branch and bound over the items in the order of profit per surrogate weight. The surrogate row is a
-combination of the resources with multipliers found by a few descent steps on its own linear bound, so that one
-division bounds a node. Profits, loads and capacities are integers; the bound is computed in doubles and enlarged by
+Depth-first branch and bound over the items in the order of profit per surrogate weight. The surrogate constraint is a
+combination of the resources, with multipliers from a few descent steps on its own linear bound, so that one division
+bounds a node. Profits, loads and capacities are integers; the bound is computed in doubles and enlarged by
 more than their rounding error before it prunes, so an exhausted search is a proof.
 
 Compiled by numba on first use and kept on disk by it (``cache=True``): import this module only for problems that
-are big enough.
+are big enough to repay the loading of numba.
 """
 
 # ruff: noqa: C901  (one hot loop, kept in one function on purpose)
@@ -42,7 +42,7 @@ def linear_bound(profit: Any, weight: Any, bound: Any, capacity: float, order: A
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _surrogate(profit: Any, share: Any, bound: Any) -> Any:
-    """Multipliers of the resources (sum 1) whose combined row bounds best, by pattern moves on the simplex."""
+    """Multipliers of the resources (sum 1) whose surrogate constraint bounds best, by pattern search on the simplex."""
     n, m = share.shape
     best_mult = np.full(m, 1.0 / m)
     weight = np.empty(n)
@@ -109,13 +109,13 @@ def best_contents(
     keep: int,
     stop: Any,
 ) -> Any:
-    """Search contents worth more than `floor`.
+    """Search the contents of a place whose profit exceeds `floor`.
 
     Parameters
     ----------
     load : int64 (n, m); capacity : int64 (m,); bound : int64 (n,), most copies of each item
-    task : int64 (n,), most : int64 (n_tasks,), most copies of a task's items together
-    apart : bool (n_tasks, n_tasks), tasks that may not meet; of shape (0, 0) where all may
+    task : int64 (n,); most : int64 (n_tasks,), most copies of a task's items together
+    apart : bool (n_tasks, n_tasks), whether two tasks may not share the place; of shape (0, 0) without such rules
     profit : int64 (n,), positive
     floor : int, only contents of a higher profit are of interest
     node_limit : nodes after which the search gives up
@@ -125,7 +125,7 @@ def best_contents(
     Returns
     -------
     (int, bool, int64 (k,), int64 (k, n))
-        A proven limit of the profit (of `floor` at least; -1 where the search gave up), whether the search was
+        A proven upper bound on the profit (at least `floor`; -1 where the search gave up), whether the search was
         exhausted, and the profits and counts of the `keep` best contents found.
     """
     n, m = load.shape
@@ -135,7 +135,7 @@ def best_contents(
             share[i, r] = load[i, r] / capacity[r] if capacity[r] > 0 else 0.0
     profits = profit.astype(np.float64)
     mult = _surrogate(profits, share, bound)
-    weight = np.zeros(n)  # nothing added: what fits must weigh no more than the place, or the bound is too low
+    weight = np.zeros(n)  # no small constant added: a content that fits must weigh 1 at most, else the bound is too low
     density = np.full(n, -np.inf)
     for i in range(n):
         for r in range(m):

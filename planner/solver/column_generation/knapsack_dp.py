@@ -1,9 +1,9 @@
-"""Exact pricing where the plain search does not end: depth-first search under the tables of a dynamic programme.
+"""Pricing where best_contents gives up: depth-first search under the tables of a dynamic programme.
 
-One or two resources are kept exactly (or on a grid, loads rounded down) in tables of what the items from i on are
-worth with so much room left; the others are charged by a multiplier. A table value is an upper bound in integers, so
-an exhausted search is a proof. Near the end of column generation, where many contents are almost worth their price,
-the tables prune what a linear bound cannot.
+For every room left in one or two resources, a table has the most that the items from i on can earn, exactly or on a
+grid with loads rounded down; the other resources are charged by Lagrangian multipliers. A table value is an upper
+bound in integers, so an exhausted search is a proof. Near the end of column generation, where the profits of many
+contents are close to the place's price, the tables prune what a linear bound cannot.
 """
 
 # ruff: noqa: C901  (hot loops, compiled)
@@ -18,31 +18,31 @@ from numba import njit
 
 _FINE = 12_000  # cells of the table of two small resources
 _COARSE = 40_000  # cells of the table that has a large resource on a grid
-_TABLES = 700  # items with tables of their own
-_MOST_PAID = 2**61  # what all multipliers together may charge for a place; int64 also holds the profits added to it
+_TABLES = 700  # items up to which the search has a table for each
+_MOST_PAID = 2**61  # what all multipliers may charge for a place: int64 must hold that and the profits added to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _View:
-    """A relaxation in two dimensions: what items take in a table, and what they are charged for the rest."""
+    """A relaxation to two dimensions: the cells that items take in a table, and the multipliers of other resources."""
 
-    cells: Any  # (n, 2)
-    shape: Any  # (2,)
-    multipliers: Any  # (n_resources,)
+    cells: Any  # (n, 2) load of each item in the table
+    shape: Any  # (2,) capacity of the place in the table
+    multipliers: Any  # (n_resources,) profit charged for a unit of load; 0 for the resources of the table
 
 
-def closed_contents(
+def best_contents_by_tables(
     load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
     floor: int, node_limit: int, keep: int, stop: Any,
 ) -> Any:  # fmt: skip
-    """Search contents worth more than `floor`: slower than `best_contents`, and proves what that gives up on.
+    """Search the contents of a place whose profit exceeds `floor`; slower than `best_contents`, but it prunes more.
 
     Parameters and what is returned are those of `planner.solver.column_generation.knapsack.best_contents`; where the
-    search gives up at `node_limit`, the limit of the profit is that of the tables.
+    search gives up at `node_limit`, the upper bound on the profit is that of the tables.
     """
     views = _views(load, capacity, bound, profit, stop)
     root = np.iinfo(np.int64).max
-    forced = np.full(len(profit), root)
+    forced = np.full(len(profit), root)  # upper bound on contents with at least one copy of the item
     for view in views:
         charged = profit - load @ view.multipliers
         table = _table(charged, bound, view.cells, view.shape, stop)
@@ -52,7 +52,7 @@ def closed_contents(
         forced = np.minimum(forced, charged + table[room[:, 0], room[:, 1]] + paid)
     alive = np.flatnonzero(forced > floor)
     nothing = np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
-    if stop[0]:  # the tables are not complete: they limit nothing
+    if stop[0]:  # the tables are not complete: they bound nothing
         return -1, False, *nothing
     if root <= floor or len(alive) == 0:
         return floor, True, *nothing
@@ -72,7 +72,7 @@ def closed_contents(
 
 
 def _views(load: Any, capacity: Any, bound: Any, profit: Any, stop: Any) -> list[_View]:
-    """One view of the two smallest resources, the rest charged; one of the smallest and the largest, on a grid."""
+    """Two views, with tables of the two smallest resources, and of the smallest and (on a grid) the largest one."""
     exact = sorted((max(1, int(capacity[r]) // _unit(load[:, r])), r) for r in range(load.shape[1]))
     small, large = exact[0], exact[-1]
     if len(exact) == 1:
@@ -105,10 +105,10 @@ def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[in
 def _multipliers(
     load: Any, capacity: Any, bound: Any, profit: Any, cells: Any, shape: Any, rest: list[int], stop: Any
 ) -> Any:
-    """Prices of the resources without a table: ternary search on one after the other, each bound a table."""
+    """Multipliers of the resources without a table: ternary search on each in turn, with a table for every value."""
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     for r in rest:
-        takes = load[:, r] > 0  # a price on what an item takes none of says nothing, and would be far too high
+        takes = load[:, r] > 0  # items without load in r would make the range of the search far too large
         low, high = 0, int((profit[takes] / load[takes, r]).max(initial=0)) + 1
         high = min(high, _MOST_PAID // (len(rest) * max(1, int(capacity[r]), int(load[:, r].max()))))
         for _ in range(14):
@@ -147,7 +147,7 @@ def _add(old: Any, new: Any, profit: int, bound: int, a: int, b: int, k: int, m:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _table(profit: Any, bound: Any, cells: Any, shape: Any, stop: Any) -> Any:
-    """What all items are worth at most for each room left; of no use once `stop` is set."""
+    """The most that all items can earn, for each room left; not complete once `stop` is set."""
     k, m = shape[0], shape[1]
     old = np.zeros((k + 1, m + 1), dtype=np.int64)
     new = np.zeros((k + 1, m + 1), dtype=np.int64)
@@ -162,7 +162,7 @@ def _table(profit: Any, bound: Any, cells: Any, shape: Any, stop: Any) -> Any:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, shape: Any, stop: Any) -> Any:
-    """What the items from i on are worth at most for each room left, (n + 1, ., .); of no use once `stop` is set."""
+    """The most that items from i on can earn, for each room left, (n + 1, ., .); not complete once `stop` is set."""
     n = len(profit)
     k, m = shape[0], shape[1]
     tables = np.zeros((n + 1, k + 1, m + 1), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The linear (or integer) programme over columns, in OR-Tools: GLOP for its duals, SCIP or HiGHS for whole numbers.
+"""The master problem over the columns so far, in OR-Tools: as an LP (GLOP) or as an integer programme (SCIP).
 
 GLOP runs without its presolve: only then does it start from the last basis when columns were added, which makes a
 column generation of 150 rounds over 6,000 columns a matter of two seconds.
@@ -18,22 +18,22 @@ from planner.solver.limits import SearchLimits, run_interruptibly
 
 Floats = NDArray[np.float64]
 
-_LONG = 2_000  # columns from which one LP may take more than a moment
+_LONG = 2_000  # columns from which one LP may take so long that it must be interruptible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Relaxed:
-    """An LP optimum over the columns so far."""
+    """An optimum of the LP over the columns so far."""
 
     value: float
     row_duals: Floats  # (n_rows,) at least 0
-    prices: dict[int, float]  # what one more of each place is worth
-    columns: Floats  # (n_columns,)
-    unserved: float  # what artificial columns serve, in rows' units; above 0 the GPUs at hand do not suffice yet
+    prices: dict[int, float]  # by place: what a pattern there must earn by the duals before it improves the LP
+    columns: Floats  # (n_columns,) values of the columns
+    unserved: float  # sum of the artificial columns; above 0 the columns so far do not serve everything
 
 
 class Master:
-    """Minimise cost subject to rows, places and limits."""
+    """Minimise the cost of columns and layouts; rows, links of slices to layouts, and limits of GPU types are kept."""
 
     def __init__(self, model: ColumnModel, needs: Ints, columns: Iterable[Pattern], *, whole: bool = False) -> None:
         from ortools.linear_solver import pywraplp
@@ -84,7 +84,7 @@ class Master:
         return variable
 
     def _size(self, j: int) -> float:
-        """The largest coefficient of a row: rows are divided by it, for rates come in thousands."""
+        """The largest coefficient of a row, by which the row is divided: supplies are large integers."""
         return float(max([1, *(int(matrix[j].max(initial=0)) for matrix in self._coefficients.values())]))
 
     def _variable(self) -> Any:
@@ -112,7 +112,7 @@ class Master:
         return len(self.columns) - before
 
     def add_rows(self, rows: list[Row], demand: Ints, replicas: Ints) -> None:
-        """Append rows to the model and to the programme."""
+        """Add rows to the column model and to the LP."""
         if not rows:
             return
         infinity = self._solver.infinity()
@@ -144,17 +144,17 @@ class Master:
             self._limits[self.model.direct[column.place]].SetCoefficient(variable, 1.0)
         return variable
 
-    def demand(self, needs: Ints, held: dict[int, int], used: dict[int, int]) -> None:
-        """Ask for other needs, while `held` places are filled already and `used` direct GPUs are taken."""
+    def demand(self, needs: Ints, filled: dict[int, int], used: dict[int, int]) -> None:
+        """Change the right-hand sides to `needs`, with `filled` slices and `used` whole GPUs in use already."""
         for row, need, size in zip(self._rows, needs, self._sizes, strict=True):
             row.SetLb(need / size)
         for place, link in self._links.items():
-            link.SetLb(float(held.get(place, 0)))
+            link.SetLb(float(filled.get(place, 0)))
         for g, limit in self._limits.items():
             limit.SetUb(float((self.model.problem.gpus[g].limit or 0) - used.get(g, 0)))
 
     def relax(self, limits: SearchLimits) -> Relaxed | None:
-        """Solve the LP; None if GLOP fails, or is out of time."""
+        """Solve the LP; None if GLOP fails or runs out of time."""
         if self._solve(limits) != self._solver.OPTIMAL and not self._solved_from_scratch(limits):
             return None
         duals = np.maximum(np.array([row.dual_value() for row in self._rows], dtype=np.float64), 0.0)
@@ -172,14 +172,14 @@ class Master:
         )
 
     def _solve(self, limits: SearchLimits) -> int:
-        """Run the solver; a programme that takes long so that it heeds the limits, the others without a thread."""
+        """Run the solver: a small LP directly, others in a thread that is interrupted when the limits are reached."""
         self._solver.SetTimeLimit(max(1, int(limits.left_s * 1000)))
         if len(self.columns) < _LONG and not self._whole:
             return int(self._solver.Solve())
         return int(run_interruptibly(self._solver.Solve, self._solver.InterruptSolve, limits))
 
     def _solved_from_scratch(self, limits: SearchLimits) -> bool:
-        """Once more with presolve: GLOP now and then gives up ("abnormal") from a warm basis."""
+        """Solve once more, with presolve: GLOP sometimes gives up ("abnormal") when it starts from the last basis."""
         if limits.over:
             return False
         self._solver.SetSolverSpecificParametersAsString("use_preprocessing: true use_scaling: true")
@@ -190,7 +190,10 @@ class Master:
     def whole(
         self, limits: SearchLimits, *, node_limit: int, below: int | None
     ) -> tuple[Ints, dict[tuple[int, int], int]] | None:
-        """Best whole numbers found: of each column, and of each linked layout; None if none was found."""
+        """Solve the integer programme; return the number of each column and of each linked layout, None without a plan.
+
+        `below` is the highest cost that a plan may have.
+        """
         self._solver.SetSolverSpecificParametersAsString(f"limits/nodes = {node_limit}")
         if below is not None:
             cutoff = self._solver.Constraint(-self._solver.infinity(), float(below))

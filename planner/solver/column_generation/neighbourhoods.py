@@ -1,6 +1,7 @@
-"""Large-neighbourhood search: empty the GPUs that earn least at the LP's prices, pack what they held anew.
+"""Large-neighbourhood search: empty the GPUs that earn least by the LP's duals, and pack their replicas anew.
 
-A neighbourhood pays only if its own LP is at least one GPU cheaper than what it replaces; that is looked at first.
+The LP of a neighbourhood is solved first: only if it is cheaper than the emptied GPUs by a whole step of the cost are
+whole numbers searched.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def improve(
     random: Random,
     limits: SearchLimits,
 ) -> None:
-    """Try `rounds` neighbourhoods of growing and shrinking size."""
+    """Try `rounds` neighbourhoods; their size grows after failures, and starts again from the smallest."""
     size = 24
     failures = 0
     for _ in range(rounds):
@@ -46,7 +47,7 @@ def improve(
 
 
 def trimmed(model: ColumnModel, chosen: Chosen) -> Chosen:
-    """The same GPUs without replicas that nothing asks for."""
+    """Return the same GPUs without the replicas that exceed the demand."""
     supply = Counter[int]()
     replicas = Counter[int]()
     for column, times in chosen.items():
@@ -79,7 +80,7 @@ def _trim(model: ColumnModel, column: Pattern, supply: Counter[int], replicas: C
 
 
 def _draw(model: ColumnModel, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
-    """GPUs by what they waste: cost less what the LP would pay for their contents, with noise."""
+    """The `size` GPUs whose contents, by the duals, earn the least share of their cost; with random noise."""
     matrices = {place: duals @ model.coefficients(place) for place in model.items}
     noise = random.choice([0.02, 0.1, 0.4])
     scored = []
@@ -101,7 +102,7 @@ def _repack(
     target: int,
     limits: SearchLimits,
 ) -> bool:
-    """Whether the freed GPUs' contents were packed cheaper; `best` then has it."""
+    """Whether the contents of the freed GPUs could be packed more cheaply; `best` then has that plan."""
     rest = kept - freed
     base = start(model)
     for column, times in rest.items():
@@ -131,12 +132,12 @@ def _repack(
 
 
 def _wanted_rows(model: ColumnModel, left: Ints, replicas: Ints) -> list[Row]:
-    """Rows that the freed contents leave to be served."""
+    """The rows that are not met without the freed GPUs."""
     return [row for row, need in zip(model.rows, model.needs(left, replicas), strict=True) if need > 0]
 
 
 def _useful(model: ColumnModel, pool: list[Pattern], left: Ints, most: int = 1500) -> list[Pattern]:
-    """The latest contents of the pool that hold nothing but what is wanted."""
+    """The latest patterns of the pool, `most` at most, that hold only tasks with demand left."""
     wanted = {place: (left[items.task] > 0).tolist() for place, items in model.items.items()}
     found: list[Pattern] = []
     for column in reversed(pool):

@@ -1,7 +1,7 @@
 """Compile once what numba compiles, and keep it on disk; `make env` runs this module.
 
-Else the first plan of more than a few models waits for the compiler, 10 seconds and more. numba keeps the machine code
-beside the sources, for the interpreter and the processor that compiled it, until a source changes.
+Without it, the first plan of more than a few models waits for the compiler, 10 seconds and more. numba keeps the
+machine code beside the sources, for the interpreter and the processor that compiled it, until a source changes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from planner.solver.limits import SearchLimits
 def warm_up() -> None:
     """Run each compiled function once, on arguments of the types that the solver passes."""
     from planner.solver.column_generation.knapsack import best_contents
-    from planner.solver.column_generation.knapsack_dp import closed_contents
+    from planner.solver.column_generation.knapsack_dp import best_contents_by_tables
 
     model = build(_sample())
     pack(model, model.demand, model.replicas, SearchLimits(), rule=0)
     items = model.items[0]
     profit = items.load.sum(axis=1)
-    sack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit
+    knapsack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit
     stop = np.zeros(1, dtype=np.int64)
-    best_contents(*sack, 0, 100, 2, stop)
-    closed_contents(*sack, 0, 100, 2, stop)
+    best_contents(*knapsack, 0, 100, 2, stop)
+    best_contents_by_tables(*knapsack, 0, 100, 2, stop)
 
 
 def _sample() -> Problem:
-    """More kinds of models than are packed by plain Python, few of which fit on a GPU."""
+    """A problem with more items than are packed by plain Python, few of which fit on a GPU."""
     loads = np.random.default_rng(0).integers(20, 50, size=(50, 3)).tolist()
     return Problem(
         resources=("a", "b", "c"),

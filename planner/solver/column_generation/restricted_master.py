@@ -1,7 +1,7 @@
-"""Whole numbers of columns and layouts at once: the restricted master as an integer programme.
+"""The restricted master as an integer programme: whole numbers of columns and layouts together.
 
-SCIP (inside OR-Tools) proves pattern programmes of slices at once where CP-SAT does not. Its answer is checked in
-integers here; its bound is not used.
+SCIP (inside OR-Tools) solves such programmes over patterns of slices quickly, where CP-SAT does not. Its plan is
+completed in integers here; its bound is not used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def solve_restricted(
     node_limit: int,
     below: int | None,
 ) -> tuple[GpuGroup, ...] | None:
-    """Cheapest plan of these contents that costs `below` at most; None where the search finds none."""
+    """Return the cheapest plan found with these columns, of a cost up to `below`; None where none is found."""
     needs = model.needs(model.demand, model.replicas)
     programme = Master(model, needs, columns, whole=True)
     found = programme.whole(limits, node_limit=node_limit, below=below)
@@ -39,7 +39,7 @@ def solve_restricted(
 def assembled(
     model: ColumnModel, chosen: Counter[Pattern], layouts: dict[tuple[int, int], int]
 ) -> tuple[GpuGroup, ...]:
-    """Put patterns into GPUs: one each where the place is a GPU, else into the slices of the layouts."""
+    """Put patterns into GPUs: one on each where the place is a whole GPU, else into the slices of the layouts."""
     groups: list[GpuGroup] = []
     waiting: dict[int, list[Pattern]] = {}
     for pattern, times in sorted(chosen.items(), key=lambda pair: (pair[0].place, pair[0].content)):
@@ -64,7 +64,7 @@ def assembled(
 
 
 def _completed(model: ColumnModel, groups: tuple[GpuGroup, ...], limits: SearchLimits) -> tuple[GpuGroup, ...] | None:
-    """Serve by a rule what the programme's tolerance left over."""
+    """Serve by a greedy rule what the integer programme left unserved within its tolerance."""
     left, replicas, used = _unserved(model, groups)
     if not (left > 0).any() and not (replicas > 0).any():
         return groups
@@ -76,7 +76,7 @@ def _completed(model: ColumnModel, groups: tuple[GpuGroup, ...], limits: SearchL
 
 
 def _unserved(model: ColumnModel, groups: tuple[GpuGroup, ...]) -> tuple[Ints, Ints, dict[int, int]]:
-    """What the GPUs leave of the demand and of the least replicas, and how many of each type they are."""
+    """Demand and least replicas that these GPUs leave unserved, and the number of these GPUs by type."""
     left, replicas = model.demand.copy(), model.replicas.copy()
     used: dict[int, int] = {}
     for group in groups:
@@ -90,7 +90,7 @@ def _unserved(model: ColumnModel, groups: tuple[GpuGroup, ...]) -> tuple[Ints, I
 def promising(
     model: ColumnModel, columns: list[Pattern], duals: Floats, prices: dict[int, float], most: int
 ) -> list[Pattern]:
-    """The columns of least reduced cost."""
+    """Return the `most` columns of least reduced cost, in the order of `columns`."""
     matrices = {place: duals @ model.coefficients(place) for place in model.items}
 
     def reduced(column: Pattern) -> float:

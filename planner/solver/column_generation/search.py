@@ -1,4 +1,4 @@
-"""The count problem over patterns: column generation bounds; dives, neighbourhoods and SCIP find whole numbers."""
+"""Search by column generation: the LP gives the lower bound; diving, neighbourhoods and SCIP give plans."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from planner.solver.column_generation.generate import Generated
     from planner.solver.column_generation.master import Floats, Master
 
-_ROUNDS = 400  # neighbourhoods in all: the search ends by itself, whatever the clock says
-_BATCH = 40
+_ROUNDS = 400  # neighbourhoods after the bound is proven: the search ends even without a time limit
+_BATCH = 40  # neighbourhoods after each dive
 _CUTS = 20  # rounds of rounding rows
-_SCIP_COLUMNS = 4_000
-_SCIP_NODES = 100  # for each neighbourhood that the other way would look at
+_SCIP_COLUMNS = 4_000  # of least reduced cost
+_SCIP_NODES = 100  # of SCIP's tree, for each round
 
 
 def search_patterns(state: SearchState, model: ColumnModel) -> None:
-    """Bound and improve by columns until proven, exhausted or out of time."""
+    """Raise the bound and look for cheaper plans until the plan is proven, the rounds are used up or the time is."""
     from planner.solver.column_generation.master import Master
 
     state.say("column generation")
@@ -37,18 +37,18 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     master, found = _relax(state, model, master)
     if found is None or state.done:
         return
-    guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound to come, if all goes well
-    whole = _restricted if len(model.direct) < len(model.items) else _improve
-    # Where the bound is still to be proven, the neighbourhoods wait for it.
-    whole(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
+    guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound of this LP, not yet proven
+    find_plans = _restricted if len(model.direct) < len(model.items) else _improve
+    # Where that bound is still to be proven, only one neighbourhood is tried before the proof.
+    find_plans(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
     if not state.done and not state.limits.over:
         found = _close(state, model, master) or found
     if not state.done and not state.limits.over:
-        whole(state, model, master, found, target=state.bound, rounds=_ROUNDS)
+        find_plans(state, model, master, found, target=state.bound, rounds=_ROUNDS)
 
 
 def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Master, Generated | None]:
-    """Quick column generation and rounding rows in turn; the proof is worth its time only once the rows are in."""
+    """Quick column generation and rounding rows in turn; a thorough one once no more rows are violated."""
     from planner.solver.column_generation.generate import QUICK, THOROUGH, generate
     from planner.solver.column_generation.rounding_cuts import violated_rows
 
@@ -70,33 +70,33 @@ def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Mast
         if not rows and effort == THOROUGH:
             break
         if rows:
-            master = _lean(model, master, found)
+            master = _pruned(model, master, found)
             master.add_rows(rows, model.demand, model.replicas)
         else:
             effort = THOROUGH
     return master, last
 
 
-def _lean(model: ColumnModel, master: Master, found: Generated) -> Master:
-    """The programme without the columns that the LP has no use for."""
+def _pruned(model: ColumnModel, master: Master, found: Generated) -> Master:
+    """A master with only the columns of least reduced cost, where there are many more than rows."""
     from planner.solver.column_generation.master import Master
     from planner.solver.column_generation.restricted_master import promising
 
     most = 1_000 + 3 * len(model.rows)
     if len(master.columns) < 2 * most:
         return master
-    lean = promising(model, master.columns, _duals(model, found), found.relaxed.prices, most)
-    return Master(model, model.needs(model.demand, model.replicas), lean)
+    kept = promising(model, master.columns, _duals(model, found), found.relaxed.prices, most)
+    return Master(model, model.needs(model.demand, model.replicas), kept)
 
 
 def _duals(model: ColumnModel, found: Generated) -> Floats:
-    """(n_rows,) what the LP pays for each row; nothing yet for the rows that were added since."""
+    """(n_rows,) duals of the last LP; 0 for the rows that were added since."""
     known = found.relaxed.row_duals
     return np.pad(known, (0, len(model.rows) - len(known)))
 
 
 def _close(state: SearchState, model: ColumnModel, master: Master) -> Generated | None:
-    """The LP's bound, proven."""
+    """Generate columns until the LP's value is proven to be a lower bound."""
     from planner.solver.column_generation.generate import generate
 
     state.say("closing the bound")
@@ -116,7 +116,7 @@ def _close(state: SearchState, model: ColumnModel, master: Master) -> Generated 
 def _restricted(
     state: SearchState, model: ColumnModel, master: Master, found: Generated, *, target: int, rounds: int
 ) -> None:
-    """The columns so far as an integer programme, slices and layouts together."""
+    """Look for a cheaper plan by an integer programme over the columns so far and the layouts."""
     from planner.solver.column_generation.restricted_master import promising, solve_restricted
 
     if state.cost is not None and state.cost <= target:
@@ -137,13 +137,13 @@ def _restricted(
 def _improve(
     state: SearchState, model: ColumnModel, master: Master, found: Generated, *, target: int, rounds: int
 ) -> None:
-    """Dives and neighbourhoods over places that are GPUs of their own."""
+    """Look for cheaper plans by diving and neighbourhoods, where every place is a whole GPU."""
     from planner.solver.column_generation.diving import Best, dive, start
     from planner.solver.column_generation.neighbourhoods import improve
 
     best = Best(cost=state.cost, chosen=model.patterns(state.gpus), step=state.step)
     duals = _duals(model, found)
-    master = _lean(model, master, found)
+    master = _pruned(model, master, found)
     random = Random(state.limits.seed)  # noqa: S311 (a search, not a secret)
     for done in range(0, rounds, _BATCH):
         if (state.cost is not None and state.cost <= target) or state.limits.over:

@@ -1,4 +1,4 @@
-"""The whole problem as one CP-SAT model over named GPUs: every rule at once, for small problems."""
+"""The exact search: the whole problem, with every rule, as one CP-SAT model over individual GPUs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exact:
-    """What the search found: GPUs where there are any, and a proven lower bound on the cost."""
+class ExactResult:
+    """The result of the exact search: the GPUs of a plan, if one was found, and a proven lower bound on the cost."""
 
     status: Status
     gpus: tuple[GpuGroup, ...] = ()
@@ -28,18 +28,18 @@ class Exact:
 
 @dataclass(slots=True)
 class _Slot:
-    """One named GPU in the model."""
+    """One GPU of the model, which a plan may use or not."""
 
     gpu: int
     node: int
     used: Any
     layouts: list[Any]
-    positions: dict[tuple[int, int], Any]  # (place, how many-eth of that place) -> whether it exists
+    positions: dict[tuple[int, int], Any]  # (place, number among equal ones) -> whether the layout has it
     counts: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)  # place, position, task, option
 
 
 def replicas_at_most(problem: Problem) -> list[int]:
-    """Replicas of each task beyond which one could be taken away."""
+    """Return the largest number of replicas of each task in a plan without a superfluous one."""
     most = []
     for task in problem.tasks:
         least = min((o.supply for o in task.options), default=1)
@@ -48,7 +48,7 @@ def replicas_at_most(problem: Problem) -> list[int]:
 
 
 def slots_at_most(problem: Problem, upper_bound: int | None) -> list[int]:
-    """GPUs of each type that a plan no dearer than `upper_bound` can use."""
+    """Return how many GPUs of each type a plan that costs `upper_bound` at most can use."""
     replicas = sum(replicas_at_most(problem)) * (
         len(problem.tasks) if any(isinstance(rule, Together) for rule in problem.rules) else 1
     )
@@ -67,13 +67,13 @@ def search(
     upper_bound: int | None = None,
     lower_bound: int = 0,
     limits: SearchLimits,
-) -> Exact:
+) -> ExactResult:
     """Search all plans that cost `upper_bound` at most (any plan, where it is None).
 
     Returns
     -------
-    Exact
-        INFEASIBLE means: no plan within the upper bound.
+    ExactResult
+        Its status is INFEASIBLE where no plan costs `upper_bound` at most.
     """
     from ortools.sat.python import cp_model
 
@@ -83,7 +83,7 @@ def search(
         serve(model, problem, slots, limits)
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
-        return Exact(status=Status.UNKNOWN, lower_bound=lower_bound)
+        return ExactResult(status=Status.UNKNOWN, lower_bound=lower_bound)
     cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
         problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
     )
@@ -94,13 +94,14 @@ def search(
         model.minimize(cost)
     solver, status = run_model(model, limits)
     if status == cp_model.INFEASIBLE:
-        return Exact(status=Status.INFEASIBLE)
+        return ExactResult(status=Status.INFEASIBLE)
     # Integers throughout; CP-SAT's bound is a float that carries an integer.
     bound = max(lower_bound, round(solver.best_objective_bound)) if slots else 0
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Exact(status=Status.UNKNOWN, lower_bound=bound)
+        return ExactResult(status=Status.UNKNOWN, lower_bound=bound)
     gpus = tuple(_placed(solver, problem, slot) for slot in slots if solver.value(slot.used))
-    return Exact(status=Status.OPTIMAL if status == cp_model.OPTIMAL else Status.FEASIBLE, gpus=gpus, lower_bound=bound)
+    proven = Status.OPTIMAL if status == cp_model.OPTIMAL else Status.FEASIBLE
+    return ExactResult(status=proven, gpus=gpus, lower_bound=bound)
 
 
 def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None, limits: SearchLimits) -> list[_Slot]:
@@ -108,7 +109,7 @@ def _slots(model: cp_model.CpModel, problem: Problem, upper_bound: int | None, l
     nodes_matter = problem.nodes_matter
     for g, (gpu, n) in enumerate(zip(problem.gpus, slots_at_most(problem, upper_bound), strict=True)):
         in_nodes = nodes_matter and gpu.limit is not None
-        # Where nodes matter and are limited, every GPU of the fleet is named so that any of them can be left empty.
+        # Where nodes matter and are limited, the model has every GPU of the fleet, so that any can be left empty.
         count = gpu.limit if in_nodes and gpu.limit is not None else n
         last = None
         for s in limits.each(range(count)):
@@ -163,7 +164,7 @@ def _positions(gpu: GpuType, layouts: list[Any]) -> dict[tuple[int, int], Any]:
 
 
 def _order(model: cp_model.CpModel, problem: Problem, a: _Slot, b: _Slot) -> None:
-    """Of two equal GPUs the first takes more: half of the mirror images go."""
+    """Break the symmetry of two equal GPUs: by a weighted sum of its replicas, the first holds at least as much."""
     weight = {t: i + 1 for i, t in enumerate(range(len(problem.tasks)))}
     total = [sum(weight[t] * n for (_, _, t, _), n in s.counts.items()) for s in (a, b)]
     if a.counts:

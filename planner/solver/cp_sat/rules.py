@@ -1,4 +1,4 @@
-"""Demands and co-location rules as rows over named GPUs, for the CP-SAT models that name them; a function a rule."""
+"""Demands and co-location rules as constraints of a CP-SAT model over individual GPUs; one function for each rule."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Counts = dict[int, list[Any]]  # the replicas on one GPU, by task
 
 
 class Slot(Protocol):
-    """One named GPU of a model: its type, its node, and how many replicas it has of each task's options."""
+    """One GPU of a CP-SAT model: its type, its node, and the numbers of replicas of each task's options on it."""
 
     gpu: int
     node: int
-    counts: dict[tuple[int, int, int, int], Any]  # two numbers that say where on the GPU; task; option
+    counts: dict[tuple[int, int, int, int], Any]  # two indices of the position on the GPU; task; option
 
 
 def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
-    """Meet every demand, with at least as many replicas as asked for."""
+    """Add the constraints that every demand is met, with at least as many replicas as asked for."""
     counts: dict[int, list[tuple[int, Any]]] = defaultdict(list)
     for slot in slots:
         for (_, _, t, k), n in slot.counts.items():
@@ -42,7 +42,7 @@ def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limi
 
 
 def rule_gpus(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
-    """Keep every GPU to every rule, and every node to those that count on nodes."""
+    """Add every rule for every GPU, and for every node the rules that count replicas on nodes."""
     for slot in limits.each(slots if problem.rules else ()):
         _rule_gpu(model, problem, slot)
     _rule_nodes(model, problem, slots)
@@ -103,6 +103,7 @@ def together(model: cp_model.CpModel, rule: Together, present: Mapping[int, Any]
 
 
 def _presence(model: cp_model.CpModel, counts: list[Any]) -> Any:
+    """A variable that says whether any of these replicas is on the GPU."""
     present = model.new_bool_var("")
     for n in counts:
         model.add(n == 0).only_enforce_if(~present)

@@ -15,7 +15,7 @@ _LEAST_S = 0.01
 def run_model(model: cp_model.CpModel, limits: SearchLimits) -> tuple[cp_model.CpSolver, Any]:
     """Solve a model; return the solver, which has the values, and the status.
 
-    CP-SAT's own handling of Ctrl-C is off: it would end this model, and the search would go on with the next one.
+    CP-SAT's own handling of Ctrl-C is off: it would end only this model, and the search would go on with the next one.
     """
     from ortools.sat.python import cp_model
 

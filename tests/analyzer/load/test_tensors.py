@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analyzer.errors import ModelError
-from analyzer.load.input_data import Entry, InputData
+from analyzer.load.input_data import InputData, TensorValues
 from analyzer.load.tensors import NUMPY_TYPES, build_steps
 from analyzer.models.repository import Input, Model
 
@@ -17,9 +17,9 @@ def model_of(*inputs: Input, batches: int = 0, **settings: Any) -> Model:
     return Model(name="m", path=Path("m"), inputs=inputs, max_batch_size=batches, **settings)
 
 
-def entry(values: Any, shape: tuple[int, ...] | None = None, **settings: Any) -> Entry:
+def entry(values: Any, shape: tuple[int, ...] | None = None, **settings: Any) -> TensorValues:
     """Make an entry of a file."""
-    return Entry(values=values, shape=shape, where="f.json: data[0].X", **settings)
+    return TensorValues(values=values, shape=shape, where="f.json: data[0].X", **settings)
 
 
 def data_of(*streams: list[Any]) -> InputData:

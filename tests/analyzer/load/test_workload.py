@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from analyzer.errors import ModelError
 from analyzer.load.event_loop import Load
-from analyzer.load.input_data import Entry, InputData
+from analyzer.load.input_data import InputData, TensorValues
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Input, Model
@@ -32,7 +32,7 @@ def data_of(*streams: int) -> InputData:
     """Make streams of so many steps, numbered through: 0, 1, 2, …"""
     numbers = iter(range(sum(streams)))
     made = tuple(
-        tuple({"X": Entry(values=[next(numbers)] * 2, shape=None, where="f.json: data[0].X")} for _ in range(count))
+        tuple({"X": TensorValues(values=[next(numbers)] * 2, shape=None, where="data[0].X")} for _ in range(count))
         for count in streams
     )
     return InputData(source="f.json", streams=made)
@@ -41,7 +41,7 @@ def data_of(*streams: int) -> InputData:
 def load_of(workload: Workload, model: Model, **point: Any) -> Load:
     """Prepare a trial's load."""
     trial = Trial(model=model.name, transport=workload.transport(model), **point)
-    with workload.to(ENDPOINT, model, trial) as load:
+    with workload.build_load(ENDPOINT, model, trial) as load:
         return load
 
 
@@ -103,11 +103,11 @@ def test_grpc_address_of_another_server_is_tried_first() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         named = Workload(protocol="grpc", grpc_address=f"127.0.0.1:{port}")
-        with named.to(elsewhere, model, trial) as load:
+        with named.build_load(elsewhere, model, trial) as load:
             assert (load.host, load.port) == ("127.0.0.1", port)
     with (
         pytest.raises(ModelError, match=f"no gRPC at 127.0.0.1:{port} .*`grpc_url`"),
-        named.to(elsewhere, model, trial),
+        named.build_load(elsewhere, model, trial),
     ):
         pass
 

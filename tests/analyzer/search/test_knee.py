@@ -140,7 +140,7 @@ def test_instances_are_doubled_while_each_doubling_adds_5_percent() -> None:
     """1.06 of the best is worth it, 1.04 is not, and the answer is the number before that."""
     assert raised([level(1, 100)]) == 2
     assert raised([level(1, 100), level(2, 106)]) == 4
-    assert raised([level(1, 100), level(2, 106), level(4, 110)]) == (2, "4 changed throughput by +4%")
+    assert raised([level(1, 100), level(2, 106), level(4, 110)]) == (2, "4 instances changed throughput by +4%")
     assert raised([level(3, 100)], most=5) == 5
     assert raised([level(1, 100), level(2, 200)], most=2) == (2, "`max_instances` is 2")
 
@@ -149,13 +149,13 @@ def test_instances_that_do_not_fit_are_not_loaded() -> None:
     """A model of 240 MiB an instance where 950 MiB are free: 2 take 480, and 4 would take 960."""
     assert raised([level(1, 100, model_mib=240)], room_mib=950) == 2
     levels = [level(1, 100, model_mib=240), level(2, 200, model_mib=480)]
-    assert raised(levels, room_mib=950) == (2, "4 would need 960 MiB, and 950 MiB are free")
+    assert raised(levels, room_mib=950) == (2, "4 instances would need 960 MiB, and 950 MiB are free")
     assert raised(levels, room_mib=None) == 4
 
 
 def test_instances_that_fail_or_pass_the_budget_leave_the_number_before() -> None:
     """The answer says what came of more."""
     good = level(1, 100, p99_s=0.01)
-    assert raised([good, level(2, None, cause="no room")]) == (1, "2: no room")
-    assert raised([good, level(2, 150, p99_s=0.03)], budget_s=0.02) == (1, "2: no trial kept the p99 budget")
-    assert raised([level(1, 100, p99_s=0.03)], budget_s=0.02) == (None, "1: no trial kept the p99 budget")
+    assert raised([good, level(2, None, cause="no room")]) == (1, "2 instances: no room")
+    assert raised([good, level(2, 150, p99_s=0.03)], budget_s=0.02) == (1, "2 instances: no trial kept the p99 budget")
+    assert raised([level(1, 100, p99_s=0.03)], budget_s=0.02) == (None, "1 instance: no trial kept the p99 budget")

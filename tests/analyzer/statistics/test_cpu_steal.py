@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyzer.devices.processors import ProcessorTimes
-from analyzer.statistics.cpu_steal import Gaps, disturbed, stolen_share
+from analyzer.statistics.cpu_steal import Gaps, find_disturbed_times, stolen_share
 from analyzer.statistics.window import summarize
 
 
@@ -20,26 +20,26 @@ def samples(stolen_s: list[float], *, period_s: float = 0.1, busy: float = 0.5) 
 def test_slices_of_half_a_second_with_more_than_2_percent_stolen_are_disturbed() -> None:
     """0.01 s of 0.5 is what the kernel's clock may round to; 0.02 s is too much."""
     stolen = [0.01, 0, 0, 0, 0] + [0.01, 0, 0.01, 0, 0] + [0] * 5
-    ((begin, end),) = disturbed(samples(stolen))
+    ((begin, end),) = find_disturbed_times(samples(stolen))
     assert (begin, end) == pytest.approx((0.5, 1.0))
-    assert disturbed(samples([0.0] * 15)) == []
-    assert disturbed([]) == []
+    assert find_disturbed_times(samples([0.0] * 15)) == []
+    assert find_disturbed_times([]) == []
 
 
 def test_more_processors_in_use_bear_more() -> None:
     """0.02 s of 0.5 are 4 % of one processor and 1 % of four."""
     stolen = [0.02, 0, 0, 0, 0]
-    assert disturbed(samples(stolen, busy=1.0))
-    assert not disturbed(samples(stolen, busy=4.0))
+    assert find_disturbed_times(samples(stolen, busy=1.0))
+    assert not find_disturbed_times(samples(stolen, busy=4.0))
     before, after = samples([0.02] * 5)[0], samples([0.02] * 5)[-1]
     assert stolen_share(before, after) == pytest.approx(0.2)
 
 
 def test_the_rest_counts_with_the_half_second_that_it_ends() -> None:
     """Of 0.2 s left over, 0.02 s stolen are told at once, and 0.01 s are not."""
-    ((begin, end),) = disturbed(samples([0] * 5 + [0, 0.02]))
+    ((begin, end),) = find_disturbed_times(samples([0] * 5 + [0, 0.02]))
     assert (begin, end) == pytest.approx((0.5, 0.7))
-    assert disturbed(samples([0] * 5 + [0, 0.01])) == []
+    assert find_disturbed_times(samples([0] * 5 + [0, 0.01])) == []
 
 
 def test_a_gap_lasts_until_what_was_in_flight_has_completed() -> None:
@@ -49,14 +49,14 @@ def test_a_gap_lasts_until_what_was_in_flight_has_completed() -> None:
     inside = gaps.contain(end_s)
     assert end_s[inside] == pytest.approx([1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7])
     assert gaps.total_s == pytest.approx(0.7)  # from the completion at 1.0
-    assert gaps.close(np.array([0.5, 1.0, 1.8, 2.8])) == pytest.approx([0.5, 1.0, 1.1, 2.1])
+    assert gaps.remove_from(np.array([0.5, 1.0, 1.8, 2.8])) == pytest.approx([0.5, 1.0, 1.1, 2.1])
 
 
 def test_leaving_out_changes_no_rate() -> None:
     """10 requests/s one after the other, and 6 gaps that begin and end between completions: still exactly 10/s."""
     end_s = np.cumsum(np.full(150, 0.1))
     gaps = Gaps([(b, b + 0.5) for b in (1.03, 3.27, 5.55, 7.71, 9.98, 12.34)], end_s, np.full(150, 0.1))
-    kept = gaps.close(end_s[~gaps.contain(end_s)])
+    kept = gaps.remove_from(end_s[~gaps.contain(end_s)])
     assert np.diff(kept) == pytest.approx(0.1)
     assert gaps.total_s == pytest.approx(6 * 0.6, abs=0.2)
 
@@ -101,7 +101,7 @@ def test_no_gaps_change_nothing() -> None:
     gaps = Gaps([], end_s, np.array([0.5, 0.5]))
     assert gaps.total_s == 0.0
     assert not gaps.contain(end_s).any()
-    assert gaps.close(end_s).tolist() == [1.0, 2.0]
+    assert gaps.remove_from(end_s).tolist() == [1.0, 2.0]
 
 
 def test_figures_without_the_gaps_are_those_of_an_undisturbed_machine() -> None:
@@ -110,7 +110,7 @@ def test_figures_without_the_gaps_are_those_of_an_undisturbed_machine() -> None:
     end_s = np.cumsum(gaps_s)
     gaps = Gaps([(3.0, 5.0)], end_s, gaps_s)
     kept = ~gaps.contain(end_s)
-    window = summarize(gaps.close(end_s[kept]), gaps_s[kept])
+    window = summarize(gaps.remove_from(end_s[kept]), gaps_s[kept])
     assert window is not None
     assert window.requests_per_s == pytest.approx(100, rel=0.01)
     assert window.latency_p99_s == pytest.approx(0.01)

@@ -4,7 +4,7 @@ import pytest
 
 from analyzer.devices import Reading
 from analyzer.measurements.record import Status
-from analyzer.statistics.verdict import StoppingRule, disagreement, error_text, failure_status, hopeless, judge
+from analyzer.statistics.verdict import StoppingRule, cannot_settle, disagreement, error_text, failure_status, judge
 from analyzer.statistics.window import Window
 
 MIB = 2**20
@@ -45,7 +45,7 @@ def test_an_unsure_window_tells_what_was_left_out(changes: dict[str, float]) -> 
     window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
     status, cause = judge(window, 0.1, [], StoppingRule(), left_out_s=4.5)
     assert status is Status.UNSETTLED
-    assert "4.5 s are left out, when the hypervisor gave processors to others" in cause
+    assert "4.5 s are left out, in which the hypervisor gave processors to others" in cause
 
 
 def test_a_longer_trial_is_asked_for_where_part_of_it_is_left_out() -> None:
@@ -59,7 +59,7 @@ def test_a_narrow_window_is_ok_unless_it_holds_what_was_disturbed() -> None:
     """What is left out does no harm; a window of nothing but disturbed time tells of others."""
     window = Window(**GOOD)  # type: ignore[arg-type]
     assert judge(window, 0.1, [], StoppingRule(), left_out_s=4.5) == (Status.OK, "")
-    status, cause = judge(window, 0.1, [], StoppingRule(), spoiled=True)
+    status, cause = judge(window, 0.1, [], StoppingRule(), includes_disturbed=True)
     assert status is Status.UNSETTLED
     assert "too often to leave that out" in cause
 
@@ -79,7 +79,7 @@ def test_a_trial_that_cannot_settle_in_its_time_is_hopeless(
 ) -> None:
     """An interval narrows with the square root of the window; beyond twice the longest trial it is given up."""
     window = Window(**{**GOOD, "end_s": duration_s, "requests": requests, "throughput_ci": throughput_ci})  # type: ignore[arg-type]
-    assert hopeless(window, StoppingRule()) is expected
+    assert cannot_settle(window, StoppingRule()) is expected
 
 
 def test_device_and_processes_may_differ_by_64_mib_or_a_twentieth() -> None:

@@ -413,7 +413,7 @@ def test_instances_are_doubled_while_that_adds_throughput(store: Store) -> None:
     server = FakeServer(FakeModel(name="m", most_parallel=2))
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok"), (4, "ok")]
-    assert answer == "2 instances: 4 changed throughput by +0%"
+    assert answer == "2 instances: 4 instances changed throughput by +0%"
 
 
 def test_instances_are_doubled_while_their_memory_is_free(store: Store) -> None:
@@ -421,7 +421,7 @@ def test_instances_are_doubled_while_their_memory_is_free(store: Store) -> None:
     server = FakeServer(FakeModel(name="m", memory_bytes=300 * MIB), memory_bytes=1000 * MIB)
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok")]
-    assert answer == "2 instances: 4 would need 1,200 MiB, and 700 MiB are free"
+    assert answer == "2 instances: 4 instances would need 1,200 MiB, and 700 MiB are free"
 
 
 def test_instances_on_a_remote_server_are_not_bounded_by_its_memory(store: Store) -> None:
@@ -430,7 +430,7 @@ def test_instances_on_a_remote_server_are_not_bounded_by_its_memory(store: Store
     server = FakeServer(model, memory_bytes=1000 * MIB, remote=True)
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok"), (4, "load_failed")]
-    assert answer == "2 instances: 4: 4 instances are too many"
+    assert answer == "2 instances: 4 instances: 4 instances are too many"
 
 
 def test_number_of_instances_that_fails_leaves_the_one_before(store: Store) -> None:

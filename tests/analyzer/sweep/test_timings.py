@@ -38,12 +38,12 @@ def test_the_window_is_of_undisturbed_time() -> None:
     assert seen.window.requests_per_s == pytest.approx(100, rel=1e-3)
     assert seen.window.latency_p99_s == pytest.approx(0.01)
     assert seen.gaps.total_s == pytest.approx(2.0, abs=0.15)
-    assert not seen.spoiled
+    assert not seen.includes_disturbed
     whole = disturbed_from_4_to_6().summarize(1, whole=True)
     assert whole.window is not None
     assert whole.window.latency_p99_s == pytest.approx(0.04)
     assert whole.gaps.total_s == 0.0
-    assert whole.spoiled
+    assert whole.includes_disturbed
 
 
 def test_readings_are_those_of_the_window() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from analyzer.errors import UsageError
-from planner.inputs.table_reader import Entry, csv_entries, toml_entries
+from planner.inputs.table_reader import TableEntry, csv_entries, toml_entries
 
 
-def entry(**values: object) -> Entry:
+def entry(**values: object) -> TableEntry:
     """One entry in line 3."""
-    return Entry(file="demand.csv", line=3, values=values)
+    return TableEntry(file="demand.csv", line=3, values=values)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.solver.column_generation.knapsack import best_contents
-from planner.solver.column_generation.knapsack_dp import closed_contents
+from planner.solver.column_generation.knapsack_dp import best_contents_by_tables
 from tests.builders.knapsacks import (
     ENOUGH,
     GO_ON,
@@ -33,21 +33,21 @@ def examples(n: int) -> settings:
 @examples(2000)
 def test_exhausted_search_proves_the_best_and_keeps_the_best(sack: Knapsack, about: tuple[int, int]) -> None:
     """The limit is the optimum, or the floor where nothing exceeds it; the contents kept are the best above it."""
-    assert faults_of_proof(closed_contents, sack, *about, 1, 3, 40) == []
+    assert faults_of_proof(best_contents_by_tables, sack, *about, 1, 3, 40) == []
 
 
 @given(full_knapsacks(), near())
 @examples(500)
 def test_contents_that_differ_by_a_unit_in_ten_trillion_are_told_apart(sack: Knapsack, about: tuple[int, int]) -> None:
     """The tables are integers: what exceeds the floor by one unit is found."""
-    assert faults_of_proof(closed_contents, sack, *about, 1, 3) == []
+    assert faults_of_proof(best_contents_by_tables, sack, *about, 1, 3) == []
 
 
 @given(large_knapsacks(), near())
 @examples(500)
 def test_resources_on_a_grid_or_charged_give_the_same_proof(sack: Knapsack, about: tuple[int, int]) -> None:
     """Bytes and ten-millionths do not fit in a table; loads rounded down and multipliers only loosen the limit."""
-    assert faults_of_proof(closed_contents, sack, *about, 1, 3) == []
+    assert faults_of_proof(best_contents_by_tables, sack, *about, 1, 3) == []
 
 
 @given(st.one_of(tiny_knapsacks(), full_knapsacks(), large_knapsacks()), near(), st.sampled_from([1, 2, 40]))
@@ -57,7 +57,7 @@ def test_search_that_gives_up_still_proves_a_limit(sack: Knapsack, about: tuple[
     profits, _ = contents(sack)
     floor = floor_near(profits, *about)
     for node_limit in (0, 2, 5, 12, 30):
-        answer = closed_contents(*sack.arguments, floor, node_limit, keep, GO_ON)
+        answer = best_contents_by_tables(*sack.arguments, floor, node_limit, keep, GO_ON)
         at_most, exhausted, _, _ = answer
         assert faults(sack, floor, answer) == []
         assert at_most == max(floor, profits[0]) if exhausted else at_most >= max(floor, profits[0])
@@ -72,7 +72,7 @@ def test_tables_of_one_or_two_small_resources_are_exact(sack: Knapsack) -> None:
     if not (filled <= sack.capacity).all():
         return  # what is larger than the place gets no copies before it is priced
     best = int(contents(sack)[0][0])
-    at_most, _, _, _ = closed_contents(*sack.arguments, max(0, best - 1), 0, 1, GO_ON)
+    at_most, _, _, _ = best_contents_by_tables(*sack.arguments, max(0, best - 1), 0, 1, GO_ON)
     assert at_most == best
 
 
@@ -80,7 +80,7 @@ def test_item_that_takes_nothing_of_the_charged_resource_is_found() -> None:
     """Bytes are charged by a multiplier, and one of two models takes none: the search for the multiplier once went up
     to 1e13 a byte, the charge for all 1e10 bytes passed int64, and 0 was called the proven limit of what is 1e13."""
     sack = knapsack([(0, 3, 3), (5 * 10**9, 3, 3)], (10**10, 4, 4), [10**13, 10**13])
-    at_most, exhausted, _, counts = closed_contents(*sack.arguments, 0, ENOUGH, 40, GO_ON)
+    at_most, exhausted, _, counts = best_contents_by_tables(*sack.arguments, 0, ENOUGH, 40, GO_ON)
     assert (at_most, exhausted, sorted(counts.tolist())) == (10**13, True, [[0, 1], [1, 0]])
 
 
@@ -88,21 +88,23 @@ def test_multiplier_of_a_resource_that_is_hardly_taken_stays_in_int64() -> None:
     """A model that takes one of 1e10 bytes is worth 1e13 a byte: the charge for all bytes must not pass int64 either;
     either model fits, alone."""
     sack = knapsack([(1, 3, 3), (5 * 10**9, 3, 3)], (10**10, 4, 4), [10**13, 10**13])
-    at_most, exhausted, _, counts = closed_contents(*sack.arguments, 0, ENOUGH, 40, GO_ON)
+    at_most, exhausted, _, counts = best_contents_by_tables(*sack.arguments, 0, ENOUGH, 40, GO_ON)
     assert (at_most, exhausted, sorted(counts.tolist())) == (10**13, True, [[0, 1], [1, 0]])
 
 
 def test_more_items_than_have_tables_are_bounded_at_the_root() -> None:
     """701 items of a hundredth of the place, worth 2 each: the root's table says 200, and nothing is searched."""
     sack = knapsack([(1,)] * 701, (100,), [2] * 701)
-    at_most, exhausted, kept, counts = closed_contents(*sack.arguments, 199, ENOUGH, 40, GO_ON)
+    at_most, exhausted, kept, counts = best_contents_by_tables(*sack.arguments, 199, ENOUGH, 40, GO_ON)
     assert (at_most, exhausted, len(kept), counts.shape) == (200, False, 0, (0, 701))
 
 
 def test_search_that_is_stopped_proves_nothing() -> None:
     """The tables are not complete by then."""
     sack = knapsack([(1,)] * 20, (10,), [2] * 20)
-    at_most, exhausted, kept, counts = closed_contents(*sack.arguments, 0, ENOUGH, 40, np.ones(1, dtype=np.int64))
+    at_most, exhausted, kept, counts = best_contents_by_tables(
+        *sack.arguments, 0, ENOUGH, 40, np.ones(1, dtype=np.int64)
+    )
     assert (at_most, exhausted, len(kept), counts.shape) == (-1, False, 0, (0, 20))
 
 
@@ -120,7 +122,7 @@ def test_both_kernels_prove_the_same_on_places_of_many_items(seed: int, n_resour
         most=random.integers(1, 4, max(task) + 1).tolist(), apart=[(0, 1), (2, 5), (7, 11)],
     )  # fmt: skip
     plain = best_contents(*sack.arguments, 0, 20 * ENOUGH, 10, GO_ON)
-    tabled = closed_contents(*sack.arguments, 0, 20 * ENOUGH, 10, GO_ON)
+    tabled = best_contents_by_tables(*sack.arguments, 0, 20 * ENOUGH, 10, GO_ON)
     assert (plain[1], tabled[1]) == (True, True)
     assert plain[0] == tabled[0]
     assert sorted(plain[2].tolist()) == sorted(tabled[2].tolist())
