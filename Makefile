@@ -1,4 +1,4 @@
-# make env: the environment in .venv; make demo: the whole chain on a real Triton; make test, make lint: the checks.
+# make env: the environment in .venv; make demo: measure, plan and report on a real Triton; make test, make lint: checks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ GPU_MEMORY ?= 16GiB
 .DEFAULT_GOAL := help
 .PHONY: help env demo test lint
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 env: $(STAMP) ## Make the environment in .venv from requirements.lock
@@ -23,10 +23,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m planner.solver.column_generation.precompile  # else the first plan waits for numba's compiler
+	$(BIN)/python -m planner.solver.column_generation.precompile  # else the first plan waits for numba to compile
 	@touch $@
 
-demo: env ## Measure the sample models on a real Triton, plan them onto GPUs, make the report
+demo: env ## Measure the sample models on a real Triton, plan their GPUs, write the report
 	$(BIN)/analyze --batch 1,2,4 --concurrency 1,2,4 -o $(RESULTS)
 	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
 	$(BIN)/plan solve $(RESULTS) --mode throughput --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
@@ -34,7 +34,7 @@ demo: env ## Measure the sample models on a real Triton, plan them onto GPUs, ma
 	@echo "Done. Measurements: $(RESULTS)/; plans: $(RESULTS)/placement-memory.json and $(RESULTS)/placement.json;" \
 	  "report: $(RESULTS)/report/report.html"
 
-test: env ## Run the tests; those whose real part is missing here are skipped with the reason
+test: env ## Run the tests; those that need a program that is not installed are skipped with the reason
 	$(BIN)/python -m pytest -rs
 
 lint: env ## Check style and types

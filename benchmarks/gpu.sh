@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Run the chain on this machine's NVIDIA GPU, beside what PyTorch and CUDA say: see README.md in this folder.
+# Measure models on this machine's NVIDIA GPU by analyze, and compare with PyTorch's and CUDA's figures: see README.md.
 #
-#   gpu.sh                       with what the Python already has
+#   gpu.sh                       run with the packages that the Python already has
 #   gpu.sh --wheels DIR          on a machine without network: install what is missing from the wheels in DIR
 #   gpu.sh --make-wheels DIR     on a machine with network: fill DIR with the wheels of gpu/wheels.txt
 #   --python PYTHON              the Python that has PyTorch (default: python3); 3.12 where wheels are used
@@ -34,7 +34,7 @@ trap 'rm -rf "$work"' EXIT
 
 if [ -n "$make" ]; then
   mkdir -p "$make"
-  # manylinux tags are matched as they are written, so each that a wheel may have is named
+  # pip matches manylinux tags literally, so every tag that a wheel may have is named
   platforms=()
   for tag in manylinux1 manylinux2010 manylinux2014 manylinux_2_{5,12,17,24,27,28,31,34,35}; do
     platforms+=(--platform "${tag}_x86_64")
@@ -44,7 +44,7 @@ if [ -n "$make" ]; then
   "$python" "$here/gpu/strip_wheel.py" "$work"/nvidia_pytriton-*.whl
   find "$make" -maxdepth 1 -name '*.whl' -delete
   mv "$work"/*.whl "$make"
-  # a system's Python 3.12 often lacks its shared library, which the Python backend needs: ours travels, if we have it
+  # the Python backend needs Python's shared library, which a system's Python 3.12 often lacks: add ours if it exists
   source=$("$python" -c 'import sysconfig as s; print(s.get_config_var("LIBDIR") + "/" + s.get_config_var("INSTSONAME"))')
   if [ "${source##*/}" = "$library" ] && [ -f "$source" ]; then
     strip --strip-unneeded -o "$work/$library" "$source"

@@ -1,9 +1,9 @@
-"""Decide which replicas go on which GPU, on the fewest GPUs, and prove it.
+"""The planner's Python API: place model replicas on the fewest GPUs, and prove that fewer cannot serve them.
 
-`plan` takes what was measured and gives a placement, `explain` says why it is as it is, `growth` how the fleet grows
-with the demand, and `difference` what changed between two placements. `read_profiles`, `read_demand`, `read_fleet` and
-`read_placement` read the files that the command line reads, and `write_placement` writes what it writes. `solve` is
-the solver itself, in integers. The modules behind them are loaded when they are first used.
+`plan` makes a placement from profiles, `explain` says why it needs its GPUs, `growth` says how many GPUs a growing
+demand needs, and `difference` compares two placements. `read_profiles`, `read_demand`, `read_fleet` and
+`read_placement` read the files that the command line reads; `write_placement` writes a placement file. `solve` is the
+solver itself, whose problem and plan are in integers. A module is loaded when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name's module when the name is first used: `import planner` takes no time (PEP 562)."""
+    """Load the module of a name when the name is first used, so that `import planner` is fast (PEP 562)."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -1,6 +1,6 @@
-"""Show measurements and placements; nothing is computed here beyond formatting a record.
+"""Show measurements and placements as an HTML page, figures and CSV tables; nothing is measured or planned here.
 
-`write_report` writes the page, its pictures and its tables; the modules behind it are loaded when it is first used.
+`write_report` writes them; its module is loaded when the name is first used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["write_report"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module of a name when the name is first used (PEP 562)."""
+    """Load the module of `write_report` when the name is first used (PEP 562)."""
     if name in __all__:
         return getattr(import_module("reports.report"), name)
     raise AttributeError(f"module 'reports' has no attribute {name!r}")

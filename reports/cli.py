@@ -1,4 +1,4 @@
-"""`report`: measurements and placements → CSV, pictures and one page; what was written on stdout."""
+"""The command `report`: write the report of measurements and placements, and print the paths of its files."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from analyzer.cli.command import Command
 def main(profiles: str, placements: tuple[Path, ...], output: Path) -> None:
     """Show what analyze measured in PROFILES, and the plans in the PLACEMENT files that plan solve wrote.
 
-    PROFILES is an output folder of analyze, a store's URL or a metrics-model.csv. Written are report.html, one
+    PROFILES is an output folder of analyze, a store's URL or a metrics-model.csv. The report is report.html, one
     page that needs no other file; its pictures as PNG; and its tables as CSV. Trials that failed are shown too.
 
     The paths of the files are printed, the page first.
 
-    Exit status: 0 when all is written, 1 when a file cannot be written or a store not be read, 2 for a wrong
-    command line or an input file that cannot be taken.
+    Exit codes: 0 all is written, 1 a file cannot be written or a store cannot be read, 2 a wrong command line or input
+    file.
     """
     from reports.report import write_report
 

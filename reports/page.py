@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file and loads nothing from elsewhere."""
+"""Write the report as one HTML page that needs no other file and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from reports.placement_figures import MOST_SINGLE, shown_gpus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A PNG with the words that stand in for it."""
+    """A PNG with its alternative text."""
 
     png: bytes
     alt: str
 
     @property
     def uri(self) -> str:
-        """The picture itself as a data URI."""
+        """The PNG as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementSection:
-    """What the page says of one placement file."""
+    """The page's section on one placement."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
-    joined: bool  # whether GPUs that hold the same share a row
+    joined: bool  # whether GPUs of the same geometry and content share a row
     pictures: tuple[Picture, ...]
     gpus: Table
     models: Table
@@ -44,7 +44,7 @@ class PlacementSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSection:
-    """What the page says of one configuration of a model on one device."""
+    """The page's section on one configuration of a model on one device."""
 
     title: str
     device: str
@@ -63,17 +63,17 @@ def render(
     Parameters
     ----------
     measurements, server_only : sequence
-        What was measured; failed trials included.
+        All trials, failed ones included, and what the idle server takes.
     model_pictures : mapping of Subject to bytes
         A PNG for each subject of `measurements`.
     placements : sequence of (name, placement, pictures)
-        Each placement's name, the placement and its PNGs.
+        The title, the placement and its PNGs.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("reports"),
-        autoescape=True,  # names come from model repositories: a model named <script> stays text
+        autoescape=True,  # names come from model repositories: a model named <script> is shown as text
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -93,7 +93,7 @@ def render(
 
 
 def _facts(measurements: Sequence[Measurement], server_only: Sequence[ServerOnly]) -> list[tuple[str, str]]:
-    """Say in pairs of name and value where the figures come from, each value once."""
+    """Return where the figures come from, as pairs of name and value; equal values are given once."""
     sources = [m.provenance for m in measurements] + [s.provenance for s in server_only]
     found = {
         "Device": [device(p) for p in sources],

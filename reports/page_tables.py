@@ -1,4 +1,4 @@
-"""Records as the tables of a report: cells of text under headings with units."""
+"""Make the tables of a report from records: cells of text under headings with units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from analyzer.formats.text_table import Column, worth_showing
 from analyzer.formats.units import MIB, counted, mib, milliseconds, number, whole
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
-from planner.placement.document import PlacedGpu, PlacedModel, UnplacedModel
+from planner.placement.document import UnplacedModel
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
 Record = TypeVar("Record")
 
@@ -32,7 +33,7 @@ class Table:
     Parameters
     ----------
     rows : tuple of tuple of str
-        Each as long as `headings`.
+        Each row has as many cells as there are `headings`.
     """
 
     headings: tuple[Heading, ...]
@@ -41,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """One subject in a line: how many of its trials were measured, and the one that delivered most."""
+    """One subject: how many of its trials were measured, and the trial with the highest throughput."""
 
     about: Subject
     trials: int
@@ -112,7 +113,7 @@ UNPLACED_COLUMNS: list[Column[UnplacedModel]] = [
 
 
 def table(columns: Sequence[Column[Record]], records: Sequence[Record]) -> Table:
-    """Write records as a table; columns that are unknown throughout are left out."""
+    """Write records as a table; a column without any known value is left out."""
     shown = worth_showing(columns, records)
     return Table(
         headings=tuple(Heading(title=c.title, unit=c.unit, numeric=c.numeric) for c in shown),
@@ -126,7 +127,7 @@ def measurements(about: Subject, group: Sequence[Measurement]) -> Table:
 
 
 def overview(groups: Mapping[Subject, Sequence[Measurement]]) -> Table:
-    """Write one row a subject, with the trial that delivered most."""
+    """Write one row for each subject, with its trial of the highest throughput."""
     records = []
     for about, group in groups.items():
         known = [m for m in group if m.throughput_infer_per_s is not None]
@@ -137,32 +138,32 @@ def overview(groups: Mapping[Subject, Sequence[Measurement]]) -> Table:
 
 
 def failures(trials: Sequence[Measurement]) -> Table:
-    """Write what failed or did not settle, with the cause."""
+    """Write trials that failed or did not settle, with the cause."""
     return table(FAILURE_COLUMNS, trials)
 
 
 def server_only(records: Sequence[ServerOnly]) -> Table:
-    """Write what the idle server takes."""
+    """Write the memory and utilization of the idle server."""
     return table(SERVER_ONLY_COLUMNS, records)
 
 
 def gpus(placed: Sequence[PlacedGpu]) -> Table:
-    """Write the totals of each GPU."""
+    """Write one row for each GPU, with its totals."""
     return table(GPU_COLUMNS, placed)
 
 
 def placed_models(placed: Sequence[PlacedGpu]) -> Table:
-    """Write one row a model on a GPU."""
+    """Write one row for each model on a GPU."""
     return table(PLACED_COLUMNS, [(gpu, model) for gpu in placed for model in gpu.models])
 
 
 def unplaced(entries: Sequence[UnplacedModel]) -> Table:
-    """Write the models that found no place."""
+    """Write the models that could not be placed, with the reason."""
     return table(UNPLACED_COLUMNS, entries)
 
 
 def statuses(trials: Sequence[Measurement]) -> str:
-    """Count trials by how they ended: ``18 trials: 16 ok, 2 out of memory``."""
+    """Count trials by status: ``18 trials: 16 ok, 2 out of memory``."""
     counts = Counter(m.status.value.replace("_", " ") for m in trials)
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     return f"{counted(len(trials), 'trial')}{': ' if parts else ''}{parts}"

@@ -1,4 +1,4 @@
-"""Placements as pictures: what each GPU holds against its capacity and the plan's thresholds."""
+"""Draw placements: how much of each GPU's capacity is used, by model, and the plan's thresholds."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
 from analyzer.formats.units import MIB, counted, number
-from planner.placement.document import CountedThresholds, PlacedGpu, PlacedModel, Placement
+from planner.placement.document import CountedThresholds, Placement
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_SINGLE = 60  # GPUs that are shown one by one: as many rows as a picture of readable height holds
-MOST_FIGURES = 10  # a plan of more different GPUs than these hold is no longer read as pictures
+MOST_SINGLE = 60  # GPUs that are shown with a row for each, and rows of one figure; more would be too high to read
+MOST_FIGURES = 10  # figures of one plan; GPUs beyond them are in the tables only
 ROW_INCHES = 0.34
-CHARACTER_INCHES = 0.062  # width of a letter of 7 points, its widest neighbours included
+CHARACTER_INCHES = 0.062  # width of a character of 7 points, with some allowance for wide ones
 HATCHES = ("", "////", "....", "xxxx")
-TOLD_APART = len(PALETTE) * len(HATCHES)  # more models than this do not all look different
+MOST_DISTINCT = len(PALETTE) * len(HATCHES)  # models that colour and hatch can tell apart
 THRESHOLD_RED = "#b3261e"
 EMPTY = "#f3f5f7"
 TOTAL_GREY = "#57606a"
-# What stands in a bar beside models: names that no model can have, since Triton refuses an empty one.
+# Parts of a bar that are no models; no model can have these names, since Triton refuses an empty one.
 SERVER, TOTAL = "", "\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One panel: what a GPU has of it, what is used, and how far a plan may go, in MiB or percent of the GPU."""
+    """One panel of a figure: a resource's capacity, use and threshold on a GPU, in MiB or in percent of the GPU."""
 
     title: str
     unit: str
@@ -78,27 +79,27 @@ RESOURCES = (
 
 
 def shown_gpus(placement: Placement) -> list[PlacedGpu]:
-    """Return the GPUs as pictures and pages show them: above `MOST_SINGLE` those that hold the same are one row."""
-    return list(placement.gpus) if len(placement.gpus) <= MOST_SINGLE else placement.alike()
+    """Return the rows that figures and pages show: above `MOST_SINGLE` GPUs, one for those of the same content."""
+    return list(placement.gpus) if len(placement.gpus) <= MOST_SINGLE else placement.grouped()
 
 
 def placement_figures(title: str, placement: Placement) -> list[Figure]:
-    """Draw the GPUs of a plan, one row each and 60 rows a figure.
+    """Draw the GPUs of a plan, with a row for each and at most 60 rows in a figure.
 
     Parameters
     ----------
     title : str
-        What plan this is.
+        Title of the figures.
     placement : Placement
-        Its `shown_gpus` are drawn in their order, top to bottom.
+        Its `shown_gpus` are drawn from top to bottom.
 
     Returns
     -------
     list of Figure
-        Ten at most; the last then says how many GPUs are left to the tables. Empty without GPUs.
+        At most 10; where more would be needed, the last one says how many GPUs are in the tables only.
     """
     rows = shown_gpus(placement)
-    looks = _looks(rows)
+    styles = _styles(rows)
     limits = {gpu.type: placement.thresholds_of(gpu.type) for gpu in rows}
     pages = [rows[start : start + MOST_SINGLE] for start in range(0, len(rows), MOST_SINGLE)]
     left_out = sum(gpu.gpus for page in pages[MOST_FIGURES:] for gpu in page)
@@ -109,7 +110,7 @@ def placement_figures(title: str, placement: Placement) -> list[Figure]:
         more = f"; {counted(left_out, 'GPU')} more in the tables" if left_out and n == len(drawn) else ""
         gpus = counted(sum(gpu.gpus for gpu in page), "GPU")
         subtitle = f"{gpus}{more}; outlined is what a GPU has, models in the same order in every panel"
-        figures.append(_draw(f"{title}{part}", subtitle, page, limits, looks))
+        figures.append(_draw(f"{title}{part}", subtitle, page, limits, styles))
     return figures
 
 
@@ -118,12 +119,12 @@ def _draw(
     subtitle: str,
     rows: Sequence[PlacedGpu],
     limits: Mapping[str, CountedThresholds],
-    looks: Mapping[str, Mapping[str, str]],
+    styles: Mapping[str, Mapping[str, str]],
 ) -> Figure:
     from matplotlib.figure import Figure
 
     resources = [resource for resource in RESOURCES if any(resource.used(gpu) is not None for gpu in rows)]
-    legend = _legend(resources, rows, limits, looks)
+    legend = _legend(resources, rows, limits, styles)
     height = 1.7 + ROW_INCHES * len(rows) + 0.22 * -(-len(legend) // 3)
     with house_style():
         figure = Figure(figsize=(12, height))
@@ -131,15 +132,15 @@ def _draw(
             1, len(resources), sharey=True, squeeze=False, width_ratios=[resource.width for resource in resources]
         )[0]
         for axes, resource in zip(panels, resources, strict=True):
-            _panel(axes, resource, rows, limits, looks)
+            _panel(axes, resource, rows, limits, styles)
         panels[0].set_yticks(range(len(rows)), [label(f"{gpu.name}  {gpu.type}", 44) for gpu in rows])
         panels[0].set_ylim(len(rows) - 0.4, -0.6)
         head(figure, title, subtitle)
         figure.legend(handles=legend, loc="outside lower left", ncols=3, fontsize=8)
-        figure.draw_without_rendering()  # only now the width of a segment, and what text fits in it, is known
-        figure.set_layout_engine("none")  # it stands; laying it out again would take as long as drawing it
+        figure.draw_without_rendering()  # computes the widths of the segments, which names have to fit
+        figure.set_layout_engine("none")  # laying it out again would take as long as drawing it
         for axes, resource in zip(panels, resources, strict=True):
-            _name_segments(axes, resource, rows, looks)
+            _name_segments(axes, resource, rows, styles)
     return figure
 
 
@@ -148,9 +149,9 @@ def _panel(
     resource: Resource,
     rows: Sequence[PlacedGpu],
     limits: Mapping[str, CountedThresholds],
-    looks: Mapping[str, Mapping[str, str]],
+    styles: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Stack what each GPU holds of one resource, over its capacity, with the threshold as a line."""
+    """Draw one resource: for each GPU its capacity, the parts in use stacked over it, and the threshold as a line."""
     capacities = [resource.capacity(gpu) for gpu in rows]
     threshold = [
         None if (share := resource.threshold(limits[gpu.type])) is None else share * capacity
@@ -159,9 +160,9 @@ def _panel(
     axes.barh(range(len(rows)), capacities, height=0.72, color=EMPTY, edgecolor=DIM, lw=0.8, gid="capacity")
     for position, gpu in enumerate(rows):
         for start, width, name in segments(resource, gpu):
-            look = looks[name]
+            style = styles[name]
             axes.barh(
-                position, width, left=start, height=0.56, facecolor=look["color"], hatch=look["hatch"],
+                position, width, left=start, height=0.56, facecolor=style["color"], hatch=style["hatch"],
                 edgecolor="white", lw=0.6, gid="segment",
             )  # fmt: skip
         if (limit := threshold[position]) is not None:
@@ -182,10 +183,10 @@ def _panel(
 
 
 def segments(resource: Resource, gpu: PlacedGpu) -> list[tuple[float, float, str]]:
-    """Cut what a GPU holds of one resource into parts: start, width, and the model's name.
+    """Return the parts of a GPU's bar for one resource: start, width, and the model's name.
 
-    What is no model's is named `SERVER`. Where the file does not say how much each model takes, the GPU's total
-    is one part named `TOTAL`.
+    What belongs to no model is named `SERVER`. Where the placement does not say how much each model takes, the GPU's
+    total is one part named `TOTAL`.
     """
     used = resource.used(gpu)
     if used is None:
@@ -200,59 +201,59 @@ def segments(resource: Resource, gpu: PlacedGpu) -> list[tuple[float, float, str
 
 
 def _name_segments(
-    axes: Axes, resource: Resource, rows: Sequence[PlacedGpu], looks: Mapping[str, Mapping[str, str]]
+    axes: Axes, resource: Resource, rows: Sequence[PlacedGpu], styles: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Write each model's name where it fits, and its shortened name where that says enough."""
+    """Write each model's name into its part of a bar where all of it, or at least 7 characters, fit."""
     left, right = axes.get_xlim()
     inches_a_unit = axes.get_window_extent().width / axes.figure.dpi / (right - left)
     for position, gpu in enumerate(rows):
         for start, width, name in segments(resource, gpu):
             room = int((width * inches_a_unit - 0.06) / CHARACTER_INCHES)
             if name not in (SERVER, TOTAL) and room >= min(len(name), 7):
-                color = looks[name]["color"]
+                color = styles[name]["color"]
                 axes.text(
                     start + width / 2, position, label(name, room), ha="center", va="center", fontsize=7,
-                    color=_readable_on(color), bbox={"facecolor": color, "edgecolor": "none", "pad": 0.5},
+                    color=_text_color_on(color), bbox={"facecolor": color, "edgecolor": "none", "pad": 0.5},
                 )  # fmt: skip
 
 
-def _looks(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
-    """Give each part a colour, and models a hatch where there are more than colours but few enough to tell apart."""
+def _styles(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
+    """Give each part a colour, and models a hatch where colours alone do not suffice but with hatches do."""
     names = list(dict.fromkeys(model.name for gpu in rows for model in gpu.models))
-    hatches = HATCHES if len(names) <= TOLD_APART else HATCHES[:1]
-    looks = {SERVER: {"color": SERVER_GREY, "hatch": ""}, TOTAL: {"color": TOTAL_GREY, "hatch": ""}}
+    hatches = HATCHES if len(names) <= MOST_DISTINCT else HATCHES[:1]
+    styles = {SERVER: {"color": SERVER_GREY, "hatch": ""}, TOTAL: {"color": TOTAL_GREY, "hatch": ""}}
     for n, name in enumerate(names):
-        looks[name] = {"color": PALETTE[n % len(PALETTE)], "hatch": hatches[n // len(PALETTE) % len(hatches)]}
-    return looks
+        styles[name] = {"color": PALETTE[n % len(PALETTE)], "hatch": hatches[n // len(PALETTE) % len(hatches)]}
+    return styles
 
 
 def _legend(
     resources: Sequence[Resource],
     rows: Sequence[PlacedGpu],
     limits: Mapping[str, CountedThresholds],
-    looks: Mapping[str, Mapping[str, str]],
+    styles: Mapping[str, Mapping[str, str]],
 ) -> list[Artist]:
-    """Explain what is drawn: thresholds, parts, and the models where they can be told apart."""
+    """Return the legend: thresholds, parts, and the models where colour and hatch can tell them apart."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     drawn = {name for resource in resources for gpu in rows for _, _, name in segments(resource, gpu)}
     words = {SERVER: "Triton itself, and what is no model's", TOTAL: "All models together"}
-    if len(drawn - {SERVER, TOTAL}) <= TOLD_APART:
+    if len(drawn - {SERVER, TOTAL}) <= MOST_DISTINCT:
         # matplotlib leaves out what begins with an underscore
-        words |= {name: label(f" {name}" if name.startswith("_") else name, 44) for name in looks if name not in words}
+        words |= {name: label(f" {name}" if name.startswith("_") else name, 44) for name in styles if name not in words}
     handles: list[Artist] = []
     if any(resource.threshold(limits[gpu.type]) is not None for resource in resources for gpu in rows):
         handles.append(Line2D([], [], color=THRESHOLD_RED, lw=1.6, label="Threshold of the plan"))
     for name, word in words.items():
         if name in drawn:
-            look = looks[name]
-            handles.append(Patch(facecolor=look["color"], hatch=look["hatch"], edgecolor="white", label=word))
+            style = styles[name]
+            handles.append(Patch(facecolor=style["color"], hatch=style["hatch"], edgecolor="white", label=word))
     return handles
 
 
-def _readable_on(color: str) -> str:
-    """Choose white or ink, whichever stands out more: by the luminance of sRGB (ITU-R BT.709), linearised by 2.2."""
+def _text_color_on(color: str) -> str:
+    """Return the text colour, white or ink, by the background's luminance (ITU-R BT.709; sRGB linearised by 2.2)."""
     red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
     luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
     return INK if luminance > 0.25 else "white"

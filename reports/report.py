@@ -1,4 +1,4 @@
-"""The use case of this package: measurements and placements in, a page with its pictures and tables out."""
+"""Write a report of measurements and placements: page, pictures, tables (`reports.write_report`, `report`)."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def write_report(
     *,
     on_drawing: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
-    """Show what was measured, and plans made from it; the Python form of the command `report`.
+    """Write a report of measurements and of plans made from them; the Python form of the command `report`.
 
     Parameters
     ----------
     measurements : str, Path or sequence of Measurement
-        What `analyzer.read_measurements` gives, or takes.
+        Measurements as `analyzer.read_measurements` returns them, or anything that it reads.
     placements : str, Path, Placement or sequence of these
         Placements, or the files that they were written to.
     output : str or Path
         Folder to write into; it is made if it is not there.
     on_drawing : callable, optional
-        Told, in a few words, what is drawn before that is begun: it takes a while.
+        Called once before the drawing, which takes seconds, with what is drawn in words.
 
     Returns
     -------
     tuple of Path
-        What was written: ``report.html``, one page that needs no other file; the tables as CSV; the pictures as PNG.
+        The files that were written: ``report.html``, one page that needs no other file; tables as CSV; pictures as PNG.
 
     Raises
     ------
     UsageError
-        If there is nothing to read, or it cannot be taken.
+        If an input cannot be read or is not valid.
     TritonpackError
         If a file cannot be written.
 
@@ -94,7 +94,7 @@ def _name(placement: str | Path | Placement) -> str:
 def _write_tables(
     folder: Path, source: Path | None, measurements: Measurements, plans: Sequence[tuple[str, Placement]]
 ) -> list[Path]:
-    """Write the CSV files, but never over the CSV that was read: it may hold columns that we do not know."""
+    """Write the CSV files, but never over the CSV that was read: it may have columns that tritonpack does not know."""
     from planner.placement.frame import to_csv
 
     written = []

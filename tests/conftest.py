@@ -1,6 +1,6 @@
-"""The real parts that tests run against: Triton, a Docker engine with a Triton image, PostgreSQL.
+"""Fixtures for the real programs that tests run against: Triton, a Docker engine with a Triton image, PostgreSQL.
 
-A test that needs a part that is not to be had here is skipped with the reason; with ``TRITONPACK_REQUIRE_REAL=1`` it
+A test whose program is missing on this machine is skipped with the reason; with ``TRITONPACK_REQUIRE_REAL=1`` it
 fails instead.
 """
 
@@ -25,6 +25,9 @@ from analyzer.servers.docker import triton_image as nvidia_image
 from analyzer.servers.local import Installation, LocalServer
 from tests.fakes import nvml
 
+# A shell starts jobs in the background with SIGINT ignored, and programs started here would ignore it as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LIVE = Path(__file__).parent / "live"
 ECHO_CONFIG = """backend: "python"
 max_batch_size: 8
@@ -42,14 +45,14 @@ class TritonPythonModel:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where the real parts are required."""
+    """Skip the test, or fail it if the real programs are required."""
     if os.environ.get("TRITONPACK_REQUIRE_REAL") == "1":
         pytest.fail(f"a real part is missing: {reason}")
     pytest.skip(reason)
 
 
 def wait_for(happened: Callable[[], bool], what: str, *, timeout_s: float = 10.0) -> None:
-    """Return once it happened; fail the test where it did not in time."""
+    """Wait until the condition is true; fail the test if it is not in time."""
     deadline = time.monotonic() + timeout_s
     while not happened():
         if time.monotonic() > deadline:
@@ -97,7 +100,7 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def docker_host() -> Iterator[str]:
-    """Yield the address of a Docker engine: one of our own with a store of its own, else the one that answers here."""
+    """Yield the address of a Docker engine: a separate one with its own data if it can be started, else the host's."""
     if os.geteuid() == 0 and shutil.which("dockerd"):
         yield from _own_engine()
         return
@@ -154,26 +157,26 @@ def _image_in_engine(docker_host: str) -> Iterator[str]:
     if build.returncode:
         missing(f"no Triton image: {(build.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     yield tag
-    client.images.remove(tag, force=True)  # it must not be taken for NVIDIA's
+    client.images.remove(tag, force=True)  # it must not be mistaken for NVIDIA's
     client.close()
 
 
 @pytest.fixture
 def docker_engine(docker_host: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Point this test, and the commands it runs, to a real Docker engine; return its address."""
+    """Set DOCKER_HOST to a real Docker engine, also for the commands that the test runs; return its address."""
     monkeypatch.setenv("DOCKER_HOST", docker_host)
     return docker_host
 
 
 @pytest.fixture
 def triton_image(docker_engine: str, _image_in_engine: str) -> str:
-    """Return the name of an image with Triton in it, NVIDIA's for 24.10-py3, that the test's engine has."""
+    """Return the name of an image with Triton, NVIDIA's for 24.10-py3, that the test's engine has."""
     return _image_in_engine
 
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """Yield SQLAlchemy's URL of an empty database on a PostgreSQL server of our own, on a loopback port."""
+    """Yield the SQLAlchemy URL of an empty database on a new PostgreSQL server on a loopback port."""
     initdb = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
     if initdb is None:
         missing("no PostgreSQL here: install Debian's package postgresql")

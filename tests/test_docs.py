@@ -1,4 +1,4 @@
-"""The documents: examples run, keys are told, files that are named exist."""
+"""Test the documentation: its examples run, and the keys, files and folders that it names exist."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PYTHON = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_t
 
 
 def example(name: str, folder: Path) -> Path:
-    """The TOML example that begins with this file's name."""
+    """Write the TOML example that begins with this file's name to `folder`; return its path."""
     (body,) = re.findall(rf"```toml\n# {name}\n(.*?)```", TEXT, re.DOTALL)
     (folder / name).write_text(body)
     return folder / name
 
 
 def test_demand_example_is_planned(tmp_path: Path) -> None:
-    """Every key of it is taken, and its models are those of the case study."""
+    """The demand example is read and planned with the case study."""
     demand = example("demand.toml", tmp_path)
     assert len(read_demand(str(demand))) == 4
     demand.write_text(demand.read_text().replace("latency_p99_ms = 50", ""))  # the case study has no latencies
@@ -35,21 +35,21 @@ def test_demand_example_is_planned(tmp_path: Path) -> None:
 
 
 def test_fleet_example_is_read(tmp_path: Path) -> None:
-    """Catalogue, cut and scaled types side by side."""
+    """The fleet example has types from the catalogue, with MIG and with scaling."""
     t4, a100, lab = read_fleet(str(example("fleet.toml", tmp_path)))
     assert (t4.thresholds.utilization, a100.mig) == (0.8, "A100-80GB")
     assert lab.scaling is not None and lab.scaling.device == "Tesla T4"
 
 
-def test_every_key_of_the_demand_is_told() -> None:
-    """A key that nobody reads about is not used."""
+def test_every_key_of_the_demand_is_documented() -> None:
+    """docs/planning.md names every key of a demand file."""
     assert [key for key in KEYS if key not in TEXT] == []
 
 
 def test_blocks_of_the_python_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One after the other, in one namespace; the first needs a Triton and is tried with the README's."""
+    """The blocks run in order in one namespace; the first one, which needs Triton, is only compiled here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     assert "measure(" in PYTHON[0]
@@ -60,12 +60,12 @@ def test_blocks_of_the_python_page_run(
     said = capsys.readouterr().out
     comment = re.search(r"print\(error\)  # (.*)", "".join(PYTHON))
     assert comment is not None
-    assert comment[1] in said  # the sentence that the page shows is the one that is raised
+    assert comment[1] in said  # the error that the page shows is the one that is raised
     assert (tmp_path / "report" / "report.html").exists()
 
 
 def test_files_that_the_architecture_names_exist() -> None:
-    """Paths in backquotes, from the root of the repository."""
+    """Every path in backquotes exists below the root of the repository."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = [name for name in re.findall(r"`((?:analyzer|planner|reports|tests|docs)/[\w/.]*)`", text) if "/" in name]
     assert len(named) > 30
@@ -73,8 +73,8 @@ def test_files_that_the_architecture_names_exist() -> None:
 
 
 @pytest.mark.parametrize("package", ["analyzer", "planner"])
-def test_architecture_tells_every_room(package: str) -> None:
-    """Each folder of a package is in its table."""
+def test_architecture_lists_every_subpackage(package: str) -> None:
+    """Each folder of a package has a row in the architecture's table."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
     assert [room for room in rooms if f"| `{room}/` |" not in text] == []

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the Python API are run, and say what they show."""
+"""Test that the examples in the docstrings of the Python API give the output that they show."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ API = {
 
 
 def examples(name: str) -> list[doctest.DocTest]:
-    """Find the examples of one name of the API, its methods' included."""
+    """Find the examples of one name of the API, including those of its methods."""
     package, short = API[name]
     found = doctest.DocTestFinder(exclude_empty=True).find(getattr(package, short), name)
     return [test for test in found if test.examples]
 
 
 @pytest.mark.parametrize("name", sorted(n for n in API if n.split(".")[1] not in NEEDS_TRITON and examples(n)))
-def test_example_says_what_it_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run from the root of the repository, as a reader would."""
+def test_example_gives_the_output_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example, run in the root of the repository, gives the output in its docstring."""
     monkeypatch.chdir(ROOT)
     for test in examples(name):
         report: list[str] = []
@@ -39,7 +39,7 @@ def test_example_says_what_it_shows(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_name_is_explained_and_functions_have_an_example(name: str) -> None:
-    """A name that is offered has a docstring, a function one that shows its use."""
+    """Each name of the API has a docstring, and each function an example."""
     package, short = API[name]
     offered = getattr(package, short)
     assert offered.__doc__

@@ -1,4 +1,4 @@
-"""Who may import whom: packages one way, modules without cycles, each dependency behind its door."""
+"""Test the imports: packages in one direction, no cycles, and each dependency only in the modules chosen for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("analyzer", "planner", "reports")  # each may import itself and those before it
-# The floors of each package, from the top: a room imports rooms of lower floors only, and itself.
-FLOORS = {
+# The layers of each package, from the top: a subpackage imports only itself and subpackages of lower layers.
+LAYERS = {
     "analyzer": (
         {"cli"},
         {"sweep"},
@@ -24,7 +24,7 @@ FLOORS = {
         {"servers", "measurements"},
         {"formats"},
         {"errors"},
-        {""},  # the package itself: its version, and the doors of its API
+        {""},  # the package itself: its version and its API
     ),
     "planner": (
         {"cli"},
@@ -37,7 +37,7 @@ FLOORS = {
         {""},
     ),
 }
-DOORS = {
+MODULES_OF = {
     "click": ("*.cli", "*.cli.*"),
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
@@ -58,25 +58,25 @@ HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas
 
 @cache
 def modules() -> dict[str, Path]:
-    """Find our modules by their dotted names."""
+    """Find the modules of the three packages by their dotted names."""
     paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     return {name_of(path): path for path in paths}
 
 
 def name_of(path: Path) -> str:
-    """Turn a file's path into its module's name."""
+    """Return the dotted name of the module in this file."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str:
-    """Name the room that a module stands in: the folder, or the file, below its package."""
+def subpackage_of(module: str) -> str:
+    """Return a module's subpackage: the name of the folder or file below its package."""
     return [*module.split("."), ""][1]
 
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Read what a module imports, at its top and inside functions; what only type checkers read does not count."""
+    """Return what a module imports, also inside functions; imports under TYPE_CHECKING do not count."""
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -95,7 +95,7 @@ def imports(module: str) -> frozenset[str]:
 
 
 def test_packages_import_one_way() -> None:
-    """Reports may import the planner and the analyzer, the planner the analyzer, and none of them backwards."""
+    """reports may import planner and analyzer, planner may import analyzer, and not the other way round."""
     wrong = [
         f"{module} imports {imported}"
         for module in modules()
@@ -106,31 +106,31 @@ def test_packages_import_one_way() -> None:
 
 
 def test_modules_import_without_cycles() -> None:
-    """No module imports itself by way of others, not even inside functions."""
+    """No module imports itself through others, not even inside functions."""
     graph = {module: imports(module) & modules().keys() - {module} for module in modules()}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
-@pytest.mark.parametrize("package", sorted(FLOORS))
-def test_rooms_import_downwards(package: str) -> None:
-    """A room imports only rooms below its own, and every room has its floor: at most eleven to find one's way in."""
-    floor_of = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
-    rooms = {room_of(module) for module in modules() if module.split(".")[0] == package}
-    assert rooms == floor_of.keys()
-    assert len(rooms - {""}) <= 11
+@pytest.mark.parametrize("package", sorted(LAYERS))
+def test_subpackages_import_only_lower_layers(package: str) -> None:
+    """A subpackage imports only those of lower layers; each has a layer, and a package has at most eleven."""
+    layer_of = {subpackage: number for number, subpackages in enumerate(LAYERS[package]) for subpackage in subpackages}
+    subpackages = {subpackage_of(module) for module in modules() if module.split(".")[0] == package}
+    assert subpackages == layer_of.keys()
+    assert len(subpackages - {""}) <= 11
     wrong = [
         f"{module} imports {imported}"
         for module in modules()
         for imported in imports(module)
         if module.split(".")[0] == imported.split(".")[0] == package
-        and room_of(module) != room_of(imported)
-        and floor_of[room_of(imported)] <= floor_of[room_of(module)]
+        and subpackage_of(module) != subpackage_of(imported)
+        and layer_of[subpackage_of(imported)] <= layer_of[subpackage_of(module)]
     ]
     assert not wrong
 
 
 def test_solver_sees_only_the_problem() -> None:
-    """Whatever a plan is made of, the solver is given integers and nothing else."""
+    """planner.solver imports nothing of the three packages but planner.problem, so it works on integers alone."""
     wrong = [
         f"{module} imports {imported}"
         for module in modules()
@@ -141,30 +141,30 @@ def test_solver_sees_only_the_problem() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("dependency", sorted(DOORS))
-def test_each_dependency_has_one_door(dependency: str) -> None:
-    """Only the modules that are its door import a dependency, so that it can be replaced there."""
+@pytest.mark.parametrize("dependency", sorted(MODULES_OF))
+def test_each_dependency_is_imported_only_in_its_modules(dependency: str) -> None:
+    """Only the modules listed for a dependency import it, so that it can be replaced there; no entry is unused."""
     wrong = [
         module
         for module in modules()
         if any(imported.split(".")[0] == dependency for imported in imports(module))
-        and not any(fnmatch(module, door) for door in DOORS[dependency])
+        and not any(fnmatch(module, pattern) for pattern in MODULES_OF[dependency])
     ]
     assert not wrong
     importing = [m for m in modules() if any(imported.split(".")[0] == dependency for imported in imports(m))]
-    stale = [door for door in DOORS[dependency] if not any(fnmatch(module, door) for module in importing)]
+    stale = [pattern for pattern in MODULES_OF[dependency] if not any(fnmatch(module, pattern) for module in importing)]
     assert not stale
 
 
 @pytest.mark.parametrize("module", ["analyzer.cli.main", "planner.cli.main", "reports.cli", *PACKAGES])
-def test_command_starts_without_what_is_heavy(module: str) -> None:
-    """A command line, and the import of a package, is there at once: it loads none of the large libraries."""
+def test_commands_start_without_heavy_libraries(module: str) -> None:
+    """Importing a package or a command line loads none of the large libraries, so that commands start at once."""
     show = f"import sys, {module}; print(*sorted({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
 
 
 def test_no_module_is_called_utils() -> None:
-    """Each file has one reason to be, and its name says which."""
+    """No module has a name such as utils, which does not say what the module is for."""
     stems = {path.stem for path in modules().values()}
     assert not stems & {"utils", "util", "helpers", "common", "misc"}

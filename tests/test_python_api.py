@@ -1,4 +1,4 @@
-"""The Python API against the command line: the same options, defaults and sentences; nothing printed or left."""
+"""Test that the Python API and the command line agree in options, defaults, errors and results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data" / "case-study.csv"
 GPU = ("--gpu-memory", "16384MiB")
 
-# function, its settings, what stands beside them, the command, and what only that has
+# function, its settings, its other parameters, the command, and the command's other parameters
 CALLS: list[tuple[Callable[..., Any], type, set[str], click.Command, set[str]]] = [
     (measure, SweepSettings, {"model_folder", "config", "per_model"}, analyze_command, {"check", "version", "config"}),
     (plan, PlanSettings, {"profiles", "current"}, solve_command, {"profiles", "current", "output"}),
@@ -44,7 +44,7 @@ CALLS: list[tuple[Callable[..., Any], type, set[str], click.Command, set[str]]] 
 def test_every_option_is_a_keyword_with_the_same_default(
     function: Callable[..., Any], settings: type, beside: set[str], command: click.Command, flags_only: set[str]
 ) -> None:
-    """A keyword for each option of the settings, whose default gives the settings' own; a flag for each, too."""
+    """Each option of the settings is a keyword with the same default and a flag of the command."""
     declared = options_of(settings)
     parameters = inspect.signature(function).parameters
     assert parameters.keys() - declared.keys() <= beside
@@ -79,10 +79,10 @@ def test_every_option_is_a_keyword_with_the_same_default(
         ({"objective": "cost"}, ["--objective", "cost"]),
     ],
 )
-def test_plan_refuses_in_the_sentence_of_the_command(
+def test_plan_raises_the_error_of_the_command(
     wrong: dict[str, Any], flags: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The same fact and way out; flags are named on the command line alone."""
+    """`plan()` raises the command's message, without flags, and prints nothing."""
     with pytest.raises(UsageError) as caught:
         plan(DATA, **{"gpu_memory_mib": 16384.0, **wrong} if "gpus" not in wrong and "fleet" not in wrong else wrong)
     assert capfd.readouterr() == ("", "")
@@ -95,7 +95,7 @@ def test_plan_refuses_in_the_sentence_of_the_command(
 
 
 def without_value(line: str) -> str:
-    """The two quote a size differently: text with its unit there, a number here."""
+    """Replace the parts in which messages differ: a size is text with a unit there, a number here."""
     return (
         line.replace("'0MiB' is out of range; it must be above 0 and at most 1024TiB", "SIZE")
         .replace("0.0 is not a size; give MiB, above 0 and at most 1,073,741,824", "SIZE")
@@ -122,10 +122,10 @@ def without_value(line: str) -> str:
         ({"store": "nonsense://x"}, ["--store", "nonsense://x"]),
     ],
 )
-def test_measure_refuses_in_the_sentence_of_the_command(
+def test_measure_raises_the_error_of_the_command(
     repository: Path, tmp_path: Path, wrong: dict[str, Any], flags: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anything is started or written."""
+    """`measure()` raises the command's message before it starts or writes anything."""
     write_model(repository, "m")
     launch = {} if "launch_mode" in wrong else {"launch_mode": "local"}
     with pytest.raises(UsageError) as caught:
@@ -151,7 +151,7 @@ def test_measure_refuses_in_the_sentence_of_the_command(
         ({"batch": 2, "concurrency": 4}, ("--batch", "2", "--concurrency", "4")),
     ],
 )
-def test_plan_gives_the_bytes_of_the_command(
+def test_plan_gives_the_same_bytes_as_the_command(
     options: dict[str, Any], flags: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`plan solve -o -` and `plan()` write the same placement."""
@@ -162,8 +162,8 @@ def test_plan_gives_the_bytes_of_the_command(
     assert printed.stdout == to_json(result.placement)
 
 
-def test_replanning_gives_the_bytes_of_the_command(tmp_path: Path) -> None:
-    """Files of demand, fleet and the placement in force, named or read before."""
+def test_replanning_gives_the_same_bytes_as_the_command(tmp_path: Path) -> None:
+    """With files of demand, fleet and current placement, `plan()` and the command write the same placement."""
     demand, fleet, current = (tmp_path / name for name in ("demand.toml", "fleet.toml", "current.json"))
     demand.write_text('[[model]]\nmodel = "classification_breast"\nrate_infer_per_s = 3000\n')
     fleet.write_text('[[gpu]]\ntype = "house"\nmemory_mib = 16384\ndevices = ["16-GB GPU"]\n')
@@ -176,7 +176,7 @@ def test_replanning_gives_the_bytes_of_the_command(tmp_path: Path) -> None:
 
 
 def test_profiles_come_from_a_table_or_from_measurements() -> None:
-    """A DataFrame with the columns of the CSV, the records, and the file give the same plan."""
+    """A DataFrame with the CSV's columns, the records and the file give the same plan."""
     measurements = read_measurements(DATA)
     wanted = to_json(plan(DATA, gpu_memory_mib=16384).placement)
     for source in (measurements, measurements.to_frame(), list(measurements), read_profiles(measurements.to_frame())):
@@ -184,7 +184,7 @@ def test_profiles_come_from_a_table_or_from_measurements() -> None:
 
 
 def test_table_of_other_columns_is_refused_with_the_column() -> None:
-    """A table that lacks what a plan needs, or has a cell that is no figure."""
+    """Refused are a table without a column that a plan needs, and one with a cell that is no number."""
     table = read_measurements(DATA).to_frame()
     with pytest.raises(UsageError, match="max_memory_mib"):
         read_profiles(table.drop(columns=["max_memory_mib", "model_memory_mib"]))
@@ -193,7 +193,7 @@ def test_table_of_other_columns_is_refused_with_the_column() -> None:
 
 
 def test_interrupt_of_plan_is_a_keyboard_interrupt_at_once() -> None:
-    """Where nobody takes Ctrl-C for a wish, a search in compiled code ends all the same."""
+    """In Python, Ctrl-C raises KeyboardInterrupt also during a search in compiled code."""
     script = (
         "from planner import SearchLimits, solve\nfrom tests.builders.problems import hard_problem\n"
         "print('on', flush=True)\nsolve(hard_problem(400), SearchLimits(seconds=300))"
@@ -207,6 +207,6 @@ def test_interrupt_of_plan_is_a_keyboard_interrupt_at_once() -> None:
         process.send_signal(signal.SIGINT)
         asked_s = time.monotonic()
         _, err = process.communicate(timeout=60)
-    assert time.monotonic() - asked_s < 10  # a second, on a machine that has nothing else to do
+    assert time.monotonic() - asked_s < 10  # about a second on an idle machine
     assert err.rstrip().endswith("KeyboardInterrupt"), err
     assert process.returncode != 0

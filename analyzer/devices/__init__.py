@@ -1,4 +1,4 @@
-"""The seam `Sampler`: what a device shows while a server works on it."""
+"""The records `Device` and `Reading`, and `Sampler`, the interface of the classes that read a device."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A GPU, a MIG slice of one, or a host without one.
+    """A GPU, a MIG slice of a GPU, or a host without a GPU.
 
     Parameters
     ----------
     name, uuid : str
-        As the driver gives them; for a host its processor's name and its machine id.
+        As the driver reports them; for a host its processor's name and its machine id.
     memory_bytes : int
-        What models can use: the total less what the driver reserves.
+        Memory that models can use: the total minus what the driver reserves.
     driver : str or None
         The driver's version; None for a host.
     """
@@ -28,24 +28,24 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the device showed at one moment; a figure that the driver refuses is None, never 0.
+    """The figures of a device at one moment; a figure that the device does not report is None, never 0.
 
     Parameters
     ----------
     time_s : float
-        `time.perf_counter` at the reading.
+        Time of the reading, by `time.perf_counter`.
     memory_bytes : int or None
-        In use on the device (GPU), or held by the server's process tree (host).
+        Memory in use on the device (GPU), or held by the server's process tree (host).
     process_memory_bytes : int or None
-        GPU only: what the driver charges to the server's own processes; None if it lists none of them.
+        GPU only: memory that the driver attributes to the server's own processes; None if it lists none of them.
     utilization, memory_utilization : float or None
-        Of the driver's samples since the last reading (GPU), or of the time since it was last given (host), in
-        [0, 1]; None too where there is nothing new since.
+        Mean of the driver's samples since the last reading (GPU), or over the time since the last reading with a
+        value (host), in [0, 1]; also None if there is nothing new since then.
     sm_utilization, tensor_utilization, dram_bandwidth_utilization : float or None
-        From GPM since it was last given, in [0, 1].
+        From GPM or the DCGM exporter, in [0, 1]; GPM's are means since the last reading with a value.
     power_w, sm_clock_hz : float or None
     throttled : bool or None
-        Whether clocks were held down by power or heat.
+        Whether the clocks were reduced because of power or heat.
     """
 
     time_s: float
@@ -62,25 +62,25 @@ class Reading:
 
 
 class Sampler(Protocol):
-    """NvmlSampler, ProcessSampler, PrometheusSampler."""
+    """Reads the figures of one device: NvmlSampler, ProcessSampler, PrometheusSampler."""
 
     @property
     def device(self) -> Device: ...
 
     @property
     def period_s(self) -> float:
-        """The shortest time between readings that are worth taking."""
+        """The shortest useful time between two readings, in seconds."""
 
     @property
     def min_window_s(self) -> float:
-        """The shortest window that holds several of the device's own samples."""
+        """The shortest window that holds several of the device's own samples, in seconds."""
 
     @property
     def lag_s(self) -> float:
-        """How old what a reading shows may be."""
+        """The greatest age of the values in a reading, in seconds."""
 
     def read(self) -> Reading:
-        """Read the device once; never raises for a figure that is refused.
+        """Read the device once; a figure that it does not report is None and raises nothing.
 
         Raises
         ------
@@ -89,4 +89,4 @@ class Sampler(Protocol):
         """
 
     def close(self) -> None:
-        """Give back whatever the readings needed."""
+        """Release the resources that the readings needed."""

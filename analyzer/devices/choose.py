@@ -1,4 +1,4 @@
-"""Which devices a sweep is measured on, and the sampler that reads one."""
+"""Choose the devices that a sweep is measured on, and open the sampler that reads one of them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 from analyzer.devices import Sampler
 from analyzer.devices.inventory import Gpu, select_gpus
-from analyzer.devices.shared_gpu import is_shared, own_memory
+from analyzer.devices.shared_gpu import is_shared, sampler_for_shared_gpu
 from analyzer.errors import DeviceError, UsageError
 from analyzer.servers import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredDevice:
-    """What a server works on, and what is read while it does.
+    """The device that a server runs on, and where its figures are read.
 
     Parameters
     ----------
     gpu : Gpu or None
-        The GPU of this host; None without one, and for a server elsewhere.
+        A GPU of this host; None if none is used, and for a server on another host.
     alike : tuple of str
-        UUIDs of the other GPUs of this host on which figures count as those of this one.
+        UUIDs of the other GPUs of this host of the same kind; figures measured on them also count for this one.
     why : str
-        Why there is no GPU of this host in use.
+        Why no GPU of this host is used.
     remote : bool
-        Whether the server runs elsewhere, so that only its metrics tell about its device.
+        Whether the server runs on another host, so that its device is read only through metrics pages.
     remote_gpu : str or None
-        The GPU meant among those that a remote server shows.
+        UUID, or its beginning, of the GPU to read among those on a remote server's metrics page.
     dcgm_url : str or None
-        The DCGM exporter's page beside a remote server.
+        Address of the DCGM exporter's page on the host of a remote server.
     """
 
     gpu: Gpu | None
@@ -41,16 +41,16 @@ class MeasuredDevice:
 
     @property
     def uuids(self) -> tuple[str, ...]:
-        """What the server may see of this host's GPUs."""
+        """UUIDs of the GPUs of this host that the server may use."""
         return (self.gpu.uuid,) if self.gpu else ()
 
     def describe(self) -> str:
-        """Say in a few words what is measured."""
+        """Describe the measured device in a few words."""
         if self.gpu is not None:
-            shared = ", which others use too" if is_shared(self.gpu) else ""
+            shared = ", which other processes use too" if is_shared(self.gpu) else ""
             return f"{self.gpu.name}, {self.gpu.uuid}{shared}"
         if self.remote:
-            return f"what the server's metrics show, {self.remote_gpu or 'its only GPU or its host'}"
+            return f"the device on the server's metrics page, {self.remote_gpu or 'its only GPU or its host'}"
         return f"this host's processors and memory ({self.why})"
 
     def open_sampler(self, endpoint: Endpoint) -> Sampler:
@@ -75,28 +75,28 @@ class MeasuredDevice:
         from analyzer.devices.process_tree import ProcessTree
 
         sampler = NvmlSampler(self.gpu.uuid, processes=ProcessTree(endpoint.process_id).read)
-        return own_memory(sampler) if is_shared(self.gpu) else sampler
+        return sampler_for_shared_gpu(sampler) if is_shared(self.gpu) else sampler
 
 
 def choose_devices(
     wanted: Sequence[str] = (), *, remote: bool = False, dcgm_url: str | None = None
 ) -> tuple[MeasuredDevice, ...]:
-    """Take the GPUs asked for, else the first of this host and all that are like it, else the host.
+    """Return the GPUs named in `wanted`, else the first GPU of this host and all of its kind, else the host.
 
     Parameters
     ----------
     wanted : sequence of str
-        Indices, UUIDs or their beginnings.
+        Indices, UUIDs or beginnings of UUIDs.
     remote : bool
-        Whether the server runs elsewhere; it is then measured on one device.
+        Whether the server runs on another host; it is then measured on one device.
     dcgm_url : str, optional
-        The DCGM exporter's page there, for figures that Triton does not publish.
+        Address of the DCGM exporter's page on that host, for figures that Triton does not publish.
 
     Raises
     ------
     UsageError
-        If a GPU is not there, several are named for one remote server, or two of them differ: their figures would
-        not make one profile.
+        If a named GPU is not present, several are named for a remote server, or two are of different kinds: their
+        figures would not make one profile.
     """
     if remote:
         if len(wanted) > 1:
@@ -111,23 +111,23 @@ def choose_devices(
     if not gpus.present:
         return (MeasuredDevice(gpu=None, why=gpus.why_none),)
     if not chosen:
-        chosen = tuple(gpu for gpu in gpus.present if _alike(gpu, gpus.present[0]))
+        chosen = tuple(gpu for gpu in gpus.present if _same_kind(gpu, gpus.present[0]))
     for gpu in chosen:
-        if not _alike(gpu, chosen[0]):
+        if not _same_kind(gpu, chosen[0]):
             raise UsageError(
-                f"GPU {chosen[0].index} is a {chosen[0].name} and GPU {gpu.index} a {gpu.name}: a sweep is spread over "
-                "like ones only; give them one at a time with `gpus`"
+                f"GPU {chosen[0].index} is a {chosen[0].name} and GPU {gpu.index} a {gpu.name}: a sweep runs on GPUs "
+                "of one kind only; run one sweep for each kind with `gpus`"
             )
     return tuple(
         MeasuredDevice(
             gpu=gpu,
-            alike=tuple(other.uuid for other in gpus.present if other.uuid != gpu.uuid and _alike(other, gpu)),
+            alike=tuple(other.uuid for other in gpus.present if other.uuid != gpu.uuid and _same_kind(other, gpu)),
         )
         for gpu in chosen
     )
 
 
-def _alike(one: Gpu, other: Gpu) -> bool:
+def _same_kind(one: Gpu, other: Gpu) -> bool:
     return (one.name, one.memory_bytes, one.mig) == (other.name, other.memory_bytes, other.mig)
 
 

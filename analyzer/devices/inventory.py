@@ -1,4 +1,4 @@
-"""The GPUs of a host, and those among them that an option means."""
+"""Records of the GPUs of a host, and the selection of some of them by index or UUID."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analyzer.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU, or a slice of one, that models can be placed on.
+    """A GPU or a MIG slice that models can be placed on.
 
     Parameters
     ----------
@@ -18,11 +18,11 @@ class Gpu:
         ``0`` for a GPU, ``0:1`` for slice 1 of GPU 0, as nvidia-smi numbers them.
     uuid, name : str
     memory_bytes : int or None
-        Total less what the driver reserves.
+        The total minus what the driver reserves.
     mig : bool
-        Whether it is a slice.
+        Whether it is a MIG slice.
     used_bytes : int or None
-        In use by whoever when it was listed; None where the driver counts what it reserves in.
+        Memory in use by any process when the GPU was listed; None if the driver's figure includes what it reserves.
     """
 
     index: str
@@ -40,9 +40,9 @@ class Gpus:
     Parameters
     ----------
     present : tuple of Gpu
-        A GPU that is cut into slices appears as its slices, since nothing can run on it as a whole.
+        A GPU in MIG mode appears as its slices, since nothing can run on the whole GPU.
     why_none : str
-        Why there is none; empty if there is one.
+        Why there is no GPU; empty if there is one.
     """
 
     present: tuple[Gpu, ...]
@@ -50,19 +50,19 @@ class Gpus:
 
 
 def select_gpus(gpus: Gpus, wanted: Sequence[str]) -> tuple[Gpu, ...]:
-    """The GPUs meant by indices, UUIDs or beginnings of UUIDs, in that order.
+    """Return the GPUs with the given indices, UUIDs or beginnings of UUIDs, in the order of these names.
 
     Raises
     ------
     UsageError
-        If one of them is absent, means several GPUs or is named twice; the message lists those present.
+        If a name fits no GPU or several (the message lists those present), or a GPU is named twice.
     """
     chosen: list[Gpu] = []
     for name in wanted:
         found = [gpu for gpu in gpus.present if name in (gpu.index, gpu.uuid)]
         found = found or [gpu for gpu in gpus.present if name and gpu.uuid.startswith(name)]
         if len(found) != 1:
-            fact = "means several GPUs" if found else "is not on this host"
+            fact = "fits several GPUs" if found else "is not on this host"
             listing = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in gpus.present) or gpus.why_none
             raise UsageError(f"GPU {name!r} {fact}; present: {listing}")
         if found[0] in chosen:

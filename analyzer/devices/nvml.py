@@ -1,8 +1,8 @@
-"""NVIDIA GPUs and MIG slices through the driver's library, NVML.
+"""Read NVIDIA GPUs and MIG slices through the driver's library, NVML.
 
-The traps are those of nvml.h and of the reports named below: `used` of the first memory call counts what the
-driver reserves, rates are of a sampling period of the driver's own, process ids are the host's, and slices
-answer only through handles of their own.
+Four properties of NVML need care (see nvml.h, and the reports named below): `used` in the first version of the
+memory call includes what the driver reserves; utilization rates cover a sampling period that the driver chooses;
+process ids are those of the host; MIG slices have handles of their own.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import pynvml
 
 from analyzer.devices import Device, Reading
 from analyzer.devices.inventory import Gpus
-from analyzer.devices.nvml_device import Part, find, parts
+from analyzer.devices.nvml_device import NvmlDevice, all_devices, find_device
 from analyzer.devices.nvml_gpm import Gpm
 from analyzer.errors import DeviceError
 
-PERIOD_S = 0.05  # a driver samples every 1/6 to 1 s, newer ones more often; memory moves faster
-MIN_WINDOW_S = 0.5  # several readings, and several of GPM's spans
+PERIOD_S = 0.05  # drivers sample utilization every 1/6 to 1 s, newer ones more often; memory changes faster
+MIN_WINDOW_S = 0.5  # holds several readings, and several GPM intervals
 _SAMPLES_IN_WINDOW = 3
-_LONGEST_PERIOD_S = 1.0  # between two samples of a driver, as nvml.h has it
-# Clocks below what was asked for because of power or heat; idle and application clocks are no throttling.
+_LONGEST_PERIOD_S = 1.0  # longest time between two samples of a driver, by nvml.h
+# Reasons for clocks below the requested ones that are due to power or heat; low idle clocks are not throttling.
 _THROTTLED = (
     pynvml.nvmlClocksThrottleReasonSwPowerCap
     | pynvml.nvmlClocksThrottleReasonHwSlowdown
@@ -42,13 +42,13 @@ _WHY_NONE = {
 
 
 def list_gpus() -> Gpus:
-    """List the GPUs and slices of this host; that there is no driver is an answer, not a failure."""
+    """List the GPUs and MIG slices of this host; without a driver the list is empty, and nothing is raised."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return Gpus(present=(), why_none=_WHY_NONE.get(error.value, f"NVML does not start: {error}"))
     try:
-        present = tuple(part.gpu() for part in parts())
+        present = tuple(found.gpu() for found in all_devices())
         seen = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         return Gpus(present=(), why_none=f"NVML does not list the GPUs: {error}")
@@ -61,14 +61,14 @@ def list_gpus() -> Gpus:
 
 
 class NvmlSampler:
-    """One GPU or slice, read through NVML.
+    """Reads one GPU or MIG slice through NVML.
 
     Parameters
     ----------
     uuid : str
-        As `list_gpus` gives it.
+        As `list_gpus` returns it.
     processes : callable, optional
-        Gives the pids of the server as the host numbers them; without it, no memory is charged to it.
+        Returns the server's process ids in the host's numbering; without it, `process_memory_bytes` is None.
 
     Raises
     ------
@@ -84,12 +84,12 @@ class NvmlSampler:
         except pynvml.NVMLError as error:
             raise DeviceError(f"GPU {uuid} cannot be read: {_WHY_NONE.get(error.value, error)}") from None
         try:
-            self._part = find(uuid)
-            self._device = self._part.device()
-            self._gpm = Gpm.open(self._part)
-            self._has_rates = self._part.ask("nvmlDeviceGetUtilizationRates") is not None
-            self._gpu_samples = _Samples(self._part, pynvml.NVML_GPU_UTILIZATION_SAMPLES)
-            self._memory_samples = _Samples(self._part, pynvml.NVML_MEMORY_UTILIZATION_SAMPLES)
+            self._gpu = find_device(uuid)
+            self._device = self._gpu.device()
+            self._gpm = Gpm.open(self._gpu)
+            self._has_rates = self._gpu.ask("nvmlDeviceGetUtilizationRates") is not None
+            self._gpu_samples = _Samples(self._gpu, pynvml.NVML_GPU_UTILIZATION_SAMPLES)
+            self._memory_samples = _Samples(self._gpu, pynvml.NVML_MEMORY_UTILIZATION_SAMPLES)
         except pynvml.NVMLError as error:
             self.close()
             raise DeviceError(f"GPU {uuid} cannot be opened: {error}") from None
@@ -99,38 +99,40 @@ class NvmlSampler:
 
     @property
     def device(self) -> Device:
-        """The GPU or slice."""
+        """The GPU or MIG slice."""
         return self._device
 
     @property
     def period_s(self) -> float:
-        """The shortest time between readings that are worth taking."""
+        """The shortest useful time between two readings, in seconds."""
         return PERIOD_S
 
     @property
     def min_window_s(self) -> float:
-        """The shortest window that holds several of the driver's samples, as its buffer shows their period.
+        """The shortest window that holds several of the driver's samples, in seconds.
 
-        Without a buffer the period is unknown; nvml.h says 1 s at most. On a slice GPM alone has a figure.
+        The driver's sample buffer shows their period. Without a buffer the period is taken as 1 s, the longest by
+        nvml.h. On a MIG slice only GPM's interval counts.
         """
         period_s = self._gpu_samples.period_s if self._has_rates else 0.0
         return max(MIN_WINDOW_S, _SAMPLES_IN_WINDOW * period_s)
 
     @property
     def lag_s(self) -> float:
-        """The driver answers with the present."""
+        """Zero: the driver returns current values."""
         return 0.0
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """What the driver last answered to each NVML function that it refused."""
-        return self._part.refused
+        """The driver's last error message for each NVML function that failed."""
+        return self._gpu.refused
 
     def read(self) -> Reading:
         """Read the GPU once.
 
-        Utilizations are means over the driver's samples since the last reading where the driver keeps them, and
-        None if it took none since; else of its last sampling period. On a slice only GPM gives one.
+        Utilizations are means over the driver's samples since the last reading, and None if it took none since. A
+        driver that keeps no samples returns the rate of its last sampling period. On a MIG slice only GPM has a
+        utilization.
 
         Raises
         ------
@@ -138,18 +140,18 @@ class NvmlSampler:
             If the GPU is lost or needs a reset.
         """
         now = time.perf_counter()
-        memory = self._part.memory()
-        rates = self._part.ask("nvmlDeviceGetUtilizationRates")
+        memory = self._gpu.memory()
+        rates = self._gpu.ask("nvmlDeviceGetUtilizationRates")
         utilization = self._gpu_samples.mean(now, rate=None if rates is None else rates.gpu)
         memory_utilization = self._memory_samples.mean(now, rate=None if rates is None else rates.memory)
         gpm = self._gpm.read(now) if self._gpm else {}
-        if rates is None and utilization is None:  # on a slice; GPM's figure is of the same meaning
+        if rates is None and utilization is None:  # on a MIG slice; GPM's figure has the same meaning
             utilization = gpm.get(pynvml.NVML_GPM_METRIC_GRAPHICS_UTIL)
-        power_mw = self._part.ask("nvmlDeviceGetPowerUsage")
-        clock_mhz = self._part.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM)
-        reasons = self._part.ask("nvmlDeviceGetCurrentClocksEventReasons")
+        power_mw = self._gpu.ask("nvmlDeviceGetPowerUsage")
+        clock_mhz = self._gpu.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM)
+        reasons = self._gpu.ask("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # drivers before 535
-            reasons = self._part.ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+            reasons = self._gpu.ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         return Reading(
             time_s=now,
             memory_bytes=None if memory is None else int(memory.used),
@@ -165,18 +167,18 @@ class NvmlSampler:
         )
 
     def close(self) -> None:
-        """Give back the GPM samples and NVML."""
+        """Free the GPM samples and shut NVML down."""
         if self._gpm:
             self._gpm.close()
         self._gpm = None
-        with suppress(pynvml.NVMLError):  # closed before
+        with suppress(pynvml.NVMLError):  # already closed
             pynvml.nvmlShutdown()
 
     def _process_memory(self) -> int | None:
-        """What the driver charges to the server's processes, clients of MPS included.
+        """Return the memory that the driver attributes to the server's processes, MPS clients included.
 
-        None if none of them is listed: in a container with a pid namespace of its own the pids do not match
-        (NVIDIA/nvidia-docker#179), which cannot be told from a server that holds nothing.
+        None if the driver lists none of them: either the server holds no memory, or this is a container with a pid
+        namespace of its own, whose process ids do not match (NVIDIA/nvidia-docker#179).
         """
         if self._processes is None:
             return None
@@ -184,27 +186,27 @@ class NvmlSampler:
         ours = {
             process.pid: process.usedGpuMemory
             for function in _PROCESS_LISTS
-            for process in self._part.ask(function) or ()
+            for process in self._gpu.ask(function) or ()
             if process.pid in pids
         }
         return sum(ours.values()) if ours and None not in ours.values() else None
 
 
 class _Samples:
-    """The driver's own buffer of one utilization, read on from where the last reading ended."""
+    """The driver's buffer of samples of one utilization; each reading returns the samples since the one before."""
 
-    def __init__(self, part: Part, kind: int) -> None:
-        self._part, self._kind = part, kind
+    def __init__(self, gpu: NvmlDevice, kind: int) -> None:
+        self._gpu, self._kind = gpu, kind
         self._seen_us = 0
         self._last_s = -math.inf
         self.period_s = _LONGEST_PERIOD_S  # until the buffer shows it
-        self._new_percents()  # what was before is of no interest
+        self._new_percents()  # skips the samples from before
 
     def mean(self, now: float, *, rate: int | None) -> float | None:
-        """The mean of the new samples in [0, 1]; None if there is none yet.
+        """Return the mean of the new samples in [0, 1]; None if there is none yet.
 
-        `rate`, the driver's last in percent, stands in where there is no buffer or it stopped moving: nvml.h
-        gives 1 s as the longest sampling period.
+        `rate`, the driver's last rate in percent, is used instead if there is no buffer, or if it had no new sample
+        for 1 s, the longest sampling period by nvml.h.
         """
         percents = self._new_percents()
         if percents:
@@ -214,9 +216,9 @@ class _Samples:
         return rate / 100 if stopped and rate is not None else None
 
     def _new_percents(self) -> list[int]:
-        found = self._part.ask("nvmlDeviceGetSamples", self._kind, self._seen_us)
-        _, samples = found or (0, [])  # no new sample is NOT_FOUND
-        # Entries of the buffer that were never filled have the time 0.
+        found = self._gpu.ask("nvmlDeviceGetSamples", self._kind, self._seen_us)
+        _, samples = found or (0, [])  # NVML answers NOT_FOUND if there is no new sample
+        # Unused entries of the buffer have the time 0.
         new = [sample for sample in samples if sample.timeStamp > self._seen_us]
         if len(new) > 1:
             times_us = sorted(sample.timeStamp for sample in new)

@@ -1,4 +1,4 @@
-"""GPUs and MIG slices as NVML hands them out."""
+"""Find the GPUs and MIG slices that NVML lists, and call NVML functions on them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LOST = {
 }
 
 
-class Part:
-    """A GPU or a slice of one.
+class NvmlDevice:
+    """A GPU or a MIG slice, with its NVML handle.
 
     Parameters
     ----------
     index : str
         As nvidia-smi numbers it.
     whole : nvmlDevice_t
-        The GPU.
+        Handle of the GPU.
     slice_ : nvmlDevice_t or None
-        The slice of it that is meant.
+        Handle of the slice; None for the whole GPU.
     """
 
     def __init__(self, index: str, whole: Any, slice_: Any | None = None) -> None:
@@ -39,13 +39,14 @@ class Part:
         self.refused: dict[str, str] = {}
         self.uuid: str = pynvml.nvmlDeviceGetUUID(self._handle)
         self.instance = None if slice_ is None else self.ask("nvmlDeviceGetGpuInstanceId")
-        # Fixed from here on: one reading by the other call would show a peak of what the driver reserves.
+        # The version of the call is fixed from here on: one reading with the other version would differ by what the
+        # driver reserves, which would look like a peak.
         self._memory_call: tuple[Any, ...] = (pynvml.nvmlMemory_v2,)
         if self.memory() is None:
             self._memory_call = ()
 
     def ask(self, function: str, *arguments: object, of_whole: bool = False) -> Any:
-        """Call NVML on the device; None for a figure that the driver refuses.
+        """Call an NVML function on the device; return None, and keep the error in `refused`, if the call fails.
 
         Raises
         ------
@@ -63,22 +64,22 @@ class Part:
             return None
 
     def memory(self) -> Any:
-        """Memory by the second version of the call, where `used` is without what the driver reserves.
+        """Read the memory with the second version of the call, whose `used` excludes what the driver reserves.
 
-        Drivers before 510 have the first only, where it is with it (Cldfire/nvml-wrapper#57: 912 MB instead of
-        7.8 MB on an idle A100); what a model adds is the same in both.
+        Drivers before 510 have only the first version, whose `used` includes it (Cldfire/nvml-wrapper#57: 912 MB
+        instead of 7.8 MB on an idle A100); what a model adds is the same in both.
         """
         return self.ask("nvmlDeviceGetMemoryInfo", *self._memory_call)
 
-    def slices(self) -> Iterator[Part]:
-        """The slices that it is cut into."""
+    def slices(self) -> Iterator[NvmlDevice]:
+        """Yield the MIG slices of the GPU."""
         for place in range(self.ask("nvmlDeviceGetMaxMigDeviceCount") or 0):
             slice_ = self.ask("nvmlDeviceGetMigDeviceHandleByIndex", place)
-            if slice_ is not None:  # places without a slice are NOT_FOUND
-                yield Part(f"{self.index}:{place}", self._whole, slice_)
+            if slice_ is not None:  # NVML answers NOT_FOUND for a place without a slice
+                yield NvmlDevice(f"{self.index}:{place}", self._whole, slice_)
 
     def gpu(self) -> Gpu:
-        """What it is."""
+        """Return its record in the inventory."""
         memory = self.memory()
         return Gpu(
             index=self.index,
@@ -90,26 +91,27 @@ class Part:
         )
 
     def device(self) -> Device:
-        """What it is, as a sampler says it."""
+        """Return its record for a sampler; DeviceError if the driver does not report its memory."""
         gpu = self.gpu()
         if gpu.memory_bytes is None:
-            raise DeviceError(f"GPU {self.uuid} does not tell its memory: update the NVIDIA driver")
+            raise DeviceError(f"GPU {self.uuid} does not report its memory: update the NVIDIA driver")
         driver = pynvml.nvmlSystemGetDriverVersion()
         return Device(name=gpu.name, uuid=gpu.uuid, memory_bytes=gpu.memory_bytes, driver=driver)
 
 
-def find(uuid: str) -> Part:
-    for part in parts():
-        if part.uuid == uuid:
-            return part
+def find_device(uuid: str) -> NvmlDevice:
+    """Return the GPU or MIG slice with a UUID; DeviceError if it is not on this host or is lost."""
+    for device in all_devices():
+        if device.uuid == uuid:
+            return device
     raise DeviceError(f"GPU {uuid} is not on this host or is lost: nvidia-smi -L lists those present")
 
 
-def parts() -> Iterator[Part]:
-    """Each GPU, or its slices where it is cut into slices; a lost one is left out, the others can be used."""
+def all_devices() -> Iterator[NvmlDevice]:
+    """Yield each GPU, or its slices if it is in MIG mode; a lost GPU is left out."""
     for number in range(pynvml.nvmlDeviceGetCount()):
         try:
-            whole = Part(str(number), pynvml.nvmlDeviceGetHandleByIndex(number))
+            whole = NvmlDevice(str(number), pynvml.nvmlDeviceGetHandleByIndex(number))
             modes = whole.ask("nvmlDeviceGetMigMode")
             if modes is not None and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
                 yield from whole.slices()

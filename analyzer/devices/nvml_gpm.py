@@ -1,4 +1,4 @@
-"""GPU performance monitoring (GPM): what share of its peak a GPU of the Hopper generation or later delivers."""
+"""Read GPM (GPU performance monitoring): utilizations of the parts of a GPU, on Hopper and later generations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pynvml
 
-from analyzer.devices.nvml_device import Part
+from analyzer.devices.nvml_device import NvmlDevice
 
 GPM_SPAN_S = 0.1  # nvml.h asks for at least 100 ms between two GPM samples
 METRICS = (
@@ -18,32 +18,32 @@ METRICS = (
 
 
 class Gpm:
-    """Means between two samples of the device's counters."""
+    """Means of the device's counters between two GPM samples."""
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
+    def __init__(self, gpu: NvmlDevice) -> None:
+        self._gpu = gpu
         self._past, self._next = pynvml.nvmlGpmSampleAlloc(), pynvml.nvmlGpmSampleAlloc()
         self._past_s: float | None = None
 
     @classmethod
-    def open(cls, part: Part) -> Gpm | None:
-        """Start monitoring; None where the device has none."""
-        support = part.ask("nvmlGpmQueryDeviceSupport", of_whole=True)
+    def open(cls, gpu: NvmlDevice) -> Gpm | None:
+        """Start monitoring; return None if the device does not support GPM."""
+        support = gpu.ask("nvmlGpmQueryDeviceSupport", of_whole=True)
         if support is None or not support.isSupportedDevice:
             return None
         try:
-            return cls(part)
+            return cls(gpu)
         except pynvml.NVMLError:
             return None
 
     def read(self, now: float) -> dict[int, float]:
-        """Metrics since the last reading in [0, 1], by id; none of them until `GPM_SPAN_S` has passed."""
+        """Return means since the last GPM sample in [0, 1], by metric id; empty until `GPM_SPAN_S` has passed."""
         if self._past_s is not None and now - self._past_s < GPM_SPAN_S:
             return {}
-        if self._part.instance is None:
-            taken = self._part.ask("nvmlGpmSampleGet", self._next)
+        if self._gpu.instance is None:
+            taken = self._gpu.ask("nvmlGpmSampleGet", self._next)
         else:
-            taken = self._part.ask("nvmlGpmMigSampleGet", self._part.instance, self._next, of_whole=True)
+            taken = self._gpu.ask("nvmlGpmMigSampleGet", self._gpu.instance, self._next, of_whole=True)
         if taken is None:
             return {}
         first = self._past_s is None
@@ -69,6 +69,6 @@ class Gpm:
         }
 
     def close(self) -> None:
-        """Give the samples back."""
+        """Free the samples."""
         for sample in (self._past, self._next):
             pynvml.nvmlGpmSampleFree(sample)

@@ -1,4 +1,4 @@
-"""A process and everything below it, followed cheaply while processes come and go."""
+"""Read a process and all its descendants from /proc, while processes start and end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Process:
     Parameters
     ----------
     parent : int
-        Its parent's pid.
+        Process id of its parent.
     started : int
-        Clock ticks since boot; with the pid, the identity of a process.
+        Start time in clock ticks since boot; together with the process id it identifies a process.
     alive : bool
         False for a zombie, whose memory is gone.
     own_s : float
-        Processor time of all its threads.
+        Processor time of all its threads, in seconds.
     reaped_s : float
-        Processor time of the children that it has waited for, and of theirs.
+        Processor time of the children that it has waited for, with what those had waited for, in seconds.
     """
 
     parent: int
@@ -38,15 +38,15 @@ class Process:
 
 
 class ProcessTree:
-    """The processes of a tree, as this host numbers them.
+    """The processes of a tree, in this host's numbering.
 
-    Looking at every process of a host is most of the cost of finding children, so only those that appeared
-    since the last look are read. A child stays in the tree when its parent dies: it still holds memory.
+    Reading every process of the host is most of the cost of finding children, so each reading looks only at the
+    processes that are new since the last one. A child stays in the tree when its parent ends: it still holds memory.
 
     Parameters
     ----------
     root_pid : int
-        For a container, its root process.
+        Process id of the root; for a container, of its root process.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class ProcessTree:
         DeviceError
             If the root is gone.
         """
-        self._adopt()
+        self._add_descendants()
         tree = {}
         for pid, member in self._members.items():
             process = read_process(pid)
@@ -77,8 +77,8 @@ class ProcessTree:
         self._members = tree
         return tree
 
-    def _adopt(self) -> None:
-        pids = {int(name) for name in os.listdir(_PROC) if name.isdigit()}  # noqa: PTH208 - a fifth of the time
+    def _add_descendants(self) -> None:
+        pids = {int(name) for name in os.listdir(_PROC) if name.isdigit()}  # noqa: PTH208 - takes a fifth of the time
         appeared = {pid: process for pid in pids - self._known if (process := read_process(pid)) is not None}
         self._known = pids
         while children := {
@@ -90,14 +90,14 @@ class ProcessTree:
 
     def _living_root(self, root: Process | None) -> Process:
         if root is None or not root.alive:
-            raise DeviceError(f"process {self._root}, the server's, is gone: its log says why it ended")
+            raise DeviceError(f"the server's process {self._root} is gone: its log says why it ended")
         return root
 
 
 def read_process(pid: int) -> Process | None:
     """Read one process; None if it is gone."""
     try:
-        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - many a reading, unbuffered
+        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - called often, unbuffered
             text = file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
@@ -114,11 +114,11 @@ def read_process(pid: int) -> Process | None:
 
 
 def busy_between(before: dict[int, Process], after: dict[int, Process]) -> float:
-    """Processor time in seconds that a tree used from one reading of it to a later one; never negative.
+    """Return the processor time in seconds that a tree used between two readings; never negative.
 
-    A process that is new in `after` did all of its work in between. The time of one that ended went to the
-    parent that waited for it, together with what it had used before; that part is taken off, so that neither
-    births nor deaths make a jump.
+    A process that is new in `after` did all of its work in between. When a process ends, all its time is added to
+    that of the parent that waited for it; the part from before the first reading is subtracted again, so that the
+    result does not jump when processes start or end.
     """
     own = reaped = 0.0
     for pid, process in after.items():
@@ -131,9 +131,9 @@ def busy_between(before: dict[int, Process], after: dict[int, Process]) -> float
 
 
 def _own_clock_s(pid: int, *, default: float) -> float:
-    """Processor time of a process to the nanosecond, where ``stat`` has hundredths of a second.
+    """Return a process's processor time from its clock, in nanosecond steps; ``stat`` has hundredths of a second.
 
-    The id of another process's clock is the one that clock_getcpuclockid(3) gives: ``~pid << 3 | 2``
+    The id of another process's clock is the one that clock_getcpuclockid(3) returns: ``~pid << 3 | 2``
     (Linux, include/linux/posix-timers_types.h: CPUCLOCK_SCHED is 2).
     """
     try:

@@ -1,4 +1,4 @@
-"""The processors of this host: their name and number, and what they have done since boot."""
+"""Read the processors of this host: their name, their number, and their busy and stolen time since boot."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from analyzer.devices.process_tree import CLOCK_TICK_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorTimes:
-    """What a host's processors have done since boot, all together.
+    """Times of a host's processors since boot, summed over all of them.
 
     Parameters
     ----------
     time_s : float
-        When it was read, on the clock of the timings.
+        When they were read, by `time.perf_counter`.
     busy_s, stolen_s : float
-        Worked, and were wanted but given to others by the hypervisor.
+        Time in which they worked, and time in which they had work but the hypervisor ran others (steal time).
     """
 
     time_s: float
@@ -29,12 +29,12 @@ class ProcessorTimes:
 
 
 def processors() -> int:
-    """Logical processors of the host."""
+    """Return the number of logical processors of the host."""
     return os.cpu_count() or 1
 
 
 def processor_name() -> str:
-    """Name the processor as the kernel does, with the number of logical processors."""
+    """Return the kernel's name of the processor, with the number of logical processors."""
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
@@ -43,7 +43,7 @@ def processor_name() -> str:
 
 
 def processor_times() -> ProcessorTimes:
-    """Read what this host's processors have done since boot (proc_stat(5)); nothing where /proc does not show it."""
+    """Read the times of this host's processors since boot (proc_stat(5)); zeros if /proc does not have them."""
     try:
         line = Path("/proc/stat").read_bytes().partition(b"\n")[0]
         user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, line.split()[1:9])

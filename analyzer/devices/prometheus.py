@@ -1,4 +1,4 @@
-"""A device on another host, through the figures that Triton and the DCGM exporter publish for Prometheus."""
+"""Read a device on another host from the Prometheus metrics pages of Triton and the DCGM exporter."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from urllib.request import ProxyHandler, build_opener
 from analyzer.devices import Device, Reading
 from analyzer.errors import DeviceError, UsageError
 
-# Triton renews its figures every --metrics-interval-ms, 2000 by default; half of it misses none of them.
+# Triton updates its figures every --metrics-interval-ms, 2000 by default; half of it misses no update.
 PERIOD_S = 1.0
-LAG_S = 2.2  # that interval, and what it takes to read and publish
+LAG_S = 2.2  # that interval, plus the time to read and publish
 TIMEOUT_S = 5.0
 PAGE_WAIT_S = 1.0  # Triton 2.51 opened its page 40 ms after it answered ready
 FIGURES_WAIT_S = 10.0  # and wrote its first figures into it one interval later
-_PAGE_BYTES = 64 * 2**20  # a page is some kilobytes; more is not a page of metrics
+_PAGE_BYTES = 64 * 2**20  # a metrics page has some kilobytes; anything larger is not one
 _MIB = 2**20
 
-# What each series is in a Reading, and its unit in ours. Triton: docs/user_guide/metrics.md; DCGM: its exporter's
-# default-counters.csv. The first that a page has is taken.
+# The series for each field of a Reading, with the factor to our unit; the first one that the pages have is used.
+# Sources: docs/user_guide/metrics.md of Triton, default-counters.csv of the DCGM exporter.
 _SERIES: dict[str, tuple[tuple[str, float], ...]] = {
     "memory_bytes": (("nv_gpu_memory_used_bytes", 1.0), ("DCGM_FI_DEV_FB_USED", _MIB)),
     "utilization": (
@@ -53,7 +53,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One line of a page."""
+    """One sample (a line) of a metrics page."""
 
     name: str
     labels: dict[str, str]
@@ -61,30 +61,30 @@ class Sample:
 
     @property
     def gpu(self) -> str | None:
-        """The UUID of the GPU that it is about; of the slice, as the exporter numbers it, on a cut GPU."""
+        """UUID of the sample's GPU; for a MIG slice, with ``/`` and the exporter's number of the slice."""
         uuid = next((self.labels[label] for label in _UUID_LABELS if self.labels.get(label)), None)
         instance = self.labels.get("GPU_I_ID")
         return f"{uuid}/{instance}" if uuid and instance else uuid
 
 
 class PrometheusSampler:
-    """A GPU, or a host without one, as its metrics show it.
+    """Reads a GPU, or a host without one, from its metrics pages.
 
     Parameters
     ----------
     metrics_url : str
-        Triton's page, such as ``http://host:8002/metrics``.
+        Address of Triton's page, such as ``http://host:8002/metrics``.
     dcgm_url : str, optional
-        The DCGM exporter's, for figures that Triton does not publish.
+        Address of the DCGM exporter's page, for figures that Triton does not publish.
     gpu : str, optional
-        UUID, or its beginning, of the GPU meant; needed where the pages show several.
+        UUID, or its beginning, of the GPU to read; needed if the pages show several.
 
     Raises
     ------
     DeviceError
         If a page cannot be read or shows no device.
     UsageError
-        If it is not clear which GPU is meant; the message lists those shown.
+        If `gpu` fits none or several of the GPUs shown; the message lists them.
     """
 
     def __init__(self, metrics_url: str, *, dcgm_url: str | None = None, gpu: str | None = None) -> None:
@@ -93,22 +93,22 @@ class PrometheusSampler:
 
     @property
     def device(self) -> Device:
-        """The GPU or host; Triton publishes no names, the DCGM exporter does."""
+        """The GPU or host; a GPU's name comes from the DCGM exporter, since Triton publishes none."""
         return self._device
 
     @property
     def period_s(self) -> float:
-        """The shortest time between readings that are worth taking."""
+        """The shortest useful time between two readings, in seconds."""
         return PERIOD_S
 
     @property
     def min_window_s(self) -> float:
-        """The shortest window in which Triton renews its figures twice at its default interval."""
+        """The shortest window in which Triton updates its figures twice at its default interval, in seconds."""
         return 5 * PERIOD_S
 
     @property
     def lag_s(self) -> float:
-        """Triton renews its page at its own pace."""
+        """The greatest age of the values in a reading, in seconds: Triton updates its page only at intervals."""
         return LAG_S
 
     def read(self) -> Reading:
@@ -137,13 +137,16 @@ class PrometheusSampler:
         )
 
     def close(self) -> None:
-        """Nothing is held between readings."""
+        """Do nothing: no resource is held between readings."""
 
     def _fetch(self) -> list[Sample]:
         return [sample for url in self._urls for sample in parse(fetch(url))]
 
     def _open(self, wanted: str | None) -> tuple[str | None, Device]:
-        """Wait for a first measurement: Triton answers before its page does, and its page shows zeros before."""
+        """Wait for the first figures, and return the GPU's UUID and the device.
+
+        Triton is ready before its metrics page is, and the page shows zeros at first.
+        """
         page_due_s, figures_due_s = (time.monotonic() + wait_s for wait_s in (PAGE_WAIT_S, FIGURES_WAIT_S))
         while True:
             try:
@@ -175,19 +178,19 @@ class PrometheusSampler:
 
 
 def fetch(url: str) -> str:
-    """Get a page of metrics.
+    """Download a metrics page.
 
     Raises
     ------
     UsageError
-        If it is no http address.
+        If the address is not an http address.
     DeviceError
-        If it cannot be had.
+        If the page cannot be read.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UsageError(f"metrics address {url!r} is not an http address: give one like http://host:8002/metrics")
     try:
-        # Without proxies, as tritonclient reaches the same server.
+        # Without proxies: tritonclient, which talks to the same server, uses none either.
         with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT_S) as page:
             text: bytes = page.read(_PAGE_BYTES)
     except HTTPError as error:
@@ -201,11 +204,11 @@ def fetch(url: str) -> str:
 
 
 def parse(text: str) -> list[Sample]:
-    """Read the text format (https://prometheus.io/docs/instrumenting/exposition_formats); other lines are skipped."""
+    """Parse the text format (https://prometheus.io/docs/instrumenting/exposition_formats); other lines are skipped."""
     samples = []
     for line in text.splitlines():
         match = _LINE.fullmatch(line.strip())
-        if match is None:  # comments, blank lines, and whatever is no sample
+        if match is None:  # a comment, a blank line, or anything else that is not a sample
             continue
         name, labels, value = match.groups()
         try:
@@ -222,7 +225,7 @@ def _unescape(raw: str) -> str:
 
 
 def _choose(samples: Iterable[Sample], wanted: str | None, url: str) -> str | None:
-    """The GPU meant, as the pages name it; None for a host that shows none."""
+    """Return the UUID of the GPU to read; None for a host without a GPU."""
     known = {name for series in _SERIES.values() for name, _ in series}
     shown = sorted({sample.gpu for sample in samples if sample.gpu and sample.name in known})
     found = [gpu for gpu in shown if wanted is None or gpu.startswith(wanted)]
@@ -233,12 +236,12 @@ def _choose(samples: Iterable[Sample], wanted: str | None, url: str) -> str | No
     listing = ", ".join(shown) or "none"
     if wanted is None:
         raise UsageError(f"{url} shows {len(shown)} GPUs; name one with `gpus`: {listing}")
-    fact = "means several GPUs" if found else "is not shown"
+    fact = "fits several GPUs" if found else "is not shown"
     raise UsageError(f"GPU {wanted!r} {fact} by {url}; shown: {listing}")
 
 
 def _gpu_total(samples: list[Sample]) -> float | None:
-    """Memory of the card by whoever tells what is used of it: Triton's figures are fresher than the exporter's."""
+    """Return the GPU's memory in bytes from Triton's page, whose figures are newer, else from the exporter's."""
     if (total := _first(samples, (("nv_gpu_memory_total_bytes", 1.0),))) is not None:
         return total
     used, free = (_first(samples, ((f"DCGM_FI_DEV_FB_{part}", _MIB),)) for part in ("USED", "FREE"))

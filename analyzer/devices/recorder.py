@@ -1,4 +1,4 @@
-"""Read a device again and again beside the work, and hand out the readings of any window."""
+"""Read a device repeatedly in a thread, and return the readings of any window."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from analyzer.devices import Reading, Sampler
 
 Number = TypeVar("Number", int, float)
 
-MAX_COST = 0.02  # of one processor's time, so that the recorder does not take what it measures
-MAX_CREDIT_S = 0.1  # saved up by cheap readings for a costly one
-KEPT_READINGS = 200_000  # an hour at 50 a second: longer than any one window
+MAX_COST = 0.02  # share of one processor's time, so that the recorder hardly slows the server down
+MAX_CREDIT_S = 0.1  # processor time that cheap readings can save for an expensive one
+KEPT_READINGS = 200_000  # an hour at 50 per second: longer than any one window
 
 
 class CostBudget:
-    """The processor time that reading may take: a share of the time that passes, some of which can be saved up.
+    """Limits the processor time of readings to a share of the elapsed time, of which `MAX_CREDIT_S` can be saved.
 
     Parameters
     ----------
     now_s : float
-        On any clock that goes on.
+        Start time, by any monotonic clock.
     """
 
     def __init__(self, now_s: float) -> None:
@@ -31,23 +31,23 @@ class CostBudget:
         self._paid_s = now_s
 
     def pay(self, cost_s: float, now_s: float) -> None:
-        """Take off what a reading cost."""
+        """Subtract the processor time of a reading from the budget."""
         self._credit_s = min(MAX_CREDIT_S, self._credit_s + (now_s - self._paid_s) * MAX_COST) - cost_s
         self._paid_s = now_s
 
     @property
     def wait_s(self) -> float:
-        """How long to wait until what was paid is earned."""
+        """Time until the budget is no longer overdrawn, in seconds."""
         return max(0.0, -self._credit_s / MAX_COST)
 
 
 class Recorder:
-    """A context manager: inside, a thread reads the sampler at its period or as often as costs allow.
+    """A context manager; inside it, a thread reads the sampler at its period, or less often if readings are expensive.
 
     Parameters
     ----------
     sampler : Sampler
-        Not closed here; nothing else may read it meanwhile.
+        It is not closed by the recorder; nothing else may read it meanwhile.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -69,22 +69,22 @@ class Recorder:
 
     @property
     def lag_s(self) -> float:
-        """How old what a reading shows may be."""
+        """The greatest age of the values in a reading, in seconds."""
         return self._sampler.lag_s
 
     def between(self, start_s: float, end_s: float) -> list[Reading]:
-        """The readings of a window, oldest first.
+        """Return the readings of a window, oldest first.
 
         Parameters
         ----------
         start_s, end_s : float
-            Of `time.perf_counter`, both included.
+            Limits of the window by `time.perf_counter`, both included.
 
         Raises
         ------
         DeviceError
-            If the device went before the window had a reading. A window in which it went has those until then,
-            for the server's end is told by the server.
+            If the device was lost before the window had a reading. If it was lost during the window, the readings
+            until then are returned, since `RunningServer.death` reports the end of a server.
         """
         found: list[Reading] = []
         with self._lock:
@@ -98,7 +98,7 @@ class Recorder:
         return found[::-1]
 
     def read_now(self) -> Reading:
-        """Read the device at this moment; the reading is recorded too.
+        """Read the device now; the reading is recorded too.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Recorder:
         began_s = time.thread_time()
         try:
             self._readings.append(self._sampler.read())
-        except Exception as error:  # kept for the caller: a thread has nobody to tell
+        except Exception as error:  # kept for the next call of `between` or `read_now`, which raises it
             self._error = error
         self._budget.pay(time.thread_time() - began_s, time.perf_counter())
 

@@ -1,4 +1,4 @@
-"""A GPU that other tenants use too: only what the driver charges to the server's own processes counts."""
+"""Read a GPU that other processes use too: count only the memory of the server's own processes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import replace
 from analyzer.devices import Device, Reading, Sampler
 from analyzer.devices.inventory import Gpu
 
-TENANT_BYTES = 64 << 20  # in use before the server starts, above which somebody else must be on the card
+TENANT_BYTES = 64 << 20  # memory in use before the server starts; above it, another process must use the GPU
 
 
-class OwnMemory:
-    """A sampler whose memory is that of the server's own processes.
+class ServerMemorySampler:
+    """A sampler whose `memory_bytes` is the memory of the server's own processes.
 
     Parameters
     ----------
     sampler : Sampler
-        Of a driver that lists processes with their memory.
+        The sampler to wrap; its driver must list processes with their memory.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -24,44 +24,44 @@ class OwnMemory:
 
     @property
     def device(self) -> Device:
-        """The device behind it."""
+        """The wrapped sampler's device."""
         return self._sampler.device
 
     @property
     def period_s(self) -> float:
-        """As of the sampler behind it."""
+        """The wrapped sampler's `period_s`."""
         return self._sampler.period_s
 
     @property
     def min_window_s(self) -> float:
-        """As of the sampler behind it."""
+        """The wrapped sampler's `min_window_s`."""
         return self._sampler.min_window_s
 
     @property
     def lag_s(self) -> float:
-        """As of the sampler behind it."""
+        """The wrapped sampler's `lag_s`."""
         return self._sampler.lag_s
 
     def read(self) -> Reading:
-        """Read the device; its memory is what the server's processes hold, None while none is listed."""
+        """Read the device; its memory is that of the server's processes, None while the driver lists none of them."""
         reading = self._sampler.read()
         return replace(reading, memory_bytes=reading.process_memory_bytes)
 
     def close(self) -> None:
-        """Close the sampler behind it."""
+        """Close the wrapped sampler."""
         self._sampler.close()
 
 
 def is_shared(gpu: Gpu) -> bool:
-    """Whether somebody used the card already when it was listed, before the server started."""
+    """Return whether other processes used the GPU when it was listed, before the server started."""
     return gpu.used_bytes is not None and gpu.used_bytes > TENANT_BYTES
 
 
-def own_memory(sampler: Sampler) -> Sampler:
-    """Return the sampler to use on a shared card.
+def sampler_for_shared_gpu(sampler: Sampler) -> Sampler:
+    """Return the sampler to use on a shared GPU: `sampler`, wrapped if its driver lists the server's processes.
 
-    Where the driver lists no process (a container with process ids of its own), the whole card's memory is all there
-    is; on a card that is not shared it is the better figure, for it counts what the driver takes for the server and
-    charges to nobody.
+    If the driver lists none of them (in a container with a pid namespace of its own), only the memory of the whole GPU
+    is known. On a GPU that is not shared, that memory is the better figure, since it includes what the driver takes
+    for the server and attributes to no process.
     """
-    return sampler if sampler.read().process_memory_bytes is None else OwnMemory(sampler)
+    return sampler if sampler.read().process_memory_bytes is None else ServerMemorySampler(sampler)

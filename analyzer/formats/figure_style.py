@@ -1,4 +1,4 @@
-"""How all figures look: colours, letters, titles, and the PNG that is made of them."""
+"""The common style of all figures (colours, fonts, titles), and their rendering as PNG."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INK = "#1b1f24"
 DIM = "#57606a"
 FAINT = "#8b949e"
 SERVER_GREY = "#9aa4ae"
-# Okabe and Ito's colours, told apart by the colour-blind too: https://jfly.uni-koeln.de/color/ (without
-# black; yellow last, since lines in it are hard to see on white).
+# Okabe and Ito's colours, which colour-blind readers can distinguish too: https://jfly.uni-koeln.de/color/ (without
+# black; yellow last, since yellow lines are hard to see on white).
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 DOTS_PER_INCH = 144
 TITLE_LENGTH = 80  # characters that fit across a figure
 
 _RC: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same picture everywhere
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so figures are the same everywhere
     "font.size": 9.0,
     "text.parse_math": False,  # a $ in a name is a dollar sign
     "text.color": INK,
@@ -53,13 +53,13 @@ _RC: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save what is inside in the style of the house; matplotlib's own settings come back after it."""
+    """Apply the common style inside the ``with`` block, and restore matplotlib's settings after it."""
     import warnings
 
     import matplotlib as mpl
 
     with mpl.rc_context(_RC), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; the tables beside the figures have the whole name.
+        # A character that the font lacks is drawn as a box; the tables beside the figures have the whole name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
@@ -73,7 +73,7 @@ def png(figure: Figure) -> bytes:
 
 
 def label(text: str, length: int = TITLE_LENGTH) -> str:
-    """Make a name fit to be drawn: one line, at most `length` characters, its middle cut out if it is longer."""
+    """Shorten a name for a figure: one line, at most `length` characters, its middle cut out if it is longer."""
     return shortened(printable(text), length)
 
 

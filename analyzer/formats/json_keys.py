@@ -1,7 +1,7 @@
-"""Records as JSON objects: a table of keys for each record, by which it is written and read back.
+"""Write records as JSON objects and read them back, by a table of keys for each record.
 
-A key says under which name a field stands, in which unit, and what its absence means; so the order of the keys, the
-units and the old files that lack some of them are in one place.
+A key states the name and the unit of a field in JSON, and the field's value if the key is absent. So the order of the
+keys, their units and the reading of older files that lack some keys are defined in one place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from analyzer.formats.units import MIB
 
-_DIGITS = 6  # decimals kept of figures that come from sums of floats, so that equal records are equal bytes
+_DIGITS = 6  # decimals kept of sums of floats, so that equal records give equal bytes
 
 REQUIRED: Final = object()  # a key that every file has
 
@@ -26,11 +26,11 @@ class Form:
     Parameters
     ----------
     types : tuple of str
-        JSON Schema's names of the types that it has.
+        The value's types, by JSON Schema's names.
     keys : tuple of Key
-        Of the object, or of each object in the array, where it is one.
+        Keys of the object, or of each object in the array; empty for other values.
     words : tuple of str
-        The only values of an enumeration.
+        The values of an enumeration; empty for other values.
     """
 
     types: tuple[str, ...]
@@ -50,9 +50,9 @@ class Key:
     field : callable
         Returns the record's attribute that is written.
     argument : str
-        The record's field that is read; empty for what follows from others.
+        The record's field that gets the value when it is read; empty if it follows from other fields.
     absent : object
-        The field's value where the key is absent; `REQUIRED` where it may not be.
+        The field's value if the key is absent; `REQUIRED` if it must be present.
     left_out : bool
         Whether a value equal to `absent` is not written.
     """
@@ -74,7 +74,7 @@ def key(
     left_out: bool = False,
     argument: str | None = None,
 ) -> Key:
-    """Make a key; the field has the key's name where no other is given."""
+    """Make a key; the field has the key's name unless another is given."""
     field = field or name
     return Key(name, form, attrgetter(field), field if argument is None else argument, absent, left_out)
 
@@ -90,14 +90,14 @@ def write_record(record: Any, keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def read_record(record: Callable[..., Any], found: Mapping[str, Any], keys: Sequence[Key], **more: Any) -> Any:
-    """Read a record from an object that is known to have its required keys; other keys are passed over.
+    """Read a record from an object that is known to have its required keys; unknown keys are ignored.
 
     Parameters
     ----------
     record : callable
         The record's class.
     more
-        Fields that stand elsewhere.
+        Fields whose values are not in the object.
     """
     fields = dict(more)
     for each in keys:
@@ -107,7 +107,7 @@ def read_record(record: Callable[..., Any], found: Mapping[str, Any], keys: Sequ
 
 
 def rounded(figure: float) -> float:
-    """Round to six decimals, and whole numbers to an int."""
+    """Round to six decimals; return a whole number as an int."""
     kept = round(figure, _DIGITS)
     return int(kept) if kept == int(kept) else kept
 
@@ -144,7 +144,7 @@ def word(kind: type[Enum]) -> Form:
 
 
 def several(form: Form) -> Form:
-    """Return the form of a list, a tuple in the record."""
+    """Return the form of a JSON array, which is a tuple in the record."""
     return Form(
         ("array",),
         lambda values: [form.write(value) for value in values],
@@ -154,7 +154,7 @@ def several(form: Form) -> Form:
 
 
 def mapping(form: Form) -> Form:
-    """Return the form of an object with any keys: pairs of a name and a value in the record."""
+    """Return the form of an object with any keys, which is a tuple of (name, value) pairs in the record."""
     return Form(
         ("object",),
         lambda pairs: {name: form.write(value) for name, value in pairs},

@@ -1,7 +1,7 @@
-"""What options take: one check and one sentence for the command line, for files and for Python.
+"""Kinds of option values, with the same checks and messages on the command line, in files and in Python.
 
-A kind of value reads text (`parse`) and judges what Python gives (`check`); both raise ValueError with the same
-sentence, to which the caller adds the option's name.
+A kind parses text (`parse`) and checks a Python value (`check`); both raise ValueError with the same message, to which
+the caller adds the option's name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from analyzer.errors import UsageError
 
-MOST = 1_000_000  # of any number in a list: beyond it is a slip
+MOST = 1_000_000  # largest number in a list; a larger one is taken for a typing error
 _TRUE, _FALSE = {"1", "true", "t", "yes", "y", "on"}, {"0", "false", "f", "no", "n", "off"}
 _NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
@@ -28,20 +28,20 @@ class Kind:
     Attributes
     ----------
     metavar : str
-        How a help text shows it.
+        The placeholder for the value in help texts.
     repeated : bool
-        Whether an option of it may stand on a command line several times; its value is then a tuple of all.
+        Whether an option of this kind may be given several times; its value is then a tuple of all values.
     """
 
     metavar = "VALUE"
     repeated = False
 
     def parse(self, text: str) -> Any:
-        """Read a value as it is written on a command line or in a file."""
+        """Convert the text of a value, from a command line or a file."""
         return self.check(text)
 
     def check(self, value: Any) -> Any:
-        """Return a value that Python gives, in the form that a record keeps."""
+        """Check a value that was given in Python, and return it in the form that a record keeps."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ class Number(Kind):
     open_low : bool
         Whether `low` itself is out of range.
     whole : bool
-        Whether it is an int.
+        Whether the number must be an int.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Percent(Kind):
     Parameters
     ----------
     high : float
-        Above it is a slip.
+        Largest value that is accepted.
     """
 
     metavar = "PCT"
@@ -123,7 +123,7 @@ class Percent(Kind):
 
 
 class Numbers(Kind):
-    """Positive numbers, each once, in the order given; text has commas between them, as ``1,2,4``."""
+    """Positive numbers, each once, in the order given; in text they are separated by commas, as ``1,2,4``."""
 
     metavar = "N,N,…"
 
@@ -188,7 +188,7 @@ class Flag(Kind):
 
 
 class Names(Kind):
-    """Names, of which none is empty; text has commas between them."""
+    """Names, of which none is empty; in text they are separated by commas."""
 
     metavar = "NAME,NAME,…"
 
@@ -208,7 +208,7 @@ class Names(Kind):
 
 
 class Word(Kind):
-    """Text without spaces, and some of it: the name of an image, a tag, a URL."""
+    """Text without spaces that is not empty: the name of an image, a tag, a URL."""
 
     def __init__(self, metavar: str) -> None:
         self.metavar = metavar
@@ -222,7 +222,7 @@ class Word(Kind):
 
 
 class Text(Kind):
-    """Any text in one line, and some of it."""
+    """Any text in one line that is not empty."""
 
     def __init__(self, metavar: str) -> None:
         self.metavar = metavar
@@ -249,7 +249,7 @@ class Address(Kind):
 
 
 class FileName(Kind):
-    """The name of a file in a folder of ours: it leads nowhere else."""
+    """The name of a file, without a folder."""
 
     metavar = "NAME"
 
@@ -300,7 +300,7 @@ class Option:
 
 
 def option(default: Any, kind: Kind, flag: str = "") -> Any:
-    """Declare a field of a settings record: its default, its kind, its flag where that is not the field's name."""
+    """Declare a field of a settings record: its default, its kind, and its flag if that is not the field's name."""
     return field(default=default, metadata={"kind": kind, "flag": flag})
 
 
@@ -314,12 +314,12 @@ def options_of(record: type) -> dict[str, Option]:
 
 
 def check_options(record: Any) -> None:
-    """Check every option of a settings record that is not at its default; keep each as its kind gives it.
+    """Check every option of a settings record that is not at its default; store each as its kind returns it.
 
     Raises
     ------
     UsageError
-        For the first that cannot be taken.
+        For the first value that is not valid.
     """
     for name, declared in options_of(type(record)).items():
         value = getattr(record, name)
@@ -332,12 +332,12 @@ def check_options(record: Any) -> None:
 
 
 def in_flags(text: str, flags: Mapping[str, str]) -> str:
-    """Write a message as a command line says it: what Python calls ```max_moves=3``` is ``--max-moves 3`` there.
+    """Replace option names in a message by command line flags: ```max_moves=3``` becomes ``--max-moves 3``.
 
     Parameters
     ----------
     text : str
-        With options in backquotes; other names in backquotes stay as they are.
+        A message with options in backquotes; other names in backquotes are not changed.
     flags : mapping of str to str
         Each option's flag, without dashes, by its name in Python.
     """

@@ -1,15 +1,15 @@
-"""The known name nearest to one that is not known, for messages that show the way out."""
+"""Suggest the known name that is nearest to an unknown one, for error messages."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 12  # names listed when none is near
+_LISTED = 12  # most names that are listed when none is near
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant, or which there are: the last part of an error message."""
+    """Return the last part of an error message: the known name that was probably meant, else the known names."""
     names = sorted(known)
     folded = {n.casefold(): n for n in reversed(names)}
     near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Tables of records: columns with titles and units, as aligned text for a terminal."""
+"""Write tables of records as aligned text for a terminal, with titles and units for the columns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from analyzer.formats.units import printable
 
 Record = TypeVar("Record")
 
-CELL_UNKNOWN = "-"  # an unmeasured figure on a terminal; plain ASCII, any encoding has it
-TITLE_WIDTH = 12  # characters of a heading's line on a terminal: "utilization" fits
+CELL_UNKNOWN = "-"  # an unmeasured figure on a terminal; ASCII, which every encoding has
+TITLE_WIDTH = 12  # most characters in a line of a heading on a terminal; "utilization" fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,9 @@ class Column(Generic[Record]):
     title, unit : str
         The heading; `unit` is empty for text and for plain counts.
     text : callable
-        A record → the cell, empty where the figure is unknown.
+        Returns the cell of a record, empty if the figure is unknown.
     numeric : bool
-        Whether the cells line up at their right.
+        Whether the cells are right-aligned.
     """
 
     title: str
@@ -46,7 +46,7 @@ def worth_showing(columns: Iterable[Column[Record]], records: Sequence[Record]) 
 
 
 def plain_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> str:
-    """Align records in columns; titles are wrapped to stay narrow and stand above their unit."""
+    """Write records in aligned columns; titles are wrapped to keep columns narrow, with the unit below them."""
     headings = [[*textwrap.wrap(column.title, TITLE_WIDTH), column.unit] for column in columns]
     height = max(map(len, headings), default=0)
     headings = [[""] * (height - len(heading)) + heading for heading in headings]

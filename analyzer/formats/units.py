@@ -1,6 +1,6 @@
-"""Figures as people read them: MiB, ms, %, three significant digits; the one place for it.
+"""Write figures for people: in MiB, ms or %, with three significant digits.
 
-An unmeasured figure (None) becomes the empty string: what shows it decides how emptiness looks.
+An unmeasured figure (None) becomes the empty string; the caller decides how to show it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ MIB = 1024**2
 
 
 def number(value: float | None) -> str:
-    """Write `value` with three significant digits, and never less than whole numbers: 1382, 33.6, 0.0421.
+    """Write `value` with three significant digits, and all digits of a larger integer part: 1382, 33.6, 0.0421.
 
-    Measurements settle within a few per cent, so further digits would say nothing.
+    Measurements are precise to a few per cent, so further digits have no meaning.
     """
     if value is None or not math.isfinite(value):
         return ""
@@ -24,7 +24,7 @@ def number(value: float | None) -> str:
 
 
 def mib(value_bytes: float | None) -> str:
-    """Write bytes in whole MiB, and less than 10 MiB with one decimal."""
+    """Write bytes in whole MiB; below 10 MiB with one decimal."""
     if value_bytes is None:
         return ""
     value_mib = value_bytes / MIB
@@ -32,7 +32,7 @@ def mib(value_bytes: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """Write a fraction of one in whole %, and less than 10 % with one decimal."""
+    """Write a fraction of one in whole %; below 10 % with one decimal."""
     if fraction is None:
         return ""
     value_pct = fraction * 100
@@ -45,7 +45,7 @@ def milliseconds(value_s: float | None) -> str:
 
 
 def whole(value: float | None) -> str:
-    """Write a count."""
+    """Write a count, without decimals."""
     return "" if value is None else f"{value:.0f}"
 
 
@@ -55,12 +55,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what would move the cursor, break the line or draw nothing (control characters) by a space."""
+    """Replace characters that move the cursor, break the line or draw nothing (control characters) by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def shortened(text: str, length: int) -> str:
-    """Cut the middle out of a text longer than `length` characters: names differ at both ends."""
+    """Cut the middle out of a text longer than `length` characters, since names differ at both ends."""
     if len(text) <= length:
         return text
     head = math.ceil((length - 1) / 2)

@@ -1,4 +1,4 @@
-"""The columns of the tables, and figures and texts as their cells: units, digits, limits, formulas.   [pure]"""
+"""Define the columns of the CSV files, and convert values to their cells and back.                    [pure]"""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from analyzer.formats.units import MIB
 from analyzer.measurements.record import Variant
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-_DIGITS = 6  # significant digits of a figure; measurements settle within per cent
+_DIGITS = 6  # significant digits of a figure; measurements are precise to some per cent
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A column of numbers: the record's field, what one of the column's unit is inside, and the absurd."""
+    """A column of numbers: its name, its field in the record, its unit and its limit."""
 
     column: str
     field: str
-    unit: float = 1.0
-    most: float = 1e12  # in the column's unit
-    whole: bool = False  # whether the record counts it in whole numbers
+    unit: float = 1.0  # the column's unit in the record's unit
+    most: float = 1e12  # largest value that is accepted, in the column's unit
+    whole: bool = False  # whether the record has an int
 
 
 def _percent(column: str, field: str) -> Figure:
-    return Figure(column, field, 0.01, 100.5)  # half a point for what rounding adds
+    return Figure(column, field, 0.01, 100.5)  # half a point above 100 for rounding
 
 
 def _mib(column: str, field: str) -> Figure:
@@ -87,7 +87,7 @@ SERVER_COLUMNS = ("device", "server", *(figure.column for figure in SERVER_FIGUR
 
 
 def to_cells(figures: Sequence[Figure], record: object) -> dict[str, str]:
-    """Write a record's figures in their columns' units, to six significant digits; what is unknown is empty."""
+    """Write a record's figures in their columns' units, to six significant digits; unknown ones are empty."""
     return {figure.column: _number(getattr(record, figure.field), figure.unit) for figure in figures}
 
 
@@ -113,12 +113,12 @@ def unguarded(text: str) -> str:
 
 
 def to_figures(figures: Sequence[Figure], cells: Mapping[str, str]) -> dict[str, Any]:
-    """Read figures by their record's field; what is absent or empty is None.
+    """Read figures from cells, by the names of their record fields; absent and empty cells are None.
 
     Raises
     ------
     ValueError
-        If a cell is no number, or an absurd one; the message names the column.
+        If a cell is not a number or is above its column's limit; the message names the column.
     """
     return {figure.field: _figure(figure, cells.get(figure.column, "")) for figure in figures}
 
@@ -138,12 +138,12 @@ def _figure(figure: Figure, cell: str) -> float | None:
 
 
 def to_count(cells: Mapping[str, str], column: str, *, default: int | None = None, least: int = 1) -> int:
-    """Read a whole number that a trial cannot be without, unless it has a default.
+    """Read a whole number; it is required unless there is a default.
 
     Raises
     ------
     ValueError
-        If it is none, or too small; the message names the column.
+        If the cell is not a whole number from `least`; the message names the column.
     """
     cell = cells.get(column, "").strip()
     if not cell and default is not None:
@@ -155,12 +155,12 @@ def to_count(cells: Mapping[str, str], column: str, *, default: int | None = Non
 
 @cache
 def to_variant(name: str) -> Variant:
-    """Read what `Variant.name` writes.
+    """Read a variant from its name, in the form of `Variant.name`.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the name has another form.
     """
     pattern = (
         r"(?:instances=(?P<instances>\d{1,7})(?:;|$))?"

@@ -1,7 +1,7 @@
-"""Measurements as CSV, for people and spreadsheets: out, and back in.
+"""Write measurements to CSV files for people and spreadsheets, and read them back.
 
-A figure that is not known is an empty cell, both ways. A text that a spreadsheet would run as a formula is written
-with an apostrophe before it, which the reader takes away again.
+An unknown figure is an empty cell. A text that a spreadsheet would run as a formula is written with an apostrophe
+before it, which the reader removes again.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def write_measurements_csv(path: Path, measurements: Iterable[Measurement]) -> N
     Raises
     ------
     OSError
-        If the file cannot be written; nothing of it is then left.
+        If the file cannot be written; an older file is then unchanged.
     """
     _write(path, COLUMNS, (measurement_cells(measurement) for measurement in measurements))
 
 
 def write_server_only_csv(path: Path, baselines: Iterable[ServerOnly]) -> None:
-    """Write what the idle server takes on each device; the columns are `SERVER_COLUMNS`.
+    """Write the idle server's figures on each device; the columns are `SERVER_COLUMNS`.
 
     Raises
     ------
     OSError
-        As `write_measurements_csv`.
+        See `write_measurements_csv`.
     """
     rows = (
         {
@@ -70,15 +70,15 @@ def write_server_only_csv(path: Path, baselines: Iterable[ServerOnly]) -> None:
 def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
     """Read a table of measurements, this tool's or one written by hand.
 
-    Required are model, batch and concurrency; absent columns and empty cells are unknown figures, and an absent
-    status is ``ok``. Of the provenance a table holds only the device's name: the rest is ``unknown``, and the
-    device's memory 0. The model's own memory may stand in for the server's or the highest.
+    The columns model, batch and concurrency are required; absent columns and empty cells are unknown figures, and an
+    absent status is ``ok``. A table has only the device's name of the provenance: the rest is ``unknown``, and the
+    device's memory 0. The model's own memory may replace either the server's memory or the highest memory.
 
     Raises
     ------
     UsageError
-        If the file cannot be read, lacks a column or has one that is not known, or a cell cannot be taken; the
-        line and the column are named.
+        If the file cannot be read, a column is missing or not known, or a cell is not valid; the message names the
+        line and the column.
     """
     measurements = []
     for where, cells in _read(path, COLUMNS, REQUIRED):
@@ -90,12 +90,12 @@ def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
 
 
 def read_server_only_csv(path: Path) -> tuple[ServerOnly, ...]:
-    """Read what the idle server takes on each device.
+    """Read the idle server's figures on each device; the column server_memory_mib is required.
 
     Raises
     ------
     UsageError
-        As `read_measurements_csv`; required is server_memory_mib.
+        See `read_measurements_csv`.
     """
     baselines = []
     for where, cells in _read(path, SERVER_COLUMNS, ("server_memory_mib",)):
@@ -109,7 +109,7 @@ def read_server_only_csv(path: Path) -> tuple[ServerOnly, ...]:
 
 
 def measurement_cells(measurement: Measurement) -> dict[str, str]:
-    """Write a measurement as cells by `COLUMNS`."""
+    """Return the cells of a measurement by the names in `COLUMNS`."""
     trial = measurement.trial
     return {
         "model": trial.model,
@@ -129,7 +129,7 @@ def measurement_cells(measurement: Measurement) -> dict[str, str]:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    writer = csv.writer(_Lines())  # it quotes cells with a line end only if its own is CR LF
+    writer = csv.writer(_Lines())  # with line ends CR LF; with others it does not quote every cell that has a line end
     cells = [[guarded(row[name]) if name in TEXTS else row[name] for name in columns] for row in rows]
     lines = [writer.writerow(row) for row in (columns, *cells)]
     text = "".join(f"{line.removesuffix(_CRLF)}\n" for line in lines)
@@ -137,14 +137,14 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]
 
 
 class _Lines:
-    """What csv writes to; its `write` is what `writerow` returns."""
+    """The file object that csv writes to; `writerow` returns what `write` returns."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def _read(path: Path, known: Sequence[str], required: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where each row stands, and its cells by column."""
+    """Yield the place of each row (path and line), and its cells by column."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -173,14 +173,14 @@ def check_header(
     Raises
     ------
     UsageError
-        If one is not known, is there twice or is missing.
+        If a column is not known, appears twice or is missing.
     """
     columns = [name.strip() for name in header]
     for name in columns:
         if name not in known:
             raise UsageError(f"{where}: unknown column '{name}'; {suggest(name, known)}")
         if columns.count(name) > 1:
-            raise UsageError(f"{where}: column {name} stands there twice; leave one")
+            raise UsageError(f"{where}: column {name} appears twice; leave one")
     missing = [name for name in required if name not in columns]
     if missing:
         raise UsageError(f"{where}: no column {', '.join(missing)}; required are {', '.join(required)}")
@@ -188,12 +188,12 @@ def check_header(
 
 
 def to_measurement(cells: Mapping[str, str]) -> Measurement:
-    """Read a measurement from its cells by column; what is absent or empty is unknown.
+    """Read a measurement from its cells by column; absent and empty cells are unknown.
 
     Raises
     ------
     ValueError
-        If a cell cannot be taken; the message names the column.
+        If a cell is not valid; the message names the column.
     """
     if not cells["model"].strip():
         raise ValueError("column model is empty; give the model's name")
@@ -210,7 +210,7 @@ def to_measurement(cells: Mapping[str, str]) -> Measurement:
         arrivals=_arrivals(cells.get("arrivals") or "poisson"),
     )
     figures = to_figures(FIGURES, cells)
-    _settle_memory(figures, figures.pop("model_memory_bytes"))
+    _complete_memory(figures, figures.pop("model_memory_bytes"))
     return Measurement(
         trial=trial,
         provenance=_provenance(cells.get("device") or UNKNOWN, UNKNOWN),
@@ -221,8 +221,8 @@ def to_measurement(cells: Mapping[str, str]) -> Measurement:
     )
 
 
-def _settle_memory(figures: dict[str, Any], model: int | None) -> None:
-    """Fill the highest or the server's memory from the model's own, and refuse three that disagree."""
+def _complete_memory(figures: dict[str, Any], model: int | None) -> None:
+    """Compute the highest or the server's memory from the model's own; reject three values that disagree."""
     if model is None:
         return
     highest, server = figures["max_memory_bytes"], figures["server_memory_bytes"]
@@ -232,7 +232,7 @@ def _settle_memory(figures: dict[str, Any], model: int | None) -> None:
         figures["max_memory_bytes"] = server + model
     elif server is None:
         figures["server_memory_bytes"] = max(0, highest - model)
-    elif abs(max(0, highest - server) - model) > MIB + highest * 2e-5:  # what rounding all three may add up to
+    elif abs(max(0, highest - server) - model) > MIB + highest * 2e-5:  # the most that rounding of all three can cause
         less = f"max_memory_mib less server_memory_mib is {(highest - server) / MIB:.0f}"
         raise ValueError(f"column model_memory_mib: {model / MIB:.0f}, but {less}; correct one of the three")
 

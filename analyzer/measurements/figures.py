@@ -1,4 +1,4 @@
-"""Measurements as pictures, one a model and configuration; with figure_style.py, matplotlib's door."""
+"""Draw measurements with matplotlib: one figure for each model and configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CROSS = 0.055  # height of a cross and its margin, as a fraction of a panel
 
 
 def write_measurement_figures(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
-    """Write one PNG a model and configuration into `folder`, and name the files in order.
+    """Write one PNG for each model and configuration into `folder`; return the paths in order.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def write_measurement_figures(measurements: Sequence[Measurement], folder: Path)
 
 
 def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> Figure:
-    """Draw what one configuration of a model delivers and costs.
+    """Draw the throughput, latency, utilization and memory of one configuration of a model.
 
-    Throughput, p99 latency and utilization over the load, one line a batch size, and memory over the batch size
-    with the server's share below. Every trial is there: one that failed is a cross on the axis, one without
-    the figure is counted under the panel.
+    The first three are drawn over the load, with one line for each batch size; the memory is drawn over the batch
+    size, with the server's share below. Every trial is shown: one that failed is a cross on the axis, and those
+    without the value are counted above the panel.
     """
     from matplotlib.figure import Figure
 
@@ -54,15 +54,15 @@ def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> F
         panels = figure.subplots(2, 2)
         throughput, latency, memory, utilization = panels.flat
         _over_load(throughput, about, measurements, lambda m: m.throughput_infer_per_s, lambda m: m.throughput_ci)
-        _dress(throughput, "Throughput", "inferences/s")
+        _label_axes(throughput, "Throughput", "inferences/s")
         _over_load(latency, about, measurements, lambda m: _ms(m.latency_p99_s), lambda m: m.latency_p99_ci)
-        _dress(latency, "p99 latency, seen by the client", "ms")
+        _label_axes(latency, "p99 latency, seen by the client", "ms")
         unit = processor(about.provenance)
         utilization.set_ylim(0, 105)
         _over_load(utilization, about, measurements, lambda m: _pct(m.max_utilization))
-        _dress(utilization, f"{unit}{'utilization' if unit else 'Utilization'}, highest", "%")
+        _label_axes(utilization, f"{unit}{'utilization' if unit else 'Utilization'}, highest", "%")
         memory_handles = _memory_over_batch(memory, measurements)
-        _dress(memory, f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", "MiB")
+        _label_axes(memory, f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", "MiB")
         head(figure, about.title, device(about.provenance))
         figure.legend(
             handles=[*_batch_handles(measurements), *memory_handles, *_mark_handles(measurements)],
@@ -76,30 +76,30 @@ def _over_load(
     axes: Axes,
     about: Subject,
     measurements: Sequence[Measurement],
-    figure_of: Callable[[Measurement], float | None],
+    value_of: Callable[[Measurement], float | None],
     half_width_of: Callable[[Measurement], float | None] = lambda _: None,
 ) -> None:
-    """Draw a figure of each trial over its load; `half_width_of` is the interval's as a fraction of the figure."""
+    """Draw a value of each trial over its load; `half_width_of` is its interval's half width, as a fraction of it."""
     crosses: dict[float, int] = {}
     for index, batch in enumerate(_batches(measurements)):
-        look = _look(index)
+        style = _line_style(index)
         trials = [m for m in measurements if m.trial.batch == batch]
-        known = [(load(m), value, half_width_of(m), m.status) for m in trials if (value := figure_of(m)) is not None]
-        # A trial without the figure breaks its line: nothing is interpolated over it.
-        values = [math.nan if (value := figure_of(m)) is None else value for m in trials]
-        axes.plot([load(m) for m in trials], values, gid=f"batch-{batch}", **look)
+        known = [(load(m), value, half_width_of(m), m.status) for m in trials if (value := value_of(m)) is not None]
+        # A trial without the value breaks its line: nothing is interpolated over it.
+        values = [math.nan if (value := value_of(m)) is None else value for m in trials]
+        axes.plot([load(m) for m in trials], values, gid=f"batch-{batch}", **style)
         for x, y, half_width, status in known:
             if half_width is not None:
-                axes.errorbar(x, y, yerr=y * half_width, fmt="none", ecolor=look["color"], alpha=0.6, capsize=2.5)
+                axes.errorbar(x, y, yerr=y * half_width, fmt="none", ecolor=style["color"], alpha=0.6, capsize=2.5)
             if status is Status.UNSETTLED:
-                axes.plot(x, y, **{**look, "markerfacecolor": "white"}, gid="unsettled")
+                axes.plot(x, y, **{**style, "markerfacecolor": "white"}, gid="unsettled")
         for trial in trials:
             if not trial.status.measured:
                 height = crosses.get(load(trial), 0)
                 crosses[load(trial)] = height + 1
-                _cross(axes, load(trial), height, look["color"])
+                _cross(axes, load(trial), height, style["color"])
     _make_room_for_crosses(axes, max(crosses.values(), default=0))
-    _say_what_is_missing(axes, measurements, figure_of)
+    _note_missing_values(axes, measurements, value_of)
     _load_axis(axes, about, measurements)
 
 
@@ -133,10 +133,10 @@ def _memory_over_batch(axes: Axes, measurements: Sequence[Measurement]) -> list[
             shown["One trial's peak"] = Line2D([], [], ls="", marker=".", ms=4, color=INK)
         if any(not m.status.measured for m in trials):
             failed_at = position + 0.4 if known else position
-            _cross(axes, failed_at, 0, _look(position)["color"])
+            _cross(axes, failed_at, 0, _line_style(position)["color"])
     axes.margins(y=0.12)
     _make_room_for_crosses(axes, int(any(not m.status.measured for m in measurements)))
-    _say_what_is_missing(axes, measurements, lambda m: m.max_memory_bytes)
+    _note_missing_values(axes, measurements, lambda m: m.max_memory_bytes)
     middle, half = (len(batches) - 1) / 2, max(len(batches), 4) / 2
     axes.set_xlim(middle - half, middle + half)
     axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
@@ -146,12 +146,12 @@ def _memory_over_batch(axes: Axes, measurements: Sequence[Measurement]) -> list[
     return list(shown.values())
 
 
-def _say_what_is_missing(
-    axes: Axes, measurements: Sequence[Measurement], figure_of: Callable[[Measurement], float | None]
+def _note_missing_values(
+    axes: Axes, measurements: Sequence[Measurement], value_of: Callable[[Measurement], float | None]
 ) -> None:
-    """Count the trials that were measured but lack the figure, so that none is silently left out."""
+    """Write how many measured trials lack the value, so that none is silently left out."""
     measured = [m for m in measurements if m.status.measured]
-    missing = sum(figure_of(m) is None for m in measured)
+    missing = sum(value_of(m) is None for m in measured)
     if missing == len(measured):
         words = "not measured" if measured else "no trial could be measured"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=DIM)
@@ -162,7 +162,7 @@ def _say_what_is_missing(
 
 
 def _load_axis(axes: Axes, about: Subject, measurements: Sequence[Measurement]) -> None:
-    """Mark the loads that were tried, on a logarithmic axis where they span a factor of 8 or more."""
+    """Mark the loads that were tried; the axis is logarithmic if they span a factor of 8 or more."""
     loads = sorted({load(m) for m in measurements})
     if loads[0] > 0 and loads[-1] / loads[0] >= 8:
         axes.set_xscale("log", base=2)
@@ -179,13 +179,13 @@ def _load_axis(axes: Axes, about: Subject, measurements: Sequence[Measurement]) 
     axes.set_xlabel("Request rate (requests/s)" if about.open_loop else "Concurrency (requests in flight)")
 
 
-def _dress(axes: Axes, title: str, unit: str) -> None:
+def _label_axes(axes: Axes, title: str, unit: str) -> None:
     axes.set_title(title)
     axes.set_ylabel(unit)
 
 
 def _make_room_for_crosses(axes: Axes, height: int) -> None:
-    """Begin the y axis at 0, with a strip below it for crosses that are `height` high, so they hide no point."""
+    """Begin the y axis at 0, with a strip below it for `height` crosses one above another, so they hide no point."""
     top = axes.get_ylim()[1]
     strip = CROSS * height + CROSS / 3 if height else 0.0  # as a fraction of the panel
     axes.set_ylim(0, top)
@@ -196,7 +196,7 @@ def _make_room_for_crosses(axes: Axes, height: int) -> None:
 
 
 def _cross(axes: Axes, x: float, height: int, color: str) -> None:
-    """Mark a failed trial at the foot of the panel; several at one place stand on each other."""
+    """Mark a failed trial by a cross at the bottom of the panel; `height` is the number of crosses below it."""
     y = CROSS * (height + 0.6)
     axes.plot(
         [x], [y], transform=axes.get_xaxis_transform(), marker="x", ms=6, mew=2, color=color, ls="", gid="failed",
@@ -208,8 +208,8 @@ def _batches(measurements: Sequence[Measurement]) -> list[int]:
     return sorted({m.trial.batch for m in measurements})
 
 
-def _look(index: int) -> dict[str, Any]:
-    """Choose how the line of the `index`-th batch size looks: colour and marker, then other dashes."""
+def _line_style(index: int) -> dict[str, Any]:
+    """Return the style of the line of the `index`-th batch size; the dashes differ when the colours repeat."""
     return {
         "color": PALETTE[index % len(PALETTE)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -222,11 +222,11 @@ def _look(index: int) -> dict[str, Any]:
 def _batch_handles(measurements: Sequence[Measurement]) -> list[Artist]:
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], label=f"Batch {batch}", **_look(n)) for n, batch in enumerate(_batches(measurements))]
+    return [Line2D([], [], label=f"Batch {batch}", **_line_style(n)) for n, batch in enumerate(_batches(measurements))]
 
 
 def _mark_handles(measurements: Sequence[Measurement]) -> list[Artist]:
-    """Explain the marks that occur: crosses and hollow points."""
+    """Return the legend's entries for the marks that occur: crosses and hollow points."""
     from matplotlib.lines import Line2D
 
     statuses = {m.status for m in measurements}

@@ -1,4 +1,4 @@
-"""Measurements as pandas' tables, and back: the columns of the CSV file; this package's one door to pandas."""
+"""Convert measurements to a pandas DataFrame with the columns of the CSV file, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIGURES = {figure.column for figure in (*FIGURES, RATE)}
 
 
 def measurements_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:
-    """Return a table with a row a measurement; unknown figures are NaN.
+    """Return a table with one row for each measurement; unknown figures are NaN.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def measurements_of_frame(frame: pd.DataFrame) -> tuple[Measurement, ...]:
     Raises
     ------
     UsageError
-        If a column is missing or not known, or a cell cannot be taken; the row and the column are named.
+        If a column is missing or not known, or a cell is not valid; the message names the row and the column.
     """
     columns = check_header("the table", [str(column) for column in frame.columns])
     found = []

@@ -1,6 +1,6 @@
-"""The records of a sweep: what was tried, on what, and what came of it.
+"""The records of a sweep: trials, their measurements, and the provenance of these.
 
-Units inside are seconds, bytes, inferences/s, watts and fractions of one; an unmeasured figure is ``None``.
+The units are seconds, bytes, inferences/s, watts and fractions of one; an unmeasured figure is ``None``.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-UNKNOWN = "unknown"  # what a provenance that was read from a CSV file says where the file says nothing
+UNKNOWN = "unknown"  # in a provenance that was read from a CSV file: what the file does not contain
 
 
 class Status(StrEnum):
     """How a trial ended."""
 
     OK = "ok"
-    UNSETTLED = "unsettled"  # measured, but wider than the precision asked for; `cause` says why
+    UNSETTLED = "unsettled"  # measured, but not to the requested precision; `cause` says why
     LOAD_FAILED = "load_failed"
     INFERENCE_ERROR = "inference_error"
     SERVER_CRASHED = "server_crashed"
@@ -35,13 +35,13 @@ class Variant:
     Parameters
     ----------
     instances : int or None
-        Instances in the model's instance group; None leaves the configuration's own.
+        Instances in the model's instance group; None keeps the configuration's own.
     dynamic_batching : bool or None
-        Whether Triton joins waiting requests into batches; None leaves the configuration's own.
+        Whether Triton joins waiting requests into batches; None keeps the configuration's own.
     max_queue_delay_s : float
         How long the dynamic batcher waits for a batch to fill.
     max_batch_size : int or None
-        Largest batch the model takes; None leaves the configuration's own.
+        Largest batch the model takes; None keeps the configuration's own.
     """
 
     instances: int | None = None
@@ -51,7 +51,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The variant in short, ``default`` for the configuration as it is."""
+        """The variant as a short text; ``default`` for the unchanged configuration."""
         parts = []
         if self.instances is not None:
             parts.append(f"instances={self.instances}")
@@ -78,10 +78,10 @@ class Trial:
     request_rate_per_s : float or None
         Requests sent per second in an open loop; None in a closed one.
     transport : str
-        How requests travel: ``http`` or ``grpc``, with ``+shm`` where tensors lie in shared memory.
+        Protocol of the requests: ``http`` or ``grpc``, with ``+shm`` if tensors lie in shared memory.
     inputs : str
-        What requests carry where it is not random values in the shapes of the configuration: the shapes given,
-        the input file and a hash of it.
+        Content of the requests: the given shapes, the input file with a hash of it, and a sequence length that is not
+        the default; empty for random values in the shapes of the configuration.
     arrivals : str
         ``poisson`` or ``constant``: the gaps between the requests of an open loop.
     """
@@ -98,18 +98,18 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where and with what a measurement was made; two that differ are never mixed.
+    """The device, server, tool and model files of a measurement; measurements that differ in them are never mixed.
 
     Parameters
     ----------
     device_name, device_uuid : str
-        As the driver names them; for a host without a GPU its processor and its machine id.
+        As the driver reports them; for a host without a GPU its processor and its machine id.
     device_memory_bytes : int
-        What the device offers to models: its total less what the driver reserves.
+        Memory that models can use: the device's total minus what the driver reserves.
     driver : str or None
         The driver's version; None without a GPU.
     server : str
-        Triton's version, with the image's digest where it ran in a container.
+        Triton's version, with the image's digest if it ran in a container.
     tool_version : str
     model_hash : str
         SHA-256 over the model's files and their paths.
@@ -133,19 +133,19 @@ class Measurement:
     instances : int
         Instances that served the model: the variant's, or the configuration's own.
     cause : str
-        Why `status` is not OK, in one line; where it is, what is to be minded, mostly nothing.
+        Why `status` is not OK, in one line; if it is OK, a warning, or empty.
     throughput_infer_per_s : float
         Completed requests x batch / window.
     latency_*_s : float
-        Seen by the client; percentiles by nearest rank.
+        Latency seen by the client; percentiles by nearest rank.
     throughput_ci, latency_p99_ci : float
         Half width of the 95 % confidence interval as a fraction of the figure.
     server_memory_bytes : int
-        The idle server without any model, on the same device.
+        Memory of the idle server without any model, on the same device.
     max_memory_bytes : int
-        Highest seen, with the server, from before the model was loaded to the end of the window.
+        Highest memory, including the server's, from before the model was loaded to the end of the window.
     load_peak_memory_bytes, steady_memory_bytes, run_peak_memory_bytes : int
-        With the server: highest while loading, at rest after it, and highest under load.
+        Memory including the server's: highest while loading, at rest after it, and highest under load.
     max_utilization, mean_utilization : float
         Share of time in which the GPU ran a kernel, or of the host's processors in use, in [0, 1].
     max_memory_utilization : float
@@ -155,14 +155,14 @@ class Measurement:
     power_w, sm_clock_hz : float
         Means over the window.
     requests : int
-        Completed in the window.
+        Requests completed in the window.
     errors : int
         Requests that Triton refused or failed in the window.
     late : int
         Open loop only: requests sent more than 1 ms after they were due.
     window_s, left_out_s : float
-        The window's length, and what is left out of the trial: time in which a hypervisor gave the processors of the
-        host that sends to others.
+        Length of the window; and time that is left out of the trial, because a hypervisor gave the processors of the
+        sending host to others.
     """
 
     trial: Trial
@@ -199,7 +199,7 @@ class Measurement:
 
     @property
     def model_memory_bytes(self) -> int | None:
-        """The model's own share: the highest seen less the idle server; never below 0."""
+        """The model's own memory: the highest minus the idle server's; never below 0."""
         if self.max_memory_bytes is None or self.server_memory_bytes is None:
             return None
         return max(0, self.max_memory_bytes - self.server_memory_bytes)
@@ -207,12 +207,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOnly:
-    """The idle server before any model was loaded: what every GPU in use pays once.
+    """Figures of the idle server before any model is loaded; every GPU in use needs this memory once.
 
     Parameters
     ----------
     memory_bytes : int or None
-        Held by the server on the device.
+        Memory that the server holds on the device.
     max_utilization, max_memory_utilization : float or None
         In [0, 1]; None where the device does not report it.
     """

@@ -1,4 +1,4 @@
-"""Measurements from where they are kept: an output folder of `analyze`, a store, or a CSV file."""
+"""Read measurements from an output folder of `analyze`, a store or a CSV file."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurements(Sequence[Measurement]):
-    """Measurements in the order of their making, failed trials included.
+    """Measurements in the order in which they were made, failed trials included.
 
     Parameters
     ----------
     rows : tuple of Measurement
     server_only : tuple of ServerOnly
-        The idle server on each device.
+        Figures of the idle server on each device.
 
     Examples
     --------
@@ -57,24 +57,24 @@ class Measurements(Sequence[Measurement]):
         return iter(self.rows)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row a measurement; the columns are those of the CSV file, with units in their names."""
+        """Return a DataFrame with one row for each measurement; its columns, named with units, are the CSV file's."""
         from analyzer.measurements.frame import measurements_frame
 
         return measurements_frame(self.rows)
 
 
 def read_measurements(source: str | Path) -> Measurements:
-    """Read what was measured, failed trials included, and what the idle server takes.
+    """Read measurements, failed trials included, and the idle server's figures.
 
     Parameters
     ----------
     source : str or Path
-        An output folder of analyze, a store's file or URL, or a CSV file as analyze exports it.
+        An output folder of analyze, a store's file or URL, or a CSV file such as analyze exports.
 
     Raises
     ------
     UsageError
-        If there is nothing to read, or it cannot be taken.
+        If there is nothing to read, or the file is not valid.
     StoreError
         If the store cannot be read.
 

@@ -1,4 +1,4 @@
-"""Records as flat rows: one column for each figure, the fields of records within them beside their own."""
+"""Convert records to flat database rows and back: one column for each field, those of nested records included."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any, get_type_hints
 
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
-_PREFIXES = {Trial: "", Provenance: "", Variant: "variant_"}  # a measurement has instances, and so has its variant
+_PREFIXES = {
+    Trial: "",
+    Provenance: "",
+    Variant: "variant_",
+}  # a measurement and its variant both have a field `instances`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A column: its name, its type, whether it may be None, and what a record without it means (or MISSING)."""
+    """A column: its name, its type, whether it may be None, and its default value (or MISSING)."""
 
     name: str
     kind: type
@@ -29,13 +33,13 @@ def columns(record: type, prefix: str = "") -> tuple[Field, ...]:
     return tuple(_columns(record, prefix))
 
 
-def flat(record: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a record's row, with plain Python numbers and with text that any database takes."""
+def to_row(record: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a record's row, with plain Python numbers and with text that any database accepts."""
     row: dict[str, Any] = {}
     for field in fields(record):
         value = getattr(record, field.name)
         if type(value) in _PREFIXES:
-            row |= flat(value, _PREFIXES[type(value)])
+            row |= to_row(value, _PREFIXES[type(value)])
         else:
             row[prefix + field.name] = value
     record_type: type = type(record)
@@ -44,22 +48,22 @@ def flat(record: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def to_measurement(row: Mapping[str, Any]) -> Measurement:
-    """Make a measurement of its row; the inverse of `flat`."""
+    """Build a measurement from its row; the inverse of `to_row`."""
     trial = Trial(**{**_part(row, Trial), "variant": Variant(**_part(row, Variant, "variant_"))})
     own = {**_part(row, Measurement), "status": Status(row["status"])}
     return Measurement(**{**own, "trial": trial, "provenance": Provenance(**_part(row, Provenance))})
 
 
 def to_server_only(row: Mapping[str, Any]) -> ServerOnly:
-    """Make the idle server's record of its row; the inverse of `flat`."""
+    """Build the idle server's record from its row; the inverse of `to_row`."""
     return ServerOnly(**{**_part(row, ServerOnly), "provenance": Provenance(**_part(row, Provenance))})
 
 
 def identity(record: Trial | Provenance) -> dict[str, Any]:
-    """Return the columns that are not at their defaults, so that a field added later keeps the old identities."""
+    """Return the values that differ from their defaults, so that a field added later does not change identities."""
     kind: type = type(record)
     defaults = {column.name: column.default for column in columns(kind)}
-    return {name: value for name, value in flat(record).items() if value != defaults[name]}
+    return {name: value for name, value in to_row(record).items() if value != defaults[name]}
 
 
 def _columns(record: Any, prefix: str) -> Iterator[Field]:
@@ -81,9 +85,9 @@ def _columns(record: Any, prefix: str) -> Iterator[Field]:
 def _plain(kind: type, value: Any) -> Any:
     if value is None:
         return None
-    if kind is str or kind is Status:  # PostgreSQL refuses NUL, and both lone surrogates
+    if kind is str or kind is Status:  # PostgreSQL rejects NUL, and both databases reject lone surrogates
         return str(value).replace("\0", "").encode("utf-8", "replace").decode()
-    return kind(value)  # 50 and 50.0 are one rate, and NumPy's numbers mean nothing to a database
+    return kind(value)  # 50 and 50.0 are the same rate, and a database does not accept NumPy's numbers
 
 
 def _part(row: Mapping[str, Any], record: type, prefix: str = "") -> dict[str, Any]:

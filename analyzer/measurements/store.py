@@ -1,4 +1,4 @@
-"""The store of a sweep: append measurements as they are made, and read them back."""
+"""Keep the measurements of sweeps in a database: append each as it is made, and read them back."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from analyzer.errors import StoreError, UsageError
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.measurements.sql_rows import columns, flat, identity, to_measurement, to_server_only
+from analyzer.measurements.sql_rows import columns, identity, to_measurement, to_row, to_server_only
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Engine, Table
 
 SCHEMA_VERSION = 1  # see _prepare
 _BUSY_S = 30.0  # how long a second run waits for the first one's commit, which takes milliseconds
-_SETUP_LOCK = 0x74726974  # PostgreSQL's advisory lock while tables are made; any number that is ours
+_SETUP_LOCK = 0x74726974  # key of PostgreSQL's advisory lock while tables are created; an arbitrary number
 
 
 class Store:
     """Measurements in SQLite or PostgreSQL; every append is committed on its own.
 
-    One row stands for each trial and provenance: measured again, the later replaces the earlier. Any number of
+    There is one row for each trial and provenance: a repeated measurement replaces the earlier one. Any number of
     sweeps may use one store at once.
 
     Examples
@@ -53,21 +53,21 @@ class Store:
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Self:
-        """Open a store, and lay its tables where there are none.
+        """Open a store, and create its tables if there are none.
 
         Parameters
         ----------
         place : str or Path
             A file, or a URL such as ``postgresql://user@host/database``.
         create : bool
-            Whether an SQLite file that does not exist is made; without it, that is a StoreError.
+            Whether to create an SQLite file that does not exist; if False, a missing file is a StoreError.
 
         Raises
         ------
         UsageError
-            If the URL cannot be taken.
+            If the URL is not valid.
         StoreError
-            If the store cannot be opened, or a later version of this tool has laid it.
+            If the store cannot be opened, or was created by a later version of this tool.
         """
         import sqlalchemy as sa
 
@@ -95,7 +95,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Give back the connections; what was appended is already committed."""
+        """Close the connections; what was appended is already committed."""
         self._engine.dispose()
 
     def append(self, measurement: Measurement, *, settings: str = "") -> None:
@@ -104,8 +104,8 @@ class Store:
         Parameters
         ----------
         settings : str
-            How it was measured as far as the figures depend on it (precision, protocol, input data …); a trial
-            that was measured with other settings is not finished (see `finished`).
+            The settings of the sweep on which the figures depend, such as the precision; a trial that was measured
+            with other settings is not finished (see `finished`).
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Store:
             If the disk is full or the store cannot be reached; what was appended before is kept.
         """
         key = _key(measurement.trial, measurement.provenance)
-        self._upsert("measurements", {**flat(measurement), "key": key, "settings": settings})
+        self._upsert("measurements", {**to_row(measurement), "key": key, "settings": settings})
 
     def append_server_only(self, baseline: ServerOnly) -> None:
         """Store the idle server's figures in place of any earlier ones of the same provenance.
@@ -121,18 +121,18 @@ class Store:
         Raises
         ------
         StoreError
-            As `append`.
+            See `append`.
         """
-        self._upsert("server_only", {**flat(baseline), "key": _key(baseline.provenance)})
+        self._upsert("server_only", {**to_row(baseline), "key": _key(baseline.provenance)})
 
     def measurements(self, *, superseded: bool = False) -> tuple[Measurement, ...]:
-        """Read the measurements, in the order of their making.
+        """Read the measurements, in the order in which they were made.
 
         Parameters
         ----------
         superseded : bool
-            Whether also those of a model's earlier files, server or tool version are wanted, after which the
-            model was measured again on a device of the same name.
+            Whether to include measurements with earlier model files, servers or tool versions of a model that was
+            measured again later on a device of the same name.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Store:
         return tuple(one for one in found if superseded or last[_subject(one)] == _origin(one.provenance))
 
     def server_only(self) -> tuple[ServerOnly, ...]:
-        """Read the idle server's figures: the last of each device.
+        """Read the idle server's latest figures on each device.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Store:
         return tuple({(one.provenance.device_name, one.provenance.device_uuid): one for one in found}.values())
 
     def find(self, trial: Trial, provenance: Provenance, *, settings: str = "") -> Measurement | None:
-        """Return the stored measurement of a trial, however it ended; None if it was never tried like this.
+        """Return the stored measurement of a trial, failed or not; None if it was not tried with these settings.
 
         Raises
         ------
@@ -166,14 +166,14 @@ class Store:
         return to_measurement(rows[0]) if rows else None
 
     def finished(self, provenance: Provenance, *, settings: str = "") -> dict[Trial, Measurement]:
-        """Return what a resumed sweep need not measure again: trials that have figures, made just like this.
+        """Return what a resumed sweep need not measure again: trials with figures, of this provenance and settings.
 
         Raises
         ------
         StoreError
             If the store cannot be read.
         """
-        rows = self._rows("measurements", settings=settings, **flat(provenance))
+        rows = self._rows("measurements", settings=settings, **to_row(provenance))
         found = [to_measurement(row) for row in rows]
         return {measurement.trial: measurement for measurement in found if measurement.status.measured}
 
@@ -230,7 +230,7 @@ def _is_sqlite(engine: Engine) -> bool:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says: see _begin_sqlite
+    connection.isolation_level = None  # SQLAlchemy begins the transactions: see _begin_sqlite
     connection.execute("PRAGMA journal_mode=WAL")  # a reader never waits for a writer
 
 
@@ -240,9 +240,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _prepare(connection: Connection, name: str | None) -> None:
-    """Lay the tables, and add the columns that an older tool's tables lack; its rows get the default.
+    """Create the tables, and add the columns that an older tool's tables lack; their rows get the default.
 
-    The version rises only with a change that an older tool must not write over.
+    The schema version is raised only by a change after which an older tool must not use the store.
     """
     import sqlalchemy as sa
     from sqlalchemy.schema import CreateColumn
@@ -306,17 +306,17 @@ def _subject(measurement: Measurement) -> tuple[str, str]:
 
 
 def _origin(provenance: Provenance) -> Provenance:
-    """Like devices of one host share a sweep: what one of them measured does not supersede the others' figures."""
+    """Return the provenance without the device's UUID: devices of one kind share a sweep, and none supersedes another."""
     return replace(provenance, device_uuid="")
 
 
 def _key(*records: Trial | Provenance) -> str:
-    """One short value for what identifies a row: unique keys over NULLs would let copies in."""
+    """Return a hash of what identifies a row; a unique key over its columns would allow copies, as some are NULL."""
     return hashlib.sha256(json.dumps([identity(record) for record in records]).encode()).hexdigest()
 
 
 def _explain(error: Exception, name: str | None) -> str:
-    """Say in one line what a driver's error means for the user."""
+    """Return in one line what a database driver's error means for the user."""
     said = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
     if "disk is full" in said or "No space left" in said:
         return (

@@ -1,4 +1,4 @@
-"""Measurements as tables for people: which columns under which headings, and as text for a terminal."""
+"""Show measurements as tables for people: the columns with their headings, and the text for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What one table and one picture are about: one configuration of one model on one device.
+    """The subject of one table and one figure: one configuration of one model on one kind of device.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ class Subject:
     open_loop : bool
         Whether the load is a request rate rather than a concurrency.
     transport, inputs, arrivals : str
-        How requests travelled, what they carried where it was not random values, and the gaps between them.
+        See `Trial`.
     provenance : Provenance
-        Figures made with another device, server or model file are another subject; like devices are one, so
-        their UUID is left out.
+        Figures of another kind of device, another server or other model files are another subject. Devices of one
+        kind are the same subject, so the UUID is empty.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Subject:
 
     @property
     def configuration(self) -> str:
-        """Say in a few words what is not as by default: variant, instances, transport, inputs."""
+        """What differs from the defaults, in a few words: variant, instances, transport, arrivals, inputs."""
         parts = [] if self.variant.name == "default" else [self.variant.name]
         if self.variant.instances is None and self.instances != 1:
             parts.append(counted(self.instances, "instance"))
@@ -54,12 +54,12 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The model, and its configuration where that is another than its own."""
+        """The model, with the `configuration` if anything differs from the defaults."""
         return f"{self.model} ({self.configuration})" if self.configuration else self.model
 
 
 def subject(measurement: Measurement) -> Subject:
-    """Name what `measurement` is about."""
+    """Return the subject of a measurement."""
     trial = measurement.trial
     return Subject(
         model=trial.model,
@@ -74,7 +74,7 @@ def subject(measurement: Measurement) -> Subject:
 
 
 def by_subject(measurements: Iterable[Measurement]) -> dict[Subject, list[Measurement]]:
-    """Group measurements by their subject, in order of appearance; inside by batch, then by load."""
+    """Group measurements by subject, in order of appearance; each group is sorted by batch, then by load."""
     groups: dict[Subject, list[Measurement]] = {}
     for measurement in measurements:
         groups.setdefault(subject(measurement), []).append(measurement)
@@ -82,19 +82,19 @@ def by_subject(measurements: Iterable[Measurement]) -> dict[Subject, list[Measur
 
 
 def load(measurement: Measurement) -> float:
-    """Tell the load of a trial: requests in flight, or requests/s in an open loop."""
+    """Return the load of a trial: requests in flight, or requests/s in an open loop."""
     rate = measurement.trial.request_rate_per_s
     return measurement.trial.concurrency if rate is None else rate
 
 
 def outcome(measurement: Measurement) -> str:
-    """Say how a trial ended: its status, and its cause if there is one."""
+    """Return how a trial ended: its status, and its cause if there is one."""
     status = _status(measurement)
     return f"{status}: {measurement.cause}" if measurement.cause else status
 
 
 def trial_name(trial: Trial) -> str:
-    """Name one trial in a line: model, variant, batch and load."""
+    """Describe a trial in one line: model, variant, batch and load."""
     variant = "" if trial.variant == Variant() else f" ({trial.variant.name})"
     rate = trial.request_rate_per_s
     pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
@@ -106,21 +106,21 @@ def _status(measurement: Measurement) -> str:
 
 
 def _status_in_table(measurement: Measurement) -> str:
-    """Tell the status, and of a failure the beginning of its cause; the whole cause stands in the summary."""
+    """Return the status, with the beginning of a failure's cause; the summary has the whole cause."""
     if measurement.status.measured or not measurement.cause:
         return _status(measurement)
     return f"{_status(measurement)}: {textwrap.shorten(printable(measurement.cause), CAUSE_WIDTH, placeholder=' …')}"
 
 
 def processor(provenance: Provenance) -> str:
-    """Say whose utilization and memory were measured: "GPU ", "CPU " or, where a CSV does not say, nothing."""
+    """Return "GPU " or "CPU ", whose utilization and memory were measured; empty if a CSV file does not say."""
     if provenance.driver is not None:
         return "GPU "
     return "CPU " if provenance.device_memory_bytes else ""
 
 
 def device(provenance: Provenance) -> str:
-    """Name a device, with its memory, as far as they are known."""
+    """Return the name and the memory of a device, as far as they are known."""
     if provenance.device_name == UNKNOWN:
         return "an unknown device"
     memory = f", {mib(provenance.device_memory_bytes)} MiB" if provenance.device_memory_bytes else ""
@@ -128,14 +128,13 @@ def device(provenance: Provenance) -> str:
 
 
 def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Measurement]]:
-    """Name the columns of the table of one subject, most important first.
+    """Return the columns of the table of one subject, most important first.
 
     Parameters
     ----------
     about : Subject
     full : bool
-        Whether all latencies and the power are shown, not the p99 latency alone; the causes of failures are then
-        left to a list of their own.
+        Whether to show all latencies and the power, not only the p99 latency; the status then has no cause.
     """
     unit = processor(about.provenance)
     memory = "GPU memory" if unit == "GPU " else "memory"
@@ -177,9 +176,9 @@ SERVER_ONLY_COLUMNS: list[Column[ServerOnly]] = [
 
 
 def measurement_table(measurements: Sequence[Measurement]) -> str:
-    """Write measurements as aligned plain text, one table a model and configuration.
+    """Write measurements as aligned plain text, with one table for each model and configuration.
 
-    Failed trials stand in their row with status and cause; columns unknown throughout are left out.
+    A failed trial has a row with status and cause; columns without any known value are left out.
     """
     tables = []
     for about, group in by_subject(measurements).items():
@@ -190,5 +189,5 @@ def measurement_table(measurements: Sequence[Measurement]) -> str:
 
 
 def server_only_table(records: Sequence[ServerOnly]) -> str:
-    """Write what the idle server takes as aligned plain text, one row a device and server."""
+    """Write the idle server's figures as aligned plain text, with one row for each device and server."""
     return plain_text(worth_showing(SERVER_ONLY_COLUMNS, records), records)

@@ -1,0 +1,1 @@
+"""Model repositories: models, their configurations, variants, dependencies and file hashes."""

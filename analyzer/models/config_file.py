@@ -1,4 +1,4 @@
-"""config.pbtxt as text → the whole configuration, in the JSON form of Triton's load API."""
+"""Parse a config.pbtxt into a model configuration, in the JSON form of Triton's load API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_config(text: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the text is no model configuration; the message names line and key.
+        If the text is not a model configuration; the message names line and key.
     """
     from google.protobuf import text_format
 
@@ -29,12 +29,12 @@ def parse_config(text: str) -> dict[str, Any]:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         where = f"line {error.GetLine()}: " if error.GetLine() else ""
-        raise ValueError(where + _said(str(error).partition(" : ")[2], message)) from None
+        raise ValueError(where + _explain(str(error).partition(" : ")[2], message)) from None
     return _as_json(message)
 
 
-def _said(text: str, message: Any) -> str:
-    """Make protobuf's complaint one line, with the nearest known key where one is not known."""
+def _explain(text: str, message: Any) -> str:
+    """Return protobuf's error message in one line; for an unknown key, with the nearest known one."""
     unknown = re.match(r'Message type "([\w.]+)" has no field named "(\w+)"', text)
     if unknown is None:
         return text.replace("\n", " ")
@@ -44,7 +44,7 @@ def _said(text: str, message: Any) -> str:
 
 @cache
 def _model_config_pb2() -> Any:
-    """Load tritonclient's message types alone; their package would bring all of grpc, its threads and 0.1 s."""
+    """Load only tritonclient's message types; their package would import grpc, which starts threads and takes 0.1 s."""
     package = importlib.util.find_spec("tritonclient")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("tritonclient")
@@ -57,7 +57,7 @@ def _model_config_pb2() -> Any:
 
 
 def _as_json(message: Any) -> dict[str, Any]:
-    """Do as protobuf's MessageToDict, but keep 64-bit integers as numbers, the form that Triton answers in."""
+    """Convert as protobuf's MessageToDict does, but keep 64-bit integers as numbers, as Triton's answers do."""
     plain: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.message_type is not None and field.message_type.GetOptions().map_entry:

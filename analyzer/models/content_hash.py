@@ -1,4 +1,4 @@
-"""The files of a model: their hash, and links that must stay in the repository."""
+"""Hash the files of a model, and check that links stay in the repository."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NOT_CONTENT = ("__pycache__",)  # written by Python itself when a model is firs
 
 
 def hash_files(folder: Path, digest: hashlib._Hash) -> None:
-    """Feed the paths, sizes and contents of a model's files to a hash, in the order of their paths.
+    """Update a hash with the paths, sizes and contents of a model's files, in the order of their paths.
 
     Raises
     ------
     OSError
         If a file cannot be read.
     ValueError
-        If a link leaves the repository or runs in a circle; the message is one line for the user.
+        If a link leaves the repository or leads to a folder above it; the message is one line for the user.
     """
     for path in sorted(_files(folder, folder.parent.resolve(), frozenset())):
         digest.update(f"{folder.name}/{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
@@ -29,7 +29,7 @@ def hash_files(folder: Path, digest: hashlib._Hash) -> None:
 
 
 def _files(folder: Path, root: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Walk the files under a folder, through links, which must stay under `root` and not run in circles."""
+    """Yield the files under a folder; links are followed, and must stay under `root` and form no cycle."""
     real = within(folder, root)
     if real in above:
         raise ValueError(f"{folder} is a link to a folder above it")
@@ -44,12 +44,12 @@ def _files(folder: Path, root: Path, above: frozenset[Path]) -> Iterator[Path]:
 
 
 def within(path: Path, root: Path) -> Path:
-    """Resolve a path that must lie under `root`, links followed.
+    """Resolve a path and its links, and check that it lies under `root`.
 
     Raises
     ------
     OSError
-        If nothing is there.
+        If the path does not exist.
     ValueError
         If it lies elsewhere; the message is one line for the user.
     """

@@ -1,4 +1,4 @@
-"""The models that a model needs beside itself, and who loads them.                                         [pure]"""
+"""Find the models that a model needs, and those of them that must be loaded before it.                     [pure]"""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from analyzer.models.repository import Model
 
 
-def all_parts(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
-    """Name every model that `model` needs, directly or through others, each after those it needs itself."""
+def all_dependencies(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
+    """Return the names of all models that `model` needs, directly or not, each after those it needs itself."""
     order: dict[str, None] = {}
     seen = {model.name}
 
-    def visit(whole: Model) -> None:
-        for name in whole.depends_on:
+    def visit(caller: Model) -> None:
+        for name in caller.depends_on:
             if name in seen or name not in repository:
                 continue
             seen.add(name)
@@ -24,17 +24,17 @@ def all_parts(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
     return tuple(order)
 
 
-def parts_to_load(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
-    """Name the parts that must be loaded before `model`: those that business logic calls.
+def dependencies_to_load(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
+    """Return the dependencies that must be loaded before `model`: those that business logic scripting calls.
 
-    The steps of an ensemble are loaded by Triton together with it.
+    Triton loads the steps of an ensemble together with the ensemble.
     """
-    parts = all_parts(model, repository)
+    dependencies = all_dependencies(model, repository)
     called: set[str] = set()
-    for name in (model.name, *parts):
-        whole = model if name == model.name else repository[name]
-        called |= set(whole.depends_on) - _steps(whole)
-    return tuple(name for name in parts if name in called)
+    for name in (model.name, *dependencies):
+        caller = model if name == model.name else repository[name]
+        called |= set(caller.depends_on) - _steps(caller)
+    return tuple(name for name in dependencies if name in called)
 
 
 def _steps(model: Model) -> set[str]:

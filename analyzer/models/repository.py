@@ -1,4 +1,4 @@
-"""Model repositories: which folders are models, what their configurations say, and which models are picked."""
+"""Read a model repository: find its models, read their configurations, and select models by name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Input:
     Parameters
     ----------
     datatype : str
-        Triton's name for it, such as ``FP32`` or ``BYTES``.
+        Triton's name of the data type, such as ``FP32`` or ``BYTES``.
     dims : tuple of int
-        Without the batch dimension; -1 where the length varies.
+        Dimensions without the batch; -1 for a variable one.
     optional : bool
         Whether a request may leave it out.
     """
@@ -36,31 +36,31 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model of a repository and what its configuration says.
+    """A model of a repository, with its configuration.
 
     Parameters
     ----------
     path : Path
         The model's folder.
     config : dict or None
-        The whole configuration in the JSON form of Triton's load API; None where there is no config.pbtxt and
-        Triton has not been asked yet (see `completed`), and then the figures below have their defaults.
+        The whole configuration in the JSON form of Triton's load API; None if there is no config.pbtxt and Triton
+        has not been asked yet (see `completed`). The fields below then have their defaults.
     max_batch_size : int or None
-        0 for a model without batching; None where it is not known.
+        0 for a model without batching; None if it is not known.
     instances : int
-        Of all instance groups together.
+        Instances of all instance groups together.
     backend : str
-        Backend or platform; empty where it is not known.
+        Backend or platform; empty if it is not known.
     depends_on : tuple of str
         Models that it calls: the steps of an ensemble, and for business logic scripting the names in the
         configuration's parameter ``depends_on``, separated by commas.
     decoupled, sequence : bool
-        Whether it answers a request with any number of responses, and whether it keeps state over requests.
+        Whether it may answer a request with any number of responses, and whether it keeps state across requests.
     content_hash : str
         SHA-256 over the paths and contents of its files and of the models it depends on; empty until `select`
         has read them.
     error : str
-        Why it cannot be loaded, in one line; empty for a sound model.
+        Why it cannot be loaded, in one line; empty if no error was found.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Model:
 
     @property
     def ensemble(self) -> bool:
-        """Whether it only passes requests on to its steps; it has no instances of its own then."""
+        """Whether it is an ensemble, which passes requests on to its steps and has no instances of its own."""
         return "ensemble_scheduling" in (self.config or {})
 
 
@@ -121,7 +121,7 @@ def read_repository(path: str | Path) -> tuple[Model, ...]:
 
 
 def select(models: Sequence[Model], names: Iterable[str] = ()) -> tuple[Model, ...]:
-    """Pick models by name, in the order given and each once, and read their files for their hash.
+    """Select models by name, in the order given and each once, and hash their files.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def select(models: Sequence[Model], names: Iterable[str] = ()) -> tuple[Model, .
     Raises
     ------
     UsageError
-        If a name is not in the repository, or none of the models picked can be loaded.
+        If a name is not in the repository, or none of the selected models can be loaded.
     """
     by_name = {model.name: model for model in models}
     wanted = list(dict.fromkeys(names)) or list(by_name)
@@ -145,7 +145,7 @@ def select(models: Sequence[Model], names: Iterable[str] = ()) -> tuple[Model, .
 
 
 def completed(model: Model, config: dict[str, Any]) -> Model:
-    """Fill a model from a configuration, such as the one that Triton completed by itself."""
+    """Return a model with the values of a configuration, such as the one that Triton completed by itself."""
     groups = config.get("instance_group", [])
     parameter = config.get("parameters", {}).get("depends_on", {}).get("string_value", "")
     steps = [step["model_name"] for step in config.get("ensemble_scheduling", {}).get("step", [])]
@@ -197,7 +197,7 @@ def _read_input(entry: dict[str, Any]) -> Input:
 
 
 def _with_hash(model: Model, by_name: dict[str, Model]) -> Model:
-    """Hash a model's files with those of the models it depends on, however deep."""
+    """Return a model with the hash of its files and of those of all models it depends on, directly or not."""
     digest = hashlib.sha256()
     todo, seen = [model.name], {model.name}
     try:

@@ -1,4 +1,4 @@
-"""A variant of a model applied to the model's whole configuration.                                        [pure]"""
+"""Apply a variant to a model's configuration.                                                             [pure]"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from analyzer.measurements.record import Variant
 def variant_config(model_config: dict[str, Any], variant: Variant) -> dict[str, Any]:
     """Apply a variant to a model's whole configuration, for the load API's override.
 
-    Of several instance groups the first stays, with the variant's count, so that the model has that many
-    instances in all. Preferred batch sizes above a smaller `max_batch_size` are dropped.
+    Of several instance groups only the first is kept, with the variant's count, so that the model has that many
+    instances in total. Preferred batch sizes above a smaller `max_batch_size` are dropped.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The seams `Server`, somewhere Triton serves a model repository, and `Control`, what loads models there."""
+"""The interfaces `Server`, which runs Triton on a model repository, and `Control`, which loads models there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_TRITON_VERSION = "24.10-py3"  # the release that nvidia-pytriton carries
 
 
 class LaunchMode(StrEnum):
-    """Where Triton is to run."""
+    """Where Triton runs."""
 
     AUTO = "auto"
     DOCKER = "docker"
@@ -23,18 +23,18 @@ class LaunchMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a ready server answers, and what it is.
+    """The addresses, process and version of a ready server.
 
     Parameters
     ----------
     http, grpc : str
-        ``host:port`` without a scheme; `grpc` is None where it is not known.
+        ``host:port`` without a scheme; `grpc` is None if it is not known.
     metrics_url : str or None
-        Triton's Prometheus page.
+        Address of Triton's Prometheus page.
     process_id : int or None
-        Root of the server's process tree as this host numbers it; None where it runs elsewhere.
+        Root of the server's process tree in this host's numbering; None if it runs on another host.
     server : str
-        Triton's version, with the image's digest where it runs in a container: the provenance.
+        Triton's version, with the image's digest if it runs in a container; part of the provenance.
     """
 
     http: str
@@ -48,18 +48,18 @@ class Control(Protocol):
     """Loads and unloads models on a running server: ControlClient."""
 
     def load(self, name: str, config: str | None = None) -> None:
-        """Load a model, under a whole configuration in JSON where one is given; return when it is ready.
+        """Load a model and return when it is ready; `config`, in JSON, replaces its whole configuration.
 
         Raises
         ------
         ModelError
-            With what Triton says of a model that it cannot load.
+            If Triton cannot load the model; the message has Triton's reason.
         ServerError
             If the server cannot be reached any more.
         """
 
     def unload(self, *names: str) -> None:
-        """Unload a model, then those it needs; return when the memory of them all is given back.
+        """Unload a model, then those it needs; return when the memory of all of them is released.
 
         Raises
         ------
@@ -68,24 +68,24 @@ class Control(Protocol):
         """
 
     def config(self, name: str) -> dict[str, Any]:
-        """Return a loaded model's whole configuration as Triton completed it."""
+        """Return a loaded model's whole configuration, completed by Triton."""
 
 
 class RunningServer(Protocol):
-    """A server that answered ready."""
+    """A server that has reported that it is ready."""
 
     @property
     def endpoint(self) -> Endpoint: ...
 
     def death(self) -> str | None:
-        """Say in one line why the server is gone (exit status, last error of its log); None while it runs."""
+        """Return in one line why the server ended (exit status, last error of its log); None while it runs."""
 
 
 class Server(Protocol):
-    """DockerServer, LocalServer, RemoteServer."""
+    """Runs Triton on a model repository: DockerServer, LocalServer, RemoteServer."""
 
     def describe(self) -> str:
-        """Say in a few words what will serve, such as ``docker, <image>``."""
+        """Describe the server in a few words, such as ``docker, <image>``."""
 
     def serve(self, repository: Path, *, gpus: Sequence[str] = ()) -> AbstractContextManager[RunningServer]:
         """Yield a ready server without models; on exit leave nothing behind that was not there before.
@@ -95,7 +95,7 @@ class Server(Protocol):
         repository : Path
             The model repository; served with explicit model control and never written to.
         gpus : sequence of str
-            UUIDs of the GPUs that the server may see; empty for a host without one.
+            UUIDs of the GPUs that the server may use; empty for a host without one.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Which server a launch mode means on this host."""
+"""Choose the server that a launch mode means on this host."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from analyzer.servers.remote import RemoteServer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What the command line says about the server.
+    """The options for starting or reaching a server.
 
     Parameters
     ----------
     triton_version : str
         NVIDIA's release, such as ``24.10-py3``.
     image : str or None
-        An image instead of NVIDIA's.
+        Image to use instead of NVIDIA's.
     url, metrics_url : str or None
-        Of a server that runs already.
+        Addresses of a server that is already running.
     http_port, grpc_port, metrics_port : int or None
-        None takes free ones.
+        Ports to listen on; None for a free one.
     start_timeout_s : float
         How long the server may take to be ready, in seconds.
     shared_memory : bool
         Whether a container shares this host's /dev/shm; a process of the host does so anyway.
     follow_pull : callable or None
-        Shows the pull of an image; see `DockerServer`.
+        Shows the progress of an image pull; see `DockerServer`.
     """
 
     mode: LaunchMode = LaunchMode.AUTO
@@ -56,15 +56,15 @@ class Launch:
 
 
 def choose_server(launch: Launch) -> tuple[Server, str]:
-    """Return the server to use, and in a few words why it was taken.
+    """Return the server to use, and in a few words why it was chosen.
 
-    Auto takes the address that is given, else Docker where an engine answers that has the image or a GPU runtime,
-    else a Triton on this host, else Docker where an engine answers at all: it can pull the image.
+    ``auto`` chooses the first of these that is available: the server at `Launch.url`; Docker, if its engine has the
+    image or a GPU runtime; a Triton that is installed on this host; Docker with an engine that has to pull the image.
 
     Raises
     ------
     ServerError
-        If auto finds neither an engine nor a Triton.
+        If ``auto`` finds neither a Docker engine nor a Triton.
     """
     if launch.url:
         return RemoteServer(launch.url, metrics_url=launch.metrics_url), "`url` names it"
@@ -73,7 +73,7 @@ def choose_server(launch: Launch) -> tuple[Server, str]:
     if launch.mode is LaunchMode.LOCAL:
         return _local(launch), "`launch_mode` asks for it"
     try:
-        ready = _engine_advantage(_image(launch))
+        ready = _reason_for_docker(_image(launch))
     except ServerError as error:
         if Installation.find() is None:
             raise ServerError(
@@ -88,8 +88,8 @@ def choose_server(launch: Launch) -> tuple[Server, str]:
     return _docker(launch), "the Docker engine can pull the image, and no tritonserver is on this host"
 
 
-def _engine_advantage(image: str) -> str | None:
-    """Say what the engine has ready for us, None for nothing; ServerError where there is no engine."""
+def _reason_for_docker(image: str) -> str | None:
+    """Say whether the engine has the image or a GPU runtime, None if neither; ServerError if no engine answers."""
     client = connect()
     try:
         if client.images.list(image):

@@ -1,4 +1,4 @@
-"""Triton's control plane over tritonclient: load, unload, configuration, shared memory."""
+"""Load and unload models, read their configuration and register shared memory on a Triton, with tritonclient."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed un
 
 
 class ControlClient:
-    """One server's HTTP endpoint.
+    """A client for the model control of one server, over HTTP.
 
     Parameters
     ----------
     address : str
         ``host:port``.
     timeout_s : float
-        How long a call may take; loading a large model is the slowest of them.
+        Longest time of a call, in seconds; loading a large model takes longest.
     """
 
     def __init__(self, address: str, *, timeout_s: float = 600.0) -> None:
@@ -41,52 +41,52 @@ class ControlClient:
         self._client.close()
 
     def load(self, name: str, config: str | None = None) -> None:
-        """Load a model, under a whole configuration in JSON where one is given; return when it is ready.
+        """Load a model and return when it is ready; `config`, in JSON, replaces its whole configuration.
 
         Raises
         ------
         ModelError
-            With what Triton says of a model that it cannot load.
+            If Triton cannot load the model; the message has Triton's reason.
         ServerError
             If the server cannot be reached any more.
         """
-        with self._explained():
+        with self._translated_errors():
             self._client.load_model(quote(name, safe=""), config=config)
 
     def unload(self, *names: str) -> None:
-        """Unload a model, then its parts; return when the memory of them all is given back."""
-        with self._explained():
+        """Unload a model, then those it needs; return when the memory of all of them is released."""
+        with self._translated_errors():
             for name in names:
                 self._client.unload_model(quote(name, safe=""), unload_dependents=True)
             deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
-            while leaving := [e for e in self._client.get_model_repository_index() if self._leaving(e, names)]:
+            while loaded := [e for e in self._client.get_model_repository_index() if self._is_loaded(e, names)]:
                 if time.perf_counter() > deadline:
-                    raise ServerError(f"model {leaving[0]['name']} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
+                    raise ServerError(f"model {loaded[0]['name']} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
                 time.sleep(_POLL_S)
 
     @staticmethod
-    def _leaving(entry: Mapping[str, Any], names: Sequence[str]) -> bool:
-        # a model that was unloaded is UNAVAILABLE with the reason "unloaded" once it is really gone
+    def _is_loaded(entry: Mapping[str, Any], names: Sequence[str]) -> bool:
+        # the state becomes UNAVAILABLE, with the reason "unloaded", only when the unload is complete
         return entry.get("name") in names and entry.get("state") in ("READY", "UNLOADING", "LOADING")
 
     def config(self, name: str) -> dict[str, Any]:
-        """Return a loaded model's whole configuration as Triton completed it."""
-        with self._explained():
+        """Return a loaded model's whole configuration, completed by Triton."""
+        with self._translated_errors():
             return dict(self._client.get_model_config(quote(name, safe="")))
 
     def register_memory(self, name: str, byte_size: int) -> None:
-        """Make a POSIX shared memory object known to the server, under its own name."""
-        with self._explained():
+        """Register a POSIX shared memory object at the server, under its own name."""
+        with self._translated_errors():
             self._client.register_system_shared_memory(name, name, byte_size)
 
     def unregister_memory(self, name: str) -> None:
-        """Make the server forget a shared memory object."""
-        with self._explained():
+        """Unregister a shared memory object at the server."""
+        with self._translated_errors():
             self._client.unregister_system_shared_memory(name)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn tritonclient's failures into ours."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Turn tritonclient's exceptions into `ModelError` and `ServerError`."""
         from tritonclient.utils import InferenceServerException
 
         try:
@@ -98,6 +98,6 @@ class ControlClient:
 
 
 def _one_line(text: str | None) -> str:
-    """Take the reason out of a message: without Triton's frame around it and a Python stub's traceback after it."""
+    """Return the reason in a message, without Triton's prefix and without a Python stub's traceback after it."""
     line = " ".join((text or "no reason given").split())
     return re.sub(r"^load failed for model '[^']*': version \d+ is at \w+ state: (\w+: )?", "", line).split(" At: ")[0]

@@ -1,4 +1,4 @@
-"""Triton in a container of the Docker engine on this host."""
+"""Run Triton in a container of the Docker engine on this host."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 REPOSITORY = "nvcr.io/nvidia/tritonserver"  # https://catalog.ngc.nvidia.com/orgs/nvidia/containers/tritonserver
 PRIVATE_SHM_BYTES = 1 << 30
 FollowPull = Callable[[str, Iterable[Mapping[str, Any]]], str | None]
-PING_TIMEOUT_S = 1.5  # an engine that does not answer must be told within 2 s
+PING_TIMEOUT_S = 1.5  # that no engine answers must be reported within 2 s
 
 
 def triton_image(version: str) -> str:
-    """Name NVIDIA's image of a release, such as ``24.10-py3``."""
+    """Return the name of NVIDIA's image of a release, such as ``24.10-py3``."""
     return f"{REPOSITORY}:{version}"
 
 
@@ -42,7 +42,7 @@ def connect() -> DockerClient:
     Raises
     ------
     ServerError
-        If no engine answers there, or it is on another host, where our loopback ports would be.
+        If no engine answers there, or it is on another host: the server's loopback ports would be there too.
     """
     import docker
 
@@ -65,20 +65,20 @@ def connect() -> DockerClient:
 
 
 class DockerServer:
-    """A Triton container of our own, on loopback ports of the host's network.
+    """Runs Triton in a container, on loopback ports of the host's network.
 
     Parameters
     ----------
     image : str
-        The image to run; pulled where the engine does not have it.
+        The image to run; pulled if the engine does not have it.
     http_port, grpc_port, metrics_port : int or None
-        Ports to listen on; None takes free ones.
+        Ports to listen on; None for a free one.
     start_timeout_s : float
         How long the server may take until it is ready, in seconds.
     shm_bytes : int or None
         Size of the container's shared memory; the Python backend passes tensors through it. None shares this host's.
     follow_pull : callable, optional
-        Shows a pull while its events arrive; see `read_pull`, which shows nothing.
+        Reads the events of a pull and shows its progress; by default `read_pull`, which shows nothing.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class DockerServer:
         self._follow_pull = follow_pull or read_pull
 
     def describe(self) -> str:
-        """Say in a few words what will serve."""
+        """Describe the server in a few words."""
         return f"docker, {self._image}"
 
     @contextmanager
@@ -126,12 +126,12 @@ class DockerServer:
 
 
 def find_or_pull(client: DockerClient, image: str, follow_pull: FollowPull) -> str:
-    """Return the image's digest (its id where no registry knows it), after pulling it where it is missing.
+    """Return the image's digest (its id if it comes from no registry), after pulling it if it is missing.
 
     Raises
     ------
     ServerError
-        If it is neither here nor to be had.
+        If the image is not on this host and cannot be pulled.
     """
     import docker
 
@@ -168,12 +168,12 @@ def pull(client: DockerClient, image: str, follow_pull: FollowPull) -> None:
 
 
 def read_pull(image: str, events: Iterable[Mapping[str, Any]]) -> str | None:
-    """Read a pull to its end; return what it failed with, None for nothing.
+    """Read the events of a pull to the end; return its error message, None if it succeeded.
 
     Parameters
     ----------
     image : str
-        That is pulled.
+        Name of the image.
     events : iterable of mapping
         As the engine's API streams them for ``POST /images/create``.
     """
@@ -181,11 +181,11 @@ def read_pull(image: str, events: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def remove_orphans(client: DockerClient) -> None:
-    """Remove our containers whose owner is gone: killed, together with its watcher, or ended by a reboot."""
+    """Remove this tool's containers whose owner is gone: killed together with its watcher, or ended by a reboot."""
     import docker
 
     for container in client.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True):
         if is_orphan(container.labels[OWNER_LABEL], running=container.status == "running"):
-            with suppress(docker.errors.APIError):  # another run of ours is removing it
+            with suppress(docker.errors.APIError):  # another run of this tool is removing it
                 container.remove(force=True, v=True)
                 remove_segments(container.name or "")

@@ -1,4 +1,4 @@
-"""One container of the Docker engine with Triton in it, from its options to its removal."""
+"""Create, start, watch and remove one container of the Docker engine in which Triton runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from analyzer.errors import ServerError
 from analyzer.servers import Endpoint
 from analyzer.servers.health import triton_version, wait_until_ready
 from analyzer.servers.log import exit_cause, has_ended
-from analyzer.servers.orphans import our_mark
+from analyzer.servers.orphans import owner_mark
 from analyzer.servers.ports import LOOPBACK, Ports, triton_flags
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-ANSWER_TIMEOUT_S = 60.0  # creating a container on a cold disk takes its time
+ANSWER_TIMEOUT_S = 60.0  # creating a container on a cold disk is slow
 OWNER_LABEL = "tritonpack.owner"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
 
@@ -31,11 +31,11 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory live
 def container_options(
     image: str, repository: Path, gpus: Sequence[str], ports: Ports, shm_bytes: int | None
 ) -> dict[str, Any]:
-    """List what `docker create` is asked for: as few rights as Triton can run with.
+    """Return the options of `docker create`, with as few rights as Triton can run with.
 
-    The process runs as the user who asked (as the repository's owner where that is root), so it reads what he can
-    read; its root file system is read-only but for /tmp, where models may compile, hence ``exec``. Shared memory is
-    its own, or this host's where `shm_bytes` is None.
+    The process runs as the calling user (as the repository's owner if that user is root), so it can read the same
+    files. Its root file system is read-only except /tmp, which is ``exec`` because models may compile code there. The
+    container has shared memory of its own, or this host's if `shm_bytes` is None.
     """
     from docker.types import DeviceRequest, Mount
 
@@ -46,7 +46,7 @@ def container_options(
         "image": image,
         "command": ["tritonserver", *triton_flags("/models", ports, shm_prefix=_shm_prefix(name))],
         "name": name,
-        "labels": {"tritonpack": "server", OWNER_LABEL: our_mark()},
+        "labels": {"tritonpack": "server", OWNER_LABEL: owner_mark()},
         "network_mode": "host",
         **({"ipc_mode": "host"} if shm_bytes is None else {"ipc_mode": "private", "shm_size": shm_bytes}),
         "mounts": [Mount("/models", str(repository), type="bind", read_only=True)],
@@ -62,19 +62,19 @@ def container_options(
 
 
 def _shm_prefix(name: str) -> str:
-    """How the segments of a container's Python stubs begin."""
+    """Return the prefix of the names of shared memory segments that a container's Python stubs create."""
     return name.replace("-", "_") + "_"
 
 
 def remove_segments(name: str) -> None:
-    """Remove what a container that was killed left in this host's shared memory."""
+    """Remove the shared memory segments that a killed container left on this host."""
     for segment in _SHARED_MEMORY.glob(f"{_shm_prefix(name)}*"):
-        with suppress(OSError):  # gone already, or a sub-user's under a rootless engine
+        with suppress(OSError):  # already gone, or owned by a subordinate user of a rootless engine
             segment.unlink()
 
 
 class TritonContainer:
-    """A container, and the watcher that removes it should we be killed."""
+    """A container, and the watcher process that removes it if this process is killed."""
 
     def __init__(self, client: DockerClient, options: dict[str, Any], ports: Ports, digest: str) -> None:
         self._client = client
@@ -85,13 +85,13 @@ class TritonContainer:
         self._container: Container | None = None
         self._process_id: int | None = None
         self._version = ""
-        self._ready_at: float | None = None  # by the clock: what the log said before does not explain a later death
+        self._ready_at: float | None = None  # Unix time: earlier errors in the log do not explain a later end
         self._watcher = subprocess.Popen(
             [sys.executable, "-m", "analyzer.servers.docker_container", self._name],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches only us
+            start_new_session=True,  # Ctrl-C reaches only this process
         )
 
     def start(self, timeout_s: float) -> None:
@@ -122,11 +122,11 @@ class TritonContainer:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it answers."""
+        """The server's addresses and version."""
         return self._ports.endpoint(self._process_id, f"{self._version} {self._digest}")
 
     def death(self) -> str | None:
-        """Say in one line why the server is gone; None while it runs."""
+        """Return in one line why the server ended; None while it runs."""
         import docker
 
         assert self._container is not None  # noqa: S101 - started
@@ -141,7 +141,7 @@ class TritonContainer:
                 return "the container was killed because the host's memory ran out"
             return exit_cause(int(state["ExitCode"]), self._read_log())
         except docker.errors.NotFound:
-            return f"the container {self._name} was removed by somebody else"
+            return f"the container {self._name} was removed by another program"
         except (docker.errors.DockerException, OSError) as error:
             return f"the Docker engine no longer answers ({cause(error)})"
 
@@ -149,7 +149,7 @@ class TritonContainer:
         """Remove the container; return when it is gone."""
         import docker
 
-        # an interrupted request may still be creating it, so look twice where we never saw it
+        # an interrupted request may still be creating the container, so try again if none was returned
         for _ in range(1 if self._container else 5):
             with suppress(docker.errors.NotFound):
                 self._client.api.remove_container(self._name, force=True, v=True)
@@ -170,13 +170,13 @@ class TritonContainer:
 
 
 def watch(name: str) -> None:
-    """Wait until stdin ends, and remove the container unless the word ``done`` came first: then we were killed."""
+    """Wait until stdin ends; then remove the container, unless ``done`` was read: without it the owner was killed."""
     if sys.stdin.read():
         return
     import docker
 
     client = docker.from_env(timeout=int(ANSWER_TIMEOUT_S))
-    for _ in range(50):  # the engine may still be creating it, or we were killed while it removed it
+    for _ in range(50):  # the engine may still be creating it, or be removing it already
         with suppress(docker.errors.APIError):
             client.api.remove_container(name, force=True, v=True)
             break
@@ -185,7 +185,7 @@ def watch(name: str) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """Say in one line what the engine, or the way to it, complained about."""
+    """Return in one line the error of the engine, or of the connection to it."""
     explanation = getattr(error, "explanation", None) or str(error)
     return " ".join(str(explanation).split())[:300]
 

@@ -1,12 +1,13 @@
-"""Run one server as a child and leave nothing of it behind, however the program that asked for it ends.
+"""Run one server as a child process and clean up after it, however the calling program ends.
 
-Run by path with a bare interpreter (``python -I -S guard.py``), so it imports the standard library only. It stands
-between us and the server because a parent-death signal set in our own process would fire when the *thread* that
-started the server ends, and because nobody else could clean up after our own SIGKILL.
+Run by path with a bare interpreter (``python -I -S guard.py``), so it imports the standard library only. The caller
+does not start the server itself, because a parent-death signal set by the caller would fire when the *thread* that
+started the server ends, and because nothing else could clean up after the caller is killed with SIGKILL.
 
-Command line: ``guard.py <our process id> <directory> <shared memory prefix> <grace seconds> <command> ...``
-The first line on stdout is the server's process id. The end of stdin stops the server, after the word ``now`` without
-the time to end its models. The exit status is the server's own, or 128 plus the signal that ended it.
+Command line: ``guard.py <caller's process id> <directory> <shared memory prefix> <grace seconds> <command> ...``
+The first line on stdout is the server's process id. The end of stdin stops the server; it gets the grace time to end
+its models, unless the word ``now`` came before. The exit status is the server's own, or 128 plus the signal that
+ended it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ def main(arguments: list[str]) -> int:
     parent, directory, prefix, grace_s, *command = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned stubs become our children, so we can end them
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned stubs become the guard's children, which it can end
 
     def die_with_guard() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # we have one thread, so this fires only when we end
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the guard has one thread, so this fires only when the guard ends
 
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, preexec_fn=die_with_guard)
     print(server.pid, flush=True)  # noqa: T201 - the launcher reads it
@@ -42,14 +43,14 @@ def main(arguments: list[str]) -> int:
     if server.poll() is None:
         server.terminate()
         try:
-            server.wait(0.0 if said() == b"now" else float(grace_s))
+            server.wait(0.0 if read_stdin() == b"now" else float(grace_s))
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
     kill_children()
     for segment in SHARED_MEMORY.glob(f"{prefix}*"):
         segment.unlink(missing_ok=True)
-    if os.getppid() != int(parent):  # nobody is left to read the log
+    if os.getppid() != int(parent):  # the caller is gone, so nobody reads the log
         shutil.rmtree(directory, ignore_errors=True)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
@@ -64,14 +65,14 @@ def wait_for_end(server: subprocess.Popen[bytes], parent: int) -> None:
             return
 
 
-def said() -> bytes:
-    """Return what stands on stdin by now."""
+def read_stdin() -> bytes:
+    """Return what has arrived on stdin so far."""
     ready, _, _ = select.select([sys.stdin], [], [], 0.0)
     return os.read(sys.stdin.fileno(), 16) if ready else b""
 
 
 def kill_children() -> None:
-    """Kill every process that the server left behind; grandchildren arrive here as their parents end."""
+    """Kill every process that the server left behind; grandchildren become children here when their parents end."""
     while children := child_processes():
         for process_id in children:
             os.kill(process_id, signal.SIGKILL)
@@ -80,7 +81,7 @@ def kill_children() -> None:
 
 
 def child_processes() -> list[int]:
-    """List our children from /proc (the kernel's own list, task/*/children, is a build option)."""
+    """List the guard's children from /proc (the kernel's own list, task/*/children, is a build option)."""
     children = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""Whether a Triton answers, what it is, and the wait until it is ready."""
+"""Ask a Triton over HTTP for its state, version and loaded models, and wait until it is ready."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from analyzer.errors import ServerError
 from analyzer.servers.log import last_error
 from analyzer.servers.ports import LOOPBACK, Ports
 
-POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a coarser poll would show in every start-up
+POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a longer interval would delay every start
 
 
 def is_ready(address: str, *, timeout_s: float = 1.0) -> bool:
-    """Ask ``host:port`` whether Triton is ready; False for whatever is not a yes."""
+    """Ask ``host:port`` whether Triton is ready; False for any other answer, or none."""
     return _ask(address, "/v2/health/ready", timeout_s) is not None
 
 
 def is_live(address: str, *, timeout_s: float = 1.0) -> bool:
-    """Ask ``host:port`` whether Triton is alive, ready or not; False for whatever is not a yes."""
+    """Ask ``host:port`` whether Triton is alive, ready or not; False for any other answer, or none."""
     return _ask(address, "/v2/health/live", timeout_s) is not None
 
 
@@ -41,16 +41,16 @@ def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
         raise ServerError(f"what answers at {address} is not a Triton server: it names no version at /v2") from error
 
 
-def takes_loads(address: str, *, timeout_s: float = 2.0) -> bool:
+def loads_on_request(address: str, *, timeout_s: float = 2.0) -> bool:
     """Ask ``host:port`` whether models are loaded on request (``--model-control-mode=explicit``).
 
-    Asked is the unload of a model that cannot be there: Triton 24.10 answers 200 then, and 503 in the other modes.
+    The request unloads a model that does not exist: Triton 24.10 answers 200 in this mode, and 503 in the others.
     """
     return _ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
 
 
 def serves_nothing(address: str, *, timeout_s: float = 0.5) -> bool:
-    """Ask ``host:port`` whether no model is loaded there; False for whatever is not a yes."""
+    """Ask ``host:port`` whether no model is loaded there; False for any other answer, or none."""
     answer = _ask(address, "/v2/repository/index", timeout_s, method="POST")
     try:
         return all(entry.get("state", "UNAVAILABLE") == "UNAVAILABLE" for entry in json.loads(answer or b"null"))
@@ -82,7 +82,7 @@ def wait_until_ready(
         If the server ends before that, or is not ready after `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
-    # the metrics page comes last, some 40 ms after the server calls itself ready
+    # the metrics page comes last, some 40 ms after the server reports that it is ready
     while not (is_ready(f"{LOOPBACK}:{ports.http}") and _accepts(ports.metrics)):
         if cause := death():
             raise ServerError(f"Triton did not start: {cause}")

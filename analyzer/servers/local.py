@@ -1,4 +1,4 @@
-"""Triton as a process of this host: a tritonserver on PATH, else the one that the package nvidia-pytriton carries."""
+"""Run Triton as a process of this host: a tritonserver on PATH, else the one in the package nvidia-pytriton."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRACE_S = 3.0  # between SIGTERM and SIGKILL; tritonserver takes 0.5 s unless it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """A Triton on this host.
+    """A Triton that is installed on this host.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Installation:
 
     @classmethod
     def find(cls) -> Self | None:
-        """Find a tritonserver on PATH, else in nvidia-pytriton (without importing it); None where there is none."""
+        """Find a tritonserver on PATH, else in nvidia-pytriton (without importing it); None if there is none."""
         if found := shutil.which("tritonserver"):
             return cls(binary=Path(found), package=None)
         spec = importlib.util.find_spec("pytriton")
@@ -54,17 +54,17 @@ class Installation:
         return None
 
     def describe(self) -> str:
-        """Say where it comes from."""
+        """Say where the tritonserver comes from."""
         return "the package nvidia-pytriton" if self.package else str(self.binary)
 
 
 class LocalServer:
-    """A Triton process of our own, on loopback ports.
+    """Runs Triton as a process of this host, on loopback ports.
 
     Parameters
     ----------
     http_port, grpc_port, metrics_port : int or None
-        Ports to listen on; None takes free ones.
+        Ports to listen on; None for a free one.
     start_timeout_s : float
         How long the server may take until it is ready, in seconds.
     """
@@ -81,7 +81,7 @@ class LocalServer:
         self._start_timeout_s = start_timeout_s
 
     def describe(self) -> str:
-        """Say in a few words what will serve."""
+        """Describe the server in a few words."""
         installation = Installation.find()
         return f"local, {installation.describe() if installation else 'no tritonserver found'}"
 
@@ -121,7 +121,7 @@ class LocalServer:
 
 
 class LocalProcess:
-    """A tritonserver under its guard (see guard.py), in a session of its own so that Ctrl-C reaches only us."""
+    """A tritonserver run by guard.py, in a session of its own so that Ctrl-C reaches only this process."""
 
     def __init__(
         self,
@@ -150,10 +150,10 @@ class LocalProcess:
             )
         self._process_id: int | None = None
         self._version = ""
-        self._started = 0  # bytes of log written before it was ready: old complaints do not explain a later death
+        self._started = 0  # bytes of log written before it was ready: errors in them do not explain a later end
 
     def start(self, timeout_s: float) -> None:
-        """Return once Triton is ready; ServerError with the log's last error otherwise."""
+        """Return once Triton is ready; raise ServerError with the log's last error otherwise."""
         self._process_id = self._read_process_id(timeout_s)
         wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
         self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")
@@ -169,16 +169,16 @@ class LocalProcess:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it answers."""
+        """The server's addresses and version."""
         return self._ports.endpoint(self._process_id, self._version)
 
     def death(self) -> str | None:
-        """Say in one line why the server is gone; None while it runs."""
+        """Return in one line why the server ended; None while it runs."""
         status = self._guard.poll()
         if status is None and not has_ended(self._process_id):
             return None
-        status = self._guard.wait()  # it cleans up after the server, which takes some milliseconds
-        # a guard that was killed took the server with it, by the same signal
+        status = self._guard.wait()  # the guard cleans up after the server, which takes some milliseconds
+        # when the guard is killed, so is the server, by the same signal
         return exit_cause(status if status >= 0 else 128 - status, self._read_log())
 
     def stop(self) -> None:
@@ -187,12 +187,12 @@ class LocalProcess:
         assert self._guard.stdout is not None  # noqa: S101 - opened above
         if serves_nothing(f"{LOOPBACK}:{self._ports.http}"):
             with suppress(BrokenPipeError):
-                self._guard.stdin.write(b"now")  # there is nothing to end well, which takes Triton a second
+                self._guard.stdin.write(b"now")  # no model needs an orderly end, which takes Triton a second
         with suppress(BrokenPipeError):
             self._guard.stdin.close()
         try:
             self._guard.wait()
-        finally:  # a second Ctrl-C ends our waiting; the guard goes on and ends the server
+        finally:  # a second Ctrl-C ends this wait; the guard continues and ends the server
             self._guard.stdout.close()
 
     def _read_log(self) -> str:
@@ -200,25 +200,25 @@ class LocalProcess:
 
 
 def _mirror(folder: Path, mirror: Path, *, above: tuple[Path, ...]) -> None:
-    """Make folders of our own with links to the files of a repository.
+    """Copy the folders of a repository, with links to its files, so that nothing is written to the repository.
 
     Python stubs write ``__pycache__`` beside each model (they run isolated, so PYTHONDONTWRITEBYTECODE does not
-    reach them), and models may write beside their files: none of it may land in the user's repository.
+    reach them), and models may write files beside their own.
     """
     mirror.mkdir()
     above = (*above, folder)
     for path in folder.iterdir():
         if not path.is_dir():
             (mirror / path.name).symlink_to(path)
-        elif path.resolve() not in above:  # a linked folder may lead in a circle
+        elif path.resolve() not in above:  # a link to a folder above would never end
             _mirror(path.resolve(), mirror / path.name, above=above)
 
 
 def _prepare_package(package: Path, directory: Path, environment: dict[str, str]) -> list[str]:
-    """Lay out nvidia-pytriton's server under `directory`; return its flags and set its paths in `environment`.
+    """Link nvidia-pytriton's Python backend under `directory`; return Triton's flags and set paths in `environment`.
 
-    The package keeps the Python backend and its stubs (one for each Python version) apart; Triton wants them
-    side by side, and the stub needs the running Python's shared library.
+    The package keeps the Python backend and its stubs (one for each Python version) in different folders; Triton
+    needs them in one, and the stub needs the running Python's shared library.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = package / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -239,9 +239,9 @@ def _prepare_package(package: Path, directory: Path, environment: dict[str, str]
         folder = directory / "lib"
         folder.mkdir(exist_ok=True)
         (folder / library).symlink_to(_find_libpython(library))
-        libraries.append(str(folder))  # a folder with this one library: its neighbours must not shadow Triton's
+        libraries.append(str(folder))  # a folder with only this library: the others beside it must not shadow Triton's
     environment["LD_LIBRARY_PATH"] = os.pathsep.join([*libraries, *_split(environment.get("LD_LIBRARY_PATH"))])
-    # the stub looks for its Python, and so for numpy, by the first python3 on PATH
+    # the stub uses the first python3 on PATH, and so that Python's numpy
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *_split(environment.get("PATH"))])
     environment.pop("PYTHONHOME", None)
     return [f"--backend-directory={backend.parent}"]
@@ -252,7 +252,7 @@ def _split(paths: str | None) -> list[str]:
 
 
 def _find_libpython(library: str) -> Path:
-    """Find the running Python's shared library beside it, else where the dynamic loader looks."""
+    """Find the running Python's shared library in its own folders, else where the dynamic loader searches."""
     for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib", sysconfig.get_config_var("LIBPL")):
         if folder and (Path(folder) / library).is_file():
             return Path(folder) / library

@@ -1,4 +1,4 @@
-"""How a server of ours ended: its exit status, and the last error of its log."""
+"""Find out how a server ended, from its exit status and the last error of its log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def has_ended(process_id: int | None) -> bool:
-    """Tell whether a process of this host has ended, also one that its parent has not waited for yet."""
+    """Return whether a process of this host has ended; a zombie, which nobody has waited for yet, counts as ended."""
     if process_id is None:
         return False
     try:
@@ -20,12 +20,12 @@ def has_ended(process_id: int | None) -> bool:
 
 # glog's line: severity letter, date, time, thread, file and line, then the message
 _LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
-# what is printed as it is: by the option parser, the loader and the Python stub
+# errors printed without glog's prefix, by the option parser, the dynamic loader and the Python stub
 _PLAIN_ERROR = re.compile(r"error\b|unable to\b|.*(unrecognized option|error while loading|Error: )", re.IGNORECASE)
 
 
 def last_error(log: str) -> str | None:
-    """Find the last error in Triton's log, in one line; None where it has none."""
+    """Find the last error in Triton's log, in one line; None if it has none."""
     found = None
     for line in log.splitlines():
         match = _LOG_LINE.match(line)
@@ -37,7 +37,7 @@ def last_error(log: str) -> str | None:
 
 
 def exit_cause(status: int, log: str) -> str:
-    """Say in one line how a server ended: its exit status or signal, and the last error of its log."""
+    """Return in one line how a server ended: its exit status or signal, and the last error of its log."""
     number = status - 128
     if number in {known.value for known in signal.Signals}:
         how = f"tritonserver was ended by {signal.Signals(number).name}"

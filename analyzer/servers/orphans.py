@@ -1,4 +1,4 @@
-"""Who started something that outlives its starter's memory: a mark to leave on it, and whether its owner is gone."""
+"""Mark a container with the process that owns it, and find out whether that process is gone."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import os
 from pathlib import Path
 
 
-def our_mark() -> str:
-    """Name this process so that nobody else is taken for it: boot, process namespace, process id, start time."""
+def owner_mark() -> str:
+    """Return a unique name of this process: boot id, process namespace, process id and start time."""
     return f"{_boot()} {_namespace()} {os.getpid()} {_start_ticks(os.getpid())}"
 
 
 def is_orphan(mark: str, *, running: bool) -> bool:
-    """Tell whether the process that left `mark` is surely gone.
+    """Return whether the process that `mark` names is certainly gone.
 
-    Process ids of another process namespace say nothing here, and neither do those of another boot as long as the
-    thing is `running`: it may belong to another host that shares the engine.
+    That is not known for a process of another process namespace, whose ids differ, nor for one of another boot as
+    long as the container is `running`: it may belong to another host that uses the same engine.
     """
     try:
         boot, namespace, process_id, start_ticks = mark.split()
         if boot != _boot():
             return not running
         return namespace == _namespace() and _start_ticks(int(process_id)) != int(start_ticks)
-    except ValueError:  # not a mark of ours
+    except ValueError:  # not a mark of this tool
         return False
 
 
@@ -35,7 +35,7 @@ def _namespace() -> str:
 
 
 def _start_ticks(process_id: int) -> int | None:
-    """Clock ticks from boot to the process's start (field 22 of proc(5)'s stat); None if there is none."""
+    """Return a process's start in clock ticks since boot (field 22 of proc(5)'s stat); None if it is gone."""
     try:
         return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:

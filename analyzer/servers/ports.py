@@ -1,4 +1,4 @@
-"""The loopback ports of a server that we start, its start on them, and the flags that tell Triton of them."""
+"""Choose the loopback ports of a server, start it on them, and list the arguments of tritonserver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analyzer.errors import ServerError
 from analyzer.servers import Endpoint
 
 LOOPBACK = "127.0.0.1"
-START_TIMEOUT_S = 60.0  # for a server without models; generous, since it comes to bear on a broken one only
+START_TIMEOUT_S = 60.0  # for a server without models; generous, since only a broken one takes that long
 START_ATTEMPTS = 3
 
 
@@ -25,7 +25,7 @@ class Ports:
     metrics: int
 
     def endpoint(self, process_id: int | None, server: str) -> Endpoint:
-        """Say where the server on these ports answers."""
+        """Return the endpoint of the server on these ports."""
         return Endpoint(
             http=f"{LOOPBACK}:{self.http}",
             grpc=f"{LOOPBACK}:{self.grpc}",
@@ -36,27 +36,27 @@ class Ports:
 
 
 class Startable(Protocol):
-    """A server of our own that is to be started."""
+    """A server that this process starts and stops."""
 
     def start(self, timeout_s: float) -> None:
-        """Return once it is ready; ServerError where it does not become so."""
+        """Start the server and return once it is ready; ServerError if it does not become ready."""
 
     def stop(self) -> None:
-        """End it, however far its start came."""
+        """End the server, also after an incomplete start."""
 
 
 Started = TypeVar("Started", bound=Startable)
 
 
 def choose_ports(*, http: int | None, grpc: int | None, metrics: int | None) -> Ports:
-    """Take the ports that are given and free ones for those that are None.
+    """Return the given ports, and free ones for those that are None.
 
     Raises
     ------
     ServerError
-        If somebody listens on a port that was given, or one port was given twice.
+        If a given port is in use, or one port is given twice.
     """
-    with ExitStack() as held:  # all are held until the last is chosen, so that no two are the same
+    with ExitStack() as held:  # all are kept open until the last is chosen, so that no two are the same
         numbers = [
             _bind(held, port, option)
             for port, option in ((http, "http_port"), (grpc, "grpc_port"), (metrics, "metrics_port"))
@@ -69,10 +69,10 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for a server
     try:
         listener.bind((LOOPBACK, port or 0))
-        listener.listen(1)  # only this keeps a second socket with SO_REUSEADDR off the port
+        listener.listen(1)  # without it, a second socket with SO_REUSEADDR could bind the same port
     except (OSError, OverflowError) as error:
         raise ServerError(
-            f"port {port} on {LOOPBACK} cannot be taken ({error}): stop what listens there or "
+            f"port {port} on {LOOPBACK} cannot be used ({error}): stop what listens there or "
             f"choose another with `{option}`"
         ) from error
     number: int = listener.getsockname()[1]
@@ -82,12 +82,12 @@ def _bind(held: ExitStack, port: int | None, option: str) -> int:
 def start_on_ports(
     make: Callable[[Ports], Started], http: int | None, grpc: int | None, metrics: int | None, *, timeout_s: float
 ) -> Started:
-    """Start a server on the ports given, None for free ones; choose anew where somebody took one before Triton did.
+    """Start a server on the given ports, or on free ones; choose again if one is taken before Triton listens on it.
 
     Raises
     ------
     ServerError
-        If it cannot be started, or is not ready in time.
+        If the server cannot be started, or is not ready in time.
     """
     for attempt in range(1, START_ATTEMPTS + 1):
         server = make(choose_ports(http=http, grpc=grpc, metrics=metrics))

@@ -1,4 +1,4 @@
-"""A Triton that somebody else runs: used as it is, never stopped."""
+"""Use a Triton that is already running at an address; it is never stopped."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.health import is_live, is_ready, takes_loads, triton_version
+from analyzer.servers.health import is_live, is_ready, loads_on_request, triton_version
 
 METRICS_PORT = 8002  # Triton's default
-READY_TIMEOUT_S = 0.9  # asked twice: a wrong address must be told within 2 s
-LIVE_TIMEOUT_S = 5.0  # a server under load may be slow to answer and still live
+READY_TIMEOUT_S = 0.9  # used twice: a wrong address must be reported within 2 s
+LIVE_TIMEOUT_S = 5.0  # a server under load may be slow to answer although it is alive
 
 
 class RemoteServer:
-    """A Triton at an address.
+    """A Triton that is already running at an address.
 
     Parameters
     ----------
     url : str
         ``host:port`` of its HTTP endpoint, with or without ``http://``.
     metrics_url : str or None
-        Its Prometheus page; None takes ``http://host:8002/metrics``.
+        Address of its Prometheus page; None for ``http://host:8002/metrics``.
 
     Raises
     ------
     UsageError
-        If an address is not one.
+        If an address is not valid.
     """
 
     def __init__(self, url: str, *, metrics_url: str | None = None) -> None:
@@ -39,20 +39,20 @@ class RemoteServer:
         self._metrics_url = metrics_url or f"http://{self._host}:{METRICS_PORT}/metrics"
 
     def describe(self) -> str:
-        """Say in a few words what serves."""
+        """Describe the server in a few words."""
         return f"remote, {self._http}"
 
     @contextmanager
     def serve(self, repository: Path, *, gpus: Sequence[str] = ()) -> Iterator[RunningServer]:
-        """Yield the server at the address; its repository and GPUs are its own business. See `Server.serve`."""
+        """Yield the server at the address; `repository` and `gpus` are not used. See `Server.serve`."""
         if not is_ready(self._http, timeout_s=READY_TIMEOUT_S):
             live = is_live(self._http, timeout_s=READY_TIMEOUT_S)
-            what = "lives but is not ready" if live else "does not answer"
+            what = "is alive but not ready" if live else "does not answer"
             raise ServerError(f"Triton at {self._http} {what}: start it there, or correct `url`")
         version = triton_version(self._http)
-        if not takes_loads(self._http):
+        if not loads_on_request(self._http):
             raise ServerError(
-                f"Triton at {self._http} does not load models on request, so that none can be measured alone: start it "
+                f"Triton at {self._http} does not load models on request, so no model can be measured alone: start it "
                 "with --model-control-mode=explicit"
             )
         yield RemoteTriton(
@@ -61,18 +61,18 @@ class RemoteServer:
 
 
 class RemoteTriton:
-    """A Triton that answered ready."""
+    """A Triton that has reported that it is ready."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it answers."""
+        """The server's addresses and version."""
         return self._endpoint
 
     def death(self) -> str | None:
-        """Say in one line that it no longer answers; None while it does."""
+        """Return a line that says that the server no longer answers; None while it does."""
         if is_live(self._endpoint.http, timeout_s=LIVE_TIMEOUT_S):
             return None
         return f"Triton at {self._endpoint.http} no longer answers"

@@ -13,7 +13,7 @@ from analyzer import __version__
 from analyzer.devices.recorder import highest
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.measurements.record import Provenance, ServerOnly, Variant
-from analyzer.models.dependencies import all_parts, parts_to_load
+from analyzer.models.dependencies import all_dependencies, dependencies_to_load
 from analyzer.models.repository import Model, completed
 from analyzer.models.variants import variant_config
 from analyzer.sweep.instrumented_server import InstrumentedServer
@@ -67,8 +67,8 @@ class LoadedModel:
         self._model = model
         self._variant = variant
         self._idle = idle
-        self._parts = parts_to_load(model, repository)
-        self._all = (model.name, *reversed(all_parts(model, repository)))
+        self._parts = dependencies_to_load(model, repository)
+        self._all = (model.name, *reversed(all_dependencies(model, repository)))
         self._memory: MemoryAtLoad | None = None
         self._asked = False  # whether the server may hold any of it
 

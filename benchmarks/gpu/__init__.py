@@ -1,1 +1,1 @@
-"""The chain on a real NVIDIA card, beside what PyTorch and CUDA's own clocks say. See ../README.md."""
+"""Benchmark of `analyze` on an NVIDIA GPU against the figures of PyTorch and CUDA (../README.md)."""

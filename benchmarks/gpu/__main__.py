@@ -1,4 +1,4 @@
-"""Measure PyTorch models on the GPU by `analyze`, and hold the figures against PyTorch's and CUDA's own."""
+"""Measure PyTorch models on the GPU by `analyze`, and compare with the figures of PyTorch and CUDA."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ instance_group {{ count: 1 kind: {kind} }}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A model of the repository: which code, with which parameters."""
+    """A model of the repository: its code, and the parameters of its configuration."""
 
     code: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -41,18 +41,16 @@ NETWORKS = {
     for size, width, depth in (("small", 512, 8), ("medium", 2048, 16), ("large", 4096, 32))
     for short, dtype in (("fp32", "float32"), ("fp16", "float16"))
 }
-DUTIES = {f"duty_{ms}": Variant(code="duty", parameters={"kernel_ms": str(ms)}) for ms in (2, 5, 8)}
+DUTY_CYCLES = {f"duty_{ms}": Variant(code="duty", parameters={"kernel_ms": str(ms)}) for ms in (2, 5, 8)}
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option(
-    "--try-on-cpu", is_flag=True, help="Try the benchmark's own parts without a GPU; its figures mean nothing."
-)
+@click.option("--try-on-cpu", is_flag=True, help="Try the benchmark itself without a GPU; its figures mean nothing.")
 def main(*, try_on_cpu: bool) -> None:
     """Sweep PyTorch models of three sizes in fp32 and fp16, and models of known duty cycle, on the first GPU.
 
-    Prints the sweep, the measured memory beside that of PyTorch's allocator with its context, and the utilization
-    beside the duty cycle.
+    Prints the sweep, the measured memory beside that of PyTorch's allocator and CUDA context, and the measured
+    utilization beside the duty cycle.
     """
     if not try_on_cpu:
         _require_gpu()
@@ -62,7 +60,7 @@ def main(*, try_on_cpu: bool) -> None:
         networks = {"small_fp32": NETWORKS["small_fp32"]} if try_on_cpu else NETWORKS
         options = ["--precision", "30", "--max-trial-seconds", "2"] if try_on_cpu else []
         swept = _analyze(folder / "networks", networks, kind, ["--batch", BATCHES, "--concurrency", "1,4", *options])
-        duties = _analyze(folder / "duties", DUTIES, kind, ["--concurrency", "1", *options])
+        duties = _analyze(folder / "duties", DUTY_CYCLES, kind, ["--concurrency", "1", *options])
         if try_on_cpu:
             click.echo("\nTried on the CPU: no figure of a GPU was measured.")
         else:
@@ -72,7 +70,7 @@ def main(*, try_on_cpu: bool) -> None:
 
 
 def _require_gpu() -> None:
-    """End in one line where there is no GPU that PyTorch can use."""
+    """Raise a one-line error where there is no GPU that PyTorch can use."""
     try:
         import torch
     except ImportError:
@@ -89,7 +87,7 @@ def _analyze(folder: Path, models: Mapping[str, Variant], kind: str, options: li
         parameters = {**variant.parameters, "report": str(folder / f"{name}.json")}
         lines = [f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}\n' for k, v in parameters.items()]
         (repository / name / "config.pbtxt").write_text(_CONFIG.format(name=name, kind=kind) + "".join(lines))
-    # by its entry point: the wheels of a machine without network are only on the path, without commands
+    # by its entry point: with --wheels the packages are on the path only, without their commands
     command = [sys.executable, "-c", "from analyzer.cli.main import main; main()", "--launch-mode", "local"]
     command += ["--model-folder", str(repository), "-o", str(folder / "results"), "--export", *options]
     done = subprocess.run(command, timeout=_TIMEOUT_S, check=False)
@@ -100,7 +98,7 @@ def _analyze(folder: Path, models: Mapping[str, Variant], kind: str, options: li
 
 
 def _report(folder: Path, name: str) -> dict[str, Any]:
-    """Read what a model wrote when it was unloaded."""
+    """Read the report that a model wrote when it was unloaded; empty where there is none."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     except (OSError, ValueError):
@@ -115,16 +113,16 @@ def _print_memory(rows: list[dict[str, str]], folder: Path) -> None:
     )
     for row in rows:
         report = _report(folder, row["model"])
-        # what the allocator holds it keeps: every row has the highest of the batches up to its own
+        # the allocator frees nothing: every row has the highest figure of the batches up to its own
         reserved = max((n for b, n in report.get("reserved", {}).items() if int(b) <= int(row["batch"])), default=None)
         measured = float(row["model_memory_mib"]) if row["model_memory_mib"] else None
         line = f"{row['model']:<14}{row['batch']:>6}{row['concurrency']:>13}{_cell(measured):>10}"
         if reserved is None or measured is None or not report["context"]:
             click.echo(f"{line}{'unknown':>10}{'unknown':>9}{'unknown':>9}")
             continue
-        truth = (reserved + report["context"]) / _MIB
+        reference = (reserved + report["context"]) / _MIB
         context = report["context"] / _MIB
-        click.echo(f"{line}{reserved / _MIB:>10.0f}{context:>9.0f}{measured / truth - 1:>+9.1%}")
+        click.echo(f"{line}{reserved / _MIB:>10.0f}{context:>9.0f}{measured / reference - 1:>+9.1%}")
 
 
 def _print_duty(rows: list[dict[str, str]], folder: Path) -> None:

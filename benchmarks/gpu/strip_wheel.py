@@ -1,4 +1,4 @@
-"""Rewrite nvidia-pytriton's wheel with the server, its Python backend and one stub: it must travel."""
+"""Rewrite nvidia-pytriton's wheel with only the server, its Python backend and one stub, to make it small."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 KEPT_STUB = "3.12"
-# other Pythons' stubs; the library of the newest of them, which only that stub needs; the Python API around the server
+# stubs of other Python versions; the library that only the newest of them needs; the Python API around the server
 _DROPPED = re.compile(
     rf"pytriton/tritonserver/python_backend_stubs/(?!{re.escape(KEPT_STUB)}/)"
     r"|nvidia_pytriton\.libs/libpython3-"
@@ -19,7 +19,7 @@ _DROPPED = re.compile(
 
 
 def strip(wheel: Path) -> None:
-    """Replace a wheel by one without what is not needed, its record made anew."""
+    """Replace a wheel by one without the files that are not needed, with a new RECORD."""
     stripped = wheel.with_suffix(".part")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(stripped, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new:
         lines = []

@@ -1,1 +1,1 @@
-"""The planner beside its peers on instances with known answers."""
+"""Benchmark of the planner against other solvers, on instances with known answers."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.packing [CASE …]`: run the cases, print the table, keep it in RESULTS.md beside this file."""
+"""`python -m benchmarks.packing [CASE …]`: run the cases, print their rows, write the table to RESULTS.md."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PLANNER = ("target", "found", "bound", "proven", "wall s", "CPU s", "peak MiB", 
 PEERS = ("CP-SAT assignment", "arc-flow")
 HEADER = ("case", *PLANNER, *PEERS, "run by")
 
-Cells = dict[str, str]  # by column
+Cells = dict[str, str]  # cells of one row, by column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one process found and took, its start-up included."""
+    """What one process found, and the time and memory that it took from its start to its end."""
 
     found: int | None
     bound: int
@@ -44,28 +44,28 @@ class Run:
 @click.argument("names", nargs=-1, metavar="[CASE]…")
 @click.option("--time-limit", "time_limit_s", type=float, default=60.0, show_default=True, metavar="S")
 @click.option("--peers", "peer_s", type=float, default=0.0, show_default=True, metavar="S",
-              help="Run the slow peers instead of the planner, each for so long at most.")  # fmt: skip
+              help="Run the slow peers instead of the planner, each for this time at most.")  # fmt: skip
 @click.option("--vpsolver", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Where VPSolver's programs vbp2afg and afg2mps are; without it arc-flow is left out.")  # fmt: skip
-@click.option("--no-results", is_flag=True, help="Print only.")
+              help="Folder with VPSolver's programs vbp2afg and afg2mps; without it arc-flow is not run.")  # fmt: skip
+@click.option("--no-results", is_flag=True, help="Print the rows and leave RESULTS.md as it is.")
 def main(
     names: tuple[str, ...], time_limit_s: float, peer_s: float, vpsolver: Path | None, *, no_results: bool
 ) -> None:
-    """Solve cases (all, or those whose names begin so), each in a process of its own; other rows stay as they are."""
+    """Solve all cases, or those whose names begin with a CASE, each in its own process; other rows are kept."""
     known = read_results()
     for case in cases():
         if names and not any(case.name.startswith(name) for name in names):
             continue
-        new = beside(case, peer_s, vpsolver) if peer_s else row(case, time_limit_s)
+        new = run_peers(case, peer_s, vpsolver) if peer_s else run_planner(case, time_limit_s)
         known[case.name] = known.get(case.name, {}) | new
         print(case.name, " ".join(f"{column}: {cell};" for column, cell in new.items()), flush=True)
         if not no_results:
             RESULTS.write_text("\n".join(report(known)) + "\n")
 
 
-def row(case: Case, time_limit_s: float) -> Cells:
-    """The planner and the rules on one case."""
-    run = solve_apart(case, time_limit_s)
+def run_planner(case: Case, time_limit_s: float) -> Cells:
+    """Run the planner and the greedy rules on one case; return their cells."""
+    run = solve_in_process(case, time_limit_s)
     problem, known = problem_of(case)
     rules = peers.rules(problem)
     cells = (
@@ -76,19 +76,19 @@ def row(case: Case, time_limit_s: float) -> Cells:
     return dict(zip(PLANNER, cells, strict=True)) | {"run by": "plan solve" if run.command_line else "engine"}
 
 
-def beside(case: Case, time_limit_s: float, vpsolver: Path | None) -> Cells:
-    """The slow peers on one case."""
+def run_peers(case: Case, time_limit_s: float, vpsolver: Path | None) -> Cells:
+    """Run the slow peers on one case; return their cells."""
     problem, _ = problem_of(case)
-    found: Cells = {PEERS[0]: str(peers.apart("assignment", [case.name], time_limit_s))}
+    found: Cells = {PEERS[0]: str(peers.run_in_process("assignment", [case.name], time_limit_s))}
     if vpsolver is not None:
         found[PEERS[1]] = str(peers.arc_flow(case.name, problem, time_limit_s, vpsolver) or "-")
     return found
 
 
-def solve_apart(case: Case, time_limit_s: float) -> Run:
-    """Run `plan solve` on the case's files; a process with the engine where the case is no file."""
+def solve_in_process(case: Case, time_limit_s: float) -> Run:
+    """Run `plan solve`, or the solver alone where `plan solve` cannot read the case, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
-        options = files(case, Path(folder))
+        options = write_files(case, Path(folder))
         placement = Path(folder) / "placement.json"
         if options is None:
             command = [sys.executable, "-m", "benchmarks.packing.one", case.name, str(time_limit_s)]
@@ -99,7 +99,7 @@ def solve_apart(case: Case, time_limit_s: float) -> Run:
         began_s = time.perf_counter()
         with out.open("wb") as stdout, error.open("wb") as stderr:
             process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
-            _, status, used = os.wait4(process.pid, 0)  # of this process alone, unlike RUSAGE_CHILDREN
+            _, status, used = os.wait4(process.pid, 0)  # usage of this process only, unlike RUSAGE_CHILDREN
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.perf_counter() - began_s
         if process.returncode:
@@ -115,8 +115,8 @@ def solve_apart(case: Case, time_limit_s: float) -> Run:
     )
 
 
-def files(case: Case, folder: Path) -> list[str] | None:
-    """The case as `plan solve` reads it; None where only the engine can be asked."""
+def write_files(case: Case, folder: Path) -> list[str] | None:
+    """Write a case as files, and return the options of `plan solve` for them; None where it cannot read the case."""
     if case.kind == "mixed":
         for file in (DATA / "mixed" / str(case.sizes[0])).iterdir():
             shutil.copy(file, folder)
@@ -133,14 +133,14 @@ def files(case: Case, folder: Path) -> list[str] | None:
 
 
 def read_results() -> dict[str, Cells]:
-    """The rows of the table as it stands, by case."""
+    """Read the rows of the table in RESULTS.md, by case."""
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     return {cells[0]: dict(zip(rows[0][1:], cells[1:], strict=True)) for cells in rows[1:]}
 
 
 def report(rows: dict[str, Cells]) -> Iterator[str]:
-    """The table as Markdown, with the machine it was measured on."""
+    """Yield the lines of the table as Markdown, with the machine that it was measured on."""
     yield "# The planner on instances with known answers"
     yield ""
     load = os.getloadavg()[1]

@@ -1,8 +1,8 @@
 """VPSolver's arc-flow with HiGHS: `python -m benchmarks.packing.arcflow FOLDER NAME [SECONDS]` prints a line of JSON.
 
-VPSolver (Brandao and Pedroso, 2016) turns a counted problem into a flow over a compressed graph, as strong as
-column generation; any integer programme solver does the rest, here the HiGHS inside OR-Tools. FOLDER has VPSolver's
-programs `vbp2afg` and `afg2mps`; README.md says where they come from.
+VPSolver (Brandao and Pedroso, 2016) turns copies of models on one GPU type into a flow over a compressed graph, whose
+linear relaxation is as strong as that of column generation; the HiGHS inside OR-Tools solves the integer programme.
+FOLDER has VPSolver's programs `vbp2afg` and `afg2mps`; README.md says where they come from.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from planner.solver.presolve import reduce
 
 
 def main(folder: Path, name: str, time_limit_s: float) -> None:
-    """Build the graph, solve it, print what was found and the bound."""
+    """Build the graph, solve it, and print the number of GPUs found and the lower bound."""
     deadline = time.monotonic() + time_limit_s
     problem = reduce(problem_of(next(case for case in cases() if case.name == name))[0]).problem
     with tempfile.TemporaryDirectory() as scratch:
         instance, graph, programme = (Path(scratch) / f"a.{kind}" for kind in ("vbp", "afg", "mps"))
-        instance.write_text(written(problem))
+        instance.write_text(to_vbp(problem))
         for command in (["vbp2afg", instance, graph], ["afg2mps", graph, programme]):
             subprocess.run(
-                [folder / command[0], *command[1:]], check=True, stdout=subprocess.DEVNULL, timeout=left(deadline)
+                [folder / command[0], *command[1:]], check=True, stdout=subprocess.DEVNULL, timeout=left_s(deadline)
             )
-        print(json.dumps(solved(programme, deadline)))
+        print(json.dumps(solve_mps(programme, deadline)))
 
 
-def left(deadline: float) -> float:
-    """Seconds to a time of `time.monotonic`."""
+def left_s(deadline: float) -> float:
+    """Return the seconds until a time of `time.monotonic`, at least 0.1."""
     return max(0.1, deadline - time.monotonic())
 
 
-def written(problem: Problem) -> str:
-    """A counted problem as VPSolver reads it: dimensions, capacity, kinds, and a line of loads and demand for each."""
+def to_vbp(problem: Problem) -> str:
+    """Write a problem as VPSolver reads it: dimensions, capacity, kinds, and a line of loads and demand for each."""
     capacity = problem.places[0].capacity
     kinds = [(*task.options[0].load, task.demand) for task in problem.tasks]
     lines = [(len(capacity),), capacity, (len(kinds),), *kinds]
     return "\n".join(" ".join(str(x) for x in line) for line in lines) + "\n"
 
 
-def solved(programme: Path, deadline: float) -> dict[str, int | None]:
-    """GPUs found and bound, None where HiGHS has none in time."""
+def solve_mps(programme: Path, deadline: float) -> dict[str, int | None]:
+    """Return the GPUs found and the lower bound; None for what HiGHS did not find in time."""
     from ortools.linear_solver.python import model_builder
 
     model = model_builder.Model()
     model.import_from_mps_file(str(programme))
     solver = model_builder.Solver("HIGHS")
-    solver.set_time_limit_in_seconds(left(deadline))
+    solver.set_time_limit_in_seconds(left_s(deadline))
     status = solver.solve(model)
     found = status in (model_builder.SolveStatus.OPTIMAL, model_builder.SolveStatus.FEASIBLE)
     if status is model_builder.SolveStatus.OPTIMAL:

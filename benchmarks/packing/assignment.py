@@ -1,4 +1,4 @@
-"""The plain assignment: `python -m benchmarks.packing.assignment NAME [SECONDS]` prints one line of JSON."""
+"""The CP-SAT assignment: `python -m benchmarks.packing.assignment NAME [SECONDS]` prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.packing.instances import cases, problem_of
 
 
 def main(name: str, time_limit_s: float) -> None:
-    """Solve with CP-SAT over as many GPUs as the best rule uses, and print."""
+    """Solve with CP-SAT over as many GPUs as the best greedy rule uses, and print value and lower bound."""
     problem, _ = problem_of(next(case for case in cases() if case.name == name))
     peer = peers.assignment(problem, time_limit_s, min(peers.rules(problem).values()))
     print(json.dumps({"value": peer.found, "lower_bound": peer.bound}))

@@ -1,6 +1,6 @@
-"""Instances drawn as the planner reads them: few or many models per GPU, known optima, 2-D vector classes.
+"""Draw instances from fixed seeds, and write them as the files that `plan solve` reads.
 
-Resources: memory in MiB (beside a server of 309 MiB on a card of 16384 MiB), utilization in %, memory utilization in %.
+Resources: memory in MiB (a GPU has 16384 MiB, of which its server takes 309), utilization and memory utilization in %.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 class Instance(TypedDict):
-    """Capacities, loads of the kinds, copies of each, and the optimum where the construction tells it."""
+    """Capacities `C`, loads `w` of each kind, copies `d` of each, and the optimal number of GPUs where it is known."""
 
     C: list[int]
     w: list[list[int]]
@@ -33,7 +33,7 @@ class Instance(TypedDict):
 
 
 def gpu_fleet(n: int, m: int, *, few: bool, seed: int) -> Instance:
-    """`n` models drawn from `m` profiles with Zipf-like popularity; `few` of them fill a GPU, or many."""
+    """Draw `n` models from `m` profiles with Zipf-like popularity; with `few`, few of them fit on a GPU."""
     r = np.random.default_rng(1000 * seed + m + (0 if few else 7))
     drawn: set[tuple[int, int, int]] = set()
     while len(drawn) < m:
@@ -52,14 +52,14 @@ def gpu_fleet(n: int, m: int, *, few: bool, seed: int) -> Instance:
 
 
 def aggregate(capacity: list[int], items: Iterable[tuple[int, ...]], known: int | None = None) -> Instance:
-    """Equal loads counted."""
+    """Make an instance from single loads by counting equal ones."""
     count = Counter(items)
     kinds = sorted(count, reverse=True)
     return Instance(C=capacity, w=[list(k) for k in kinds], d=[count[k] for k in kinds], known=known)
 
 
 def triplets(n: int, seed: int) -> Instance:
-    """Each GPU of the optimum holds one model of 38 to 49 % and two that fill the rest to the MiB."""
+    """Draw triplets: each GPU of the optimum has one model of 38 to 49 % of the memory and two that fill the rest."""
     r = random.Random(seed)
     items = []
     for _ in range(n // 3):
@@ -70,7 +70,7 @@ def triplets(n: int, seed: int) -> Instance:
 
 
 def perfect(n: int, seed: int) -> Instance:
-    """Every GPU of the optimum is full to the last unit in utilization, with slack elsewhere."""
+    """Draw models whose optimum uses every GPU's utilization in full, with free memory and memory utilization."""
     r = random.Random(seed)
     items: list[tuple[int, ...]] = []
     gpus = 0
@@ -86,17 +86,17 @@ def perfect(n: int, seed: int) -> Instance:
 
 
 def uniform(n: int, seed: int) -> Instance:
-    """One resource, loads of 20 to 100 of 150: the ranges of Falkenauer's class U (1996)."""
+    """Draw one resource with loads of 20 to 100 of 150, the ranges of Falkenauer's class U (1996)."""
     r = random.Random(f"uniform {n} {seed}")
     return aggregate([150], [(r.randint(20, 100),) for _ in range(n)])
 
 
 def hard(n: int, seed: int) -> Instance:
-    """One resource, loads of 1 to 800 of 1000, next to nothing to waste: the ranges of the class Hard28.
+    """Draw one resource with loads of 1 to 800 of 1000 that nearly fill the GPUs: the ranges of the class Hard28.
 
     Loads are drawn until a plan at the volume's bound would waste at most a hundredth of one GPU and first-fit
-    decreasing misses it. The class itself (Schoenfield, 2002; Belov and Scheithauer, 2006) was also chosen for what
-    other methods could not prove, so it is harder.
+    decreasing misses it. Hard28 itself (Schoenfield, 2002; Belov and Scheithauer, 2006) was also chosen for
+    instances that other methods could not prove, so it is harder.
     """
     r = random.Random(f"hard {n} {seed}")
     while True:
@@ -107,7 +107,7 @@ def hard(n: int, seed: int) -> Instance:
 
 
 def first_fit_decreasing(loads: Iterable[int], capacity: int) -> int:
-    """GPUs used when the largest loads go first, each to the first GPU with room."""
+    """Return the GPUs used when the largest loads go first, each to the first GPU with room."""
     rooms: list[int] = []
     for load in sorted(loads, reverse=True):
         for i, room in enumerate(rooms):
@@ -120,7 +120,7 @@ def first_fit_decreasing(loads: Iterable[int], capacity: int) -> int:
 
 
 def vector_class(k: int, n: int, seed: int) -> Instance:
-    """2-D vectors with the ranges of Caprara and Toth (2001), classes 1, 2, 4, 5, 6, 7."""
+    """Draw two resources with the ranges of Caprara and Toth (2001), classes 1, 2, 4, 5, 6 and 7."""
     r = random.Random(100000 * k + 1000 * seed + n)
     ranges = {1: (100, 400, 1000), 2: (1, 1000, 1000), 4: (50, 200, 1000), 5: (25, 100, 1000)}
     low, high, capacity = ranges.get(k, (20, 100, 150))
@@ -132,7 +132,7 @@ def vector_class(k: int, n: int, seed: int) -> Instance:
 
 
 def write(instance: Instance, out: Path) -> None:
-    """Write profiles and demand; the second and third resource are scaled to percent, a missing one is not charged."""
+    """Write profiles and demand; the second and third resource are scaled to percent, a missing one is 0."""
     out.mkdir(parents=True, exist_ok=True)
     scale = [1.0, *(100 / c for c in instance["C"][1:])]
     with (out / "metrics-model.csv").open("w", newline="") as f:

@@ -1,4 +1,4 @@
-"""The cases of the table: what each asks, and what is known about its answer."""
+"""The cases of the benchmark, their targets, and the problem of each."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Case:
     """One row of the table."""
 
     name: str
-    target: str  # what is asked: "331*" is proven, "634/633" found and bound, "proven" where no figure is known before
+    target: str  # "331*": this cost, proven; "634/633": cost and bound; "proven": any proven cost
     kind: str
     sizes: tuple[int, ...] = ()
     seed: int = 1
 
 
 def cases() -> Iterator[Case]:
-    """Every case of the table, small to large."""
+    """Yield every case of the table, within a kind from small to large."""
     yield Case(name="seed9-mem", target="4*", kind="seed", sizes=(1,))
     yield Case(name="seed9-thr", target="6*", kind="seed", sizes=(3,))
     targets = {
@@ -63,7 +63,7 @@ def cases() -> Iterator[Case]:
 
 
 def problem_of(case: Case) -> tuple[Problem, int | None]:
-    """Draw or read a case; with it the optimum where its construction tells."""
+    """Draw or read the problem of a case; return it with its optimum, None where that is not known."""
     if case.kind == "mixed":
         return mixed(case.sizes[0]), None
     if case.kind == "parvagpu":
@@ -75,7 +75,7 @@ def problem_of(case: Case) -> tuple[Problem, int | None]:
 
 
 def drawn(case: Case) -> fleets.Instance:
-    """An instance of `fleets`."""
+    """Draw the instance of a case by `fleets`."""
     if case.kind == "seed":
         loads = [(1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51)]
         loads += [(6646, 54, 54), (10742, 76, 53), (8270, 48, 48), (6646, 52, 52)]
@@ -90,7 +90,7 @@ def drawn(case: Case) -> fleets.Instance:
 
 
 def counted(capacity: list[int], loads: list[list[int]], counts: list[int]) -> Problem:
-    """Copies of models on one GPU type."""
+    """Make the problem of placing copies of models on one GPU type."""
     names = ("memory", "utilization", "memory utilization")[: len(capacity)]
     return Problem(
         resources=names,
@@ -104,7 +104,7 @@ def counted(capacity: list[int], loads: list[list[int]], counts: list[int]) -> P
 
 
 def mixed(n: int) -> Problem:
-    """Three GPU types, three configurations a model, rates in thousandths, the prices as costs."""
+    """Read a problem of three GPU types and three configurations per model; rates in thousandths, prices as costs."""
     folder = DATA / "mixed" / str(n)
     fleet = tomllib.loads((folder / "fleet.toml").read_text())["gpu"]
     types = [gpu["type"] for gpu in fleet]
@@ -141,7 +141,7 @@ _MODELS = (
 
 
 def parvagpu(scenario: int) -> Problem:
-    """ParvaGPU's profiles on A100 slices: one model a slice, at most 5 processes, p99 under 0.9 x half of the SLO."""
+    """Read ParvaGPU's profiles on A100 slices: one model per slice, at most 5 processes, p99 below 0.45 x SLO."""
     folder = DATA / "parvagpu_sc24"
     budgets = (folder / "SLO" / "SLO_latency.csv").read_text().splitlines()[scenario - 1].split(",")
     rates = (folder / "SLO" / "SLO_req_rate.csv").read_text().splitlines()[scenario - 1].split(",")
@@ -160,7 +160,7 @@ def parvagpu(scenario: int) -> Problem:
 
 
 def _slices() -> tuple[list[tuple[str, int]], tuple[Layout, ...]]:
-    """Kinds of slices of an A100 with their compute slices, one of each size, and the maximal ways to cut it."""
+    """Return one MIG profile of an A100 for each number of compute slices, with that number, and the geometries."""
     board = next(b for name, b in sorted(boards().items()) if name.startswith("A100") and "80" in name)
     plain = {p.compute_slices: p for p in sorted(board.profiles, key=lambda p: (-p.memory_slices, "+" in p.name))}
     slices = [(p.name, size) for size, p in sorted(plain.items())]
@@ -188,7 +188,7 @@ def _slice_options(file: Path, slo_ms: Fraction, slices: list[tuple[str, int]]) 
 
 
 def openb(trace: str) -> Problem:
-    """Pods that share a GPU in Alibaba's openb trace, by thousandths of a GPU alone."""
+    """Read the pods that share a GPU in Alibaba's openb trace; the only resource is thousandths of a GPU."""
     rows = _rows(DATA / "alibaba_openb" / f"openb_types_{trace}.csv")
     shared = [row for row in rows if row["num_gpu"] == "1" and int(row["gpu_milli"]) < 1000]
     return counted([1000], [[int(row["gpu_milli"])] for row in shared], [int(row["count"]) for row in shared])

@@ -1,4 +1,4 @@
-"""One case in a process of its own: `python -m benchmarks.packing.one NAME [SECONDS]` prints one line of JSON."""
+"""The solver on one case: `python -m benchmarks.packing.one NAME [SECONDS]` prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planner.solver.solve import solve
 
 
 def main(name: str, time_limit_s: float) -> None:
-    """Solve and print."""
+    """Solve the case, and print value, lower bound and what proves the bound."""
     case = next(case for case in cases() if case.name == name)
     problem, _ = problem_of(case)
     plan = solve(problem, SearchLimits(seconds=time_limit_s))

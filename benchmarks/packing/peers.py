@@ -1,4 +1,4 @@
-"""What other ways find on the same case: rules, a plain CP-SAT assignment, VPSolver's arc-flow where installed."""
+"""Other solvers on the same case: greedy rules, a CP-SAT assignment, and VPSolver's arc-flow where installed."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from planner.solver.greedy import RULES, pack
 from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce
 
-_MEMORY_BYTES = 4 * 2**30  # address space of a slow peer
-_GRACE_S = 5.0  # a solver that heeds its time limit ends within it
+_MEMORY_BYTES = 4 * 2**30  # limit of a slow peer's address space
+_GRACE_S = 5.0  # time after its limit in which a solver may end by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Cost found and bound, as the table shows them, or why there is none."""
+    """The cost that a peer found and its lower bound, or why it found none."""
 
     found: int | None
     bound: int | None = None
     reason: str = "none"
 
     def __str__(self) -> str:
-        """23* where it is proven, else 23/22."""
+        """Return 23* for a proven cost of 23, else 23/22 for cost and bound."""
         if self.found is None:
             return self.reason
         return f"{self.found}*" if self.found == self.bound else f"{self.found}/{self.bound}"
 
 
 def rules(problem: Problem) -> dict[str, int]:
-    """Cost by each rule that serves everything."""
+    """Return the cost by each greedy rule that serves the whole demand."""
     smaller = reduce(problem).problem
     model = build(smaller)
     found = {}
@@ -49,7 +49,7 @@ def rules(problem: Problem) -> dict[str, int]:
 
 
 def assignment(problem: Problem, time_limit_s: float, at_most: int) -> Peer:
-    """CP-SAT over named GPUs, one integer for each kind of replica and GPU."""
+    """Solve with CP-SAT over individual GPUs, with one integer for each kind of replica on each GPU."""
     from planner.solver.cp_sat.model import search
 
     found = search(reduce(problem).problem, upper_bound=at_most, limits=SearchLimits(seconds=time_limit_s))
@@ -59,36 +59,41 @@ def assignment(problem: Problem, time_limit_s: float, at_most: int) -> Peer:
     return Peer(found=cost, bound=found.lower_bound)
 
 
-def apart(module: str, arguments: Sequence[str], time_limit_s: float) -> Peer:
-    """Run a peer in a process of its own, with an end to its time and its memory.
+def run_in_process(module: str, arguments: Sequence[str], time_limit_s: float) -> Peer:
+    """Run a peer in its own process, within a time limit and a memory limit.
 
     `module` prints a line of JSON with `value` and `lower_bound`.
     """
     command = [sys.executable, "-m", f"benchmarks.packing.{module}", *arguments, str(time_limit_s)]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=time_limit_s + _GRACE_S, preexec_fn=_limited
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=time_limit_s + _GRACE_S,
+            preexec_fn=_limit_memory,
         )
     except subprocess.TimeoutExpired:
         return Peer(found=None, reason="time")
     if ended.returncode:
         late = "TimeoutExpired" in ended.stderr
-        return Peer(found=None, reason="time" if late else "memory" if _starved(ended) else "failed")
+        return Peer(found=None, reason="time" if late else "memory" if _out_of_memory(ended) else "failed")
     answer = json.loads(ended.stdout.splitlines()[-1])
     return Peer(found=answer["value"], bound=answer["lower_bound"], reason="time")
 
 
 def arc_flow(name: str, problem: Problem, time_limit_s: float, folder: Path) -> Peer | None:
-    """VPSolver; None where the case is more than copies of models on one GPU type."""
+    """Solve with VPSolver; None where the case is not just copies of models on one GPU type."""
     if len(problem.places) > 1 or any(len(task.options) != 1 for task in problem.tasks):
         return None
-    return apart("arcflow", [str(folder), name], time_limit_s)
+    return run_in_process("arcflow", [str(folder), name], time_limit_s)
 
 
-def _limited() -> None:
+def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
 
 
-def _starved(ended: subprocess.CompletedProcess[str]) -> bool:
-    """Whether it ended for want of memory: Python says so, C++ throws, or is ended by a signal."""
+def _out_of_memory(ended: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a process ran out of memory: a Python or C++ error on stderr, or an end by a signal."""
     return ended.returncode < 0 or any(word in ended.stderr for word in ("MemoryError", "bad_alloc", "SIGABRT"))

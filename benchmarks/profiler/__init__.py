@@ -1,1 +1,1 @@
-"""`analyze` beside perf_analyzer and Model Analyzer: same server, same models, one run. See ../README.md."""
+"""Benchmark of `analyze` against perf_analyzer and Model Analyzer, on the same server and models (../README.md)."""

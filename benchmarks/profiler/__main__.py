@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profiler [case …]`: run the cases, print their tables, keep them in RESULTS.md."""
+"""`python -m benchmarks.profiler [CASE …]`: run the cases, print their tables, write them to RESULTS.md."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ CASES = {
     "startup": startup.run_case,
 }
 RESULTS = Path(__file__).parent.parent / "RESULTS.md"
-_IDLE = 0.10  # of the processors: above this the machine is not quiet
+_IDLE = 0.10  # share of the processors in use above which the machine does not count as idle
 
 
 @click.command(context_settings={"max_content_width": 100}, epilog="Example: python -m benchmarks.profiler rate sweep")
 @click.argument("cases", nargs=-1, type=click.Choice(list(CASES)), metavar="[CASE]…")
-@click.option("--quick", is_flag=True, help="Short settings, to try the benchmark; nothing is written to RESULTS.md.")
+@click.option("--quick", is_flag=True, help="Use short settings to try the benchmark; RESULTS.md stays as it is.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where results are kept.  [default: benchmarks/RESULTS.md]",
+    help="File to write the results to.  [default: benchmarks/RESULTS.md]",
 )
 def main(cases: tuple[str, ...], *, quick: bool, results: Path | None) -> None:
-    """Measure `analyze` beside perf_analyzer and Model Analyzer: rate, sweep, accuracy, memory and startup.
+    """Compare `analyze` with perf_analyzer and Model Analyzer: rate, sweep, accuracy, memory and startup.
 
-    Without a CASE all of them are run, in that order. README.md beside this package says what each compares.
+    Without a CASE all are run, in that order. benchmarks/README.md says what each compares.
     """
     signal.signal(signal.SIGTERM, _end)
     began_s = time.perf_counter()
     bench = Bench(peers=Peers(), quick=quick)
     keep = results or (None if quick else RESULTS)
     try:
-        _ = bench.peers.folder  # fetched before anything is timed
+        _ = bench.peers.folder  # fetches the peers before anything is timed
     except PeerError as error:
         bench.say(f"no peers: {error}; their rows will say so")
     for name in cases or CASES:
@@ -66,7 +66,7 @@ def main(cases: tuple[str, ...], *, quick: bool, results: Path | None) -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit("ended by SIGTERM")  # through every `with`, so that nothing is left running
+    raise SystemExit("ended by SIGTERM")  # leaves every `with`, so that nothing is left running
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Accuracy: the same points again and again by both tools, beside long windows of perf_analyzer as the truth."""
+"""Case accuracy: repeated runs of both tools at the same points, compared with long runs as the reference."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Key = tuple[str, int, int]
 
 
 def run_case(bench: Bench) -> list[Table]:
-    """Run both tools by turns, and the truth of a share of the points after each turn, so that all see one machine."""
+    """Run both tools in turn, and measure the reference of some points after each turn, under the same conditions."""
     sizes = bench.pick((1, 4), quick=(1,))
     keys = [(model, batch, concurrency) for model in MODELS for batch in sizes for concurrency in sizes]
     rounds = bench.pick(5, quick=2)
     found: dict[str, dict[Key, list[Point]]] = {OURS: defaultdict(list), THEIRS: defaultdict(list)}
-    truth: dict[str, dict[Key, Point]] = {OURS: {}, THEIRS: {}}
+    reference: dict[str, dict[Key, Point]] = {OURS: {}, THEIRS: {}}
     stolen: dict[Key, float] = {}
     failures: dict[str, str] = {}
     with repository_of(MODELS) as repository:
@@ -45,28 +45,28 @@ def run_case(bench: Bench) -> list[Table]:
             for key in keys[turn :: max(1, rounds - 1)] if turn < rounds - 1 else []:
                 try:
                     before = processor_times()
-                    truth[THEIRS][key] = _long_windows(bench, repository, key)
+                    reference[THEIRS][key] = _long_windows(bench, repository, key)
                     stolen[key] = stolen_share(before, processor_times())
-                    truth[OURS][key] = _long_window_of_ours(bench, repository, key)
+                    reference[OURS][key] = _long_window_of_ours(bench, repository, key)
                 except (PeerError, TritonpackError) as error:
-                    failures["truth"] = str(error)
-    return [_summary(found, truth, failures), _detail(keys, found, truth, stolen)]
+                    failures["reference"] = str(error)
+    return [_summary(found, reference, failures), _detail(keys, found, reference, stolen)]
 
 
 def _points(bench: Bench, name: str, repository: Path, sizes: Sequence[int]) -> Iterable[Point]:
     if name == OURS:
         return [row.point for row in run_analyze(repository, sizes, sizes, quick=bench.quick).rows]
-    # over HTTP, as ours and the truth: what differs shall be the tool and not the way
+    # over HTTP, as analyze and the reference: the tools are compared, not the protocols
     options = ["--client-protocol", "http"]
     return run_model_analyzer(bench.peers, repository, MODELS, sizes, sizes, options=options).points
 
 
 def _long_windows(bench: Bench, repository: Path, key: Key) -> Point:
-    """Let perf_analyzer measure a point in three windows of 20 s, whatever their spread."""
+    """Measure a point by perf_analyzer in three windows of 20 s, however much they differ."""
     window_ms = bench.pick(20_000, quick=1_000)
     options = ["-p", str(window_ms), "--max-trials", "3", "--stability-percentage", "999"]
     model, batch, concurrency = key
-    bench.say(f"accuracy: truth of {model}, batch {batch}, concurrency {concurrency}")
+    bench.say(f"accuracy: reference of {model}, batch {batch}, concurrency {concurrency}")
     with serving(repository) as (server, triton):
         triton.load(model)
         point, _ = run_perf_analyzer(
@@ -76,7 +76,7 @@ def _long_windows(bench: Bench, repository: Path, key: Key) -> Point:
 
 
 def _long_window_of_ours(bench: Bench, repository: Path, key: Key) -> Point:
-    """Send for as long with the load generator of `analyze`: what differs then is its client."""
+    """Measure a point for 60 s with the load generator of `analyze`."""
     model, batch, concurrency = key
     timings = Timings()
     with (
@@ -103,13 +103,13 @@ def _long_window_of_ours(bench: Bench, repository: Path, key: Key) -> Point:
     )
 
 
-def throughput_error(points: Sequence[Point], truth: Point) -> float:
-    """Mean absolute error of the throughput, as a share of the truth."""
-    return statistics.fmean(abs(point.infer_per_s / truth.infer_per_s - 1) for point in points)
+def throughput_error(points: Sequence[Point], reference: Point) -> float:
+    """Return the mean absolute error of the throughput, as a share of the reference."""
+    return statistics.fmean(abs(point.infer_per_s / reference.infer_per_s - 1) for point in points)
 
 
 def p99_spread(points: Sequence[Point]) -> float | None:
-    """Highest less lowest p99 latency of the runs, as a share of their median; None for a single run."""
+    """Return the highest less the lowest p99 latency, as a share of the median; None with fewer than two runs."""
     values = [point.p99_s for point in points if point.p99_s is not None]
     if len(values) < 2:
         return None
@@ -117,18 +117,18 @@ def p99_spread(points: Sequence[Point]) -> float | None:
 
 
 def _summary(
-    found: dict[str, dict[Key, list[Point]]], truth: dict[str, dict[Key, Point]], failures: dict[str, str]
+    found: dict[str, dict[Key, list[Point]]], reference: dict[str, dict[Key, Point]], failures: dict[str, str]
 ) -> Table:
     rows = []
     for name, points in found.items():
-        shared = [key for key in points if key in truth[THEIRS] and key in truth[name]]
+        shared = [key for key in points if key in reference[THEIRS] and key in reference[name]]
         spreads = [spread for runs in points.values() if (spread := p99_spread(runs)) is not None]
         if not shared or not spreads:
-            why = failures.get(name) or failures.get("truth") or "no figures"
+            why = failures.get(name) or failures.get("reference") or "no figures"
             rows.append([name, f"failed: {why}", "", "", ""])
             continue
         errors = [
-            f"{statistics.fmean(throughput_error(points[key], truth[whose][key]) for key in shared):.1%}"
+            f"{statistics.fmean(throughput_error(points[key], reference[whose][key]) for key in shared):.1%}"
             for whose in (THEIRS, name)
         ]
         runs = f"{len(shared)} points, {sum(len(points[key]) for key in shared)} runs"
@@ -152,20 +152,20 @@ def _summary(
 def _detail(
     keys: Sequence[Key],
     found: dict[str, dict[Key, list[Point]]],
-    truth: dict[str, dict[Key, Point]],
+    reference: dict[str, dict[Key, Point]],
     stolen: dict[Key, float],
 ) -> Table:
     rows = []
     for key in keys:
         row = [key[0], str(key[1]), str(key[2])]
-        row += [f"{truth[name][key].infer_per_s:.1f}" if key in truth[name] else "" for name in (THEIRS, OURS)]
+        row += [f"{reference[name][key].infer_per_s:.1f}" if key in reference[name] else "" for name in (THEIRS, OURS)]
         row.append(f"{stolen[key]:.1%}" if key in stolen else "")
         for name in (OURS, THEIRS):
             points = found[name].get(key, [])
             spread = p99_spread(points)
             for whose in dict.fromkeys((THEIRS, name)):
-                known = points and key in truth[whose]
-                row.append(f"{throughput_error(points, truth[whose][key]):.1%}" if known else "")
+                known = points and key in reference[whose]
+                row.append(f"{throughput_error(points, reference[whose][key]):.1%}" if known else "")
             row.append("" if spread is None else f"{spread:.0%}")
         rows.append(row)
     header = ["Model", "Batch", "Concurrency", "perf_analyzer, 60 s (infer/s)", "tritonpack, 60 s", "Stolen meanwhile"]

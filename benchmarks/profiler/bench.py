@@ -1,4 +1,4 @@
-"""What every case is given: the peers, how long to take, and where to say what is going on."""
+"""The settings that every case gets: the peers, and whether settings are short; and its progress messages."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Bench:
     Parameters
     ----------
     quick : bool
-        Short settings, which try the benchmark and yield no figures worth keeping.
+        Whether settings are short, to try the benchmark; the figures are then not worth keeping.
     """
 
     peers: Peers
     quick: bool
 
     def pick(self, full: Setting, *, quick: Setting) -> Setting:
-        """Choose a setting."""
+        """Return the full or the quick setting."""
         return quick if self.quick else full
 
     def say(self, text: str) -> None:
-        """Tell on stderr what runs now."""
+        """Print on stderr what runs now."""
         print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""Print the bytes of a distribution with all that it requires, and how many distributions these are.
+"""Print the total size in bytes of a distribution and all that it requires, and the number of these distributions.
 
-Run with the bare interpreter of the environment in question, so it imports nothing that may be missing there.
+It is run by the interpreter of the environment to be counted, so it imports only what every environment has.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ def required(name: str, extras: frozenset[str], found: dict[str, set[str]]) -> N
     try:
         requirements = importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
-        del found[key]  # for another platform
+        del found[key]  # it is required on another platform only
         return
     for text in requirements:
         requirement = Requirement(text)
@@ -30,7 +30,7 @@ def required(name: str, extras: frozenset[str], found: dict[str, set[str]]) -> N
 
 
 def size_bytes(name: str) -> int:
-    """Sum the sizes of a distribution's files, byte code included where it is there."""
+    """Return the sum of the sizes of a distribution's files, with their compiled byte code where it exists."""
     files = importlib.metadata.files(name) or []
     paths = {Path(file.locate()) for file in files}
     paths |= {

@@ -1,4 +1,4 @@
-"""Memory: a model that holds 256 MiB and takes 64 MiB an item more while it runs."""
+"""Case memory: a model that holds 256 MiB, and takes 64 MiB more for each item while it runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmarks.profiler.processes import PeerError
 from benchmarks.profiler.report import Table
 
 MODEL, BARE = "holder", "bare"
-HELD_MIB, TAKEN_MIB_AN_ITEM = 256.0, 64.0  # as models/holder/config.pbtxt has them
+HELD_MIB, TAKEN_MIB_AN_ITEM = 256.0, 64.0  # the parameters in models/holder/config.pbtxt
 BATCHES = (1, 2, 4)
 _REST_S = 0.5
 
 
 def run_case(bench: Bench) -> list[Table]:
-    """Compare each tool's figure with what the model holds and takes over the same model that holds nothing."""
+    """Compare each tool's figure with the real one: what the model holds, plus the memory of one that holds nothing."""
     with repository_of([MODEL, BARE]) as repository:
         bench.say("memory: what the model takes without holding anything")
         bare = _bare_mib(repository)
@@ -41,9 +41,10 @@ def run_case(bench: Bench) -> list[Table]:
 
 
 def _bare_mib(repository: Path) -> tuple[float, float]:
-    """What a model process is without the memory under test: its interpreter, libraries and buffers.
+    """Return the memory of a model process without the memory under test, in MiB: at rest, and under load.
 
-    Read by ourselves from the kernel, as the growth of the server's whole process tree: at rest, and under load.
+    That is the interpreter, libraries and buffers. The benchmark reads it from the kernel, as the growth of the PSS of
+    the server's process tree.
     """
     with serving(repository) as (server, triton):
         pid = server.endpoint.process_id
@@ -79,11 +80,11 @@ def _table(bare: tuple[float, float], ours: list[Row] | str, theirs: dict[int, f
         else:
             row = next(row for row in ours if row.point.model == MODEL and row.point.batch == batch)
             cells = [
-                _beside(_less(row.steady_mib, row.server_mib), at_rest),
-                _beside(_less(row.run_peak_mib, row.server_mib), peak),
-                _beside(row.point.memory_mib, peak),
+                _with_error(_minus(row.steady_mib, row.server_mib), at_rest),
+                _with_error(_minus(row.run_peak_mib, row.server_mib), peak),
+                _with_error(row.point.memory_mib, peak),
             ]
-        found = f"failed: {theirs}" if isinstance(theirs, str) else _beside(theirs.get(batch), peak)
+        found = f"failed: {theirs}" if isinstance(theirs, str) else _with_error(theirs.get(batch), peak)
         rows.append([str(batch), f"{at_rest:.0f}", f"{peak:.0f}", *cells, found])
     header = ["Batch", "Really, at rest (MiB)", "Really, at most (MiB)"]
     header += ["tritonpack: steady", "tritonpack: run peak", "tritonpack: model", "Model Analyzer: RAM"]
@@ -97,9 +98,9 @@ def _table(bare: tuple[float, float], ours: list[Row] | str, theirs: dict[int, f
     return Table(title="Memory of a model", header=header, rows=rows, notes=notes)
 
 
-def _less(value: float | None, less: float | None) -> float | None:
+def _minus(value: float | None, less: float | None) -> float | None:
     return None if value is None or less is None else value - less
 
 
-def _beside(value: float | None, truth: float) -> str:
-    return "not given" if value is None else f"{value:.0f} ({value / truth - 1:+.1%})"
+def _with_error(value: float | None, reference: float) -> str:
+    return "not given" if value is None else f"{value:.0f} ({value / reference - 1:+.1%})"

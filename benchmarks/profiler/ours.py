@@ -1,4 +1,4 @@
-"""`analyze` as a user runs it, and the pieces of it that are measured by themselves."""
+"""Run `analyze` as a command, and its server and load generator by themselves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _QUICK = ("--precision", "30", "--max-trial-seconds", "2")
 
 @contextmanager
 def repository_of(models: Sequence[str]) -> Iterator[Path]:
-    """Make a model repository with these models of ours."""
+    """Make a model repository with these models of `benchmarks/profiler/models`."""
     with tempfile.TemporaryDirectory(prefix="tritonpack-bench-") as folder:
         for model in models:
             shutil.copytree(MODELS / model, Path(folder) / model, ignore=shutil.ignore_patterns("__pycache__"))
@@ -37,7 +37,7 @@ def repository_of(models: Sequence[str]) -> Iterator[Path]:
 
 @contextmanager
 def serving(repository: Path) -> Iterator[tuple[RunningServer, ControlClient]]:
-    """Run a server without models; the second value loads them."""
+    """Run a server without models, and give it with a client that loads them."""
     with LocalServer().serve(repository) as server, ControlClient(server.endpoint.http) as triton:
         yield server, triton
 
@@ -46,7 +46,7 @@ def serving(repository: Path) -> Iterator[tuple[RunningServer, ControlClient]]:
 def load_on(
     endpoint: Endpoint, repository: Path, model: str, *, batch: int = 1, concurrency: int = 1, protocol: str = "http"
 ) -> Iterator[Load]:
-    """Prepare the load that `analyze` would send at a point."""
+    """Prepare the load that `analyze` sends for a trial."""
     found = select(read_repository(repository), (model,))[0]
     trial = Trial(model=model, batch=batch, concurrency=concurrency, transport=protocol)
     with Workload(protocol=protocol).build_load(endpoint, found, trial) as load:
@@ -55,7 +55,7 @@ def load_on(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line of `analyze`'s table: the point, and more that it says of it; memory in MiB."""
+    """A row of the CSV that `analyze` writes: the point, and figures that only `analyze` has."""
 
     point: Point
     status: str
@@ -67,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeRun:
-    """One run of the command."""
+    """One run of `analyze`: its rows, and the time that it took."""
 
     rows: list[Row]
     wall_s: float
@@ -82,7 +82,7 @@ def run_analyze(
     Parameters
     ----------
     quick : bool
-        Ask for little precision: to try the benchmark itself, not for figures.
+        Whether trials are short and imprecise, to try the benchmark; the figures are then not worth keeping.
 
     Raises
     ------

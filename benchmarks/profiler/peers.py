@@ -1,4 +1,4 @@
-"""perf_analyzer and Model Analyzer: where they are, and how they are run on the same server binary as ours."""
+"""Find and run perf_analyzer and Model Analyzer, with the same tritonserver binary that `analyze` starts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analyzer.servers.local import Installation, _prepare_package  # no second copy of how the wheel is laid out
+from analyzer.servers.local import Installation, _prepare_package  # private: avoids a copy of the wheel's layout
 from analyzer.servers.ports import LOOPBACK, choose_ports
-from benchmarks.profiler.processes import Ended, PeerError, run
+from benchmarks.profiler.processes import CommandResult, PeerError, run
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder of POSIX shared memory, not of temporary files
 _SETUP_TIMEOUT_S = 900
 _POINT_TIMEOUT_S = 120
 _LOADED = re.compile(r"^I\d{4} (\d\d):(\d\d):(\d\d\.\d+) .*successfully loaded", re.MULTILINE)
@@ -26,7 +26,7 @@ _LOADED = re.compile(r"^I\d{4} (\d\d):(\d\d):(\d\d\.\d+) .*successfully loaded",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a tool says of one model at one batch size and concurrency; latencies in seconds."""
+    """The figures of one tool for one model at one batch size and concurrency."""
 
     model: str
     batch: int
@@ -38,21 +38,21 @@ class Point:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What the point is of."""
+        """Model, batch size and concurrency."""
         return self.model, self.batch, self.concurrency
 
 
 class Peers:
-    """The two peers in their cache folder, fetched on first use."""
+    """The two peers in their cache folder; they are fetched on first use."""
 
     @cached_property
     def folder(self) -> Path:
-        """Where ``peers.sh`` put them.
+        """The cache folder that ``peers.sh`` fills.
 
         Raises
         ------
         PeerError
-            If they cannot be had here.
+            If they cannot be fetched.
         """
         script = Path(__file__).with_name("peers.sh")
         done = run([script], timeout_s=_SETUP_TIMEOUT_S, environment={"PYTHON": sys.executable})
@@ -60,13 +60,13 @@ class Peers:
 
     @property
     def perf_analyzer(self) -> list[str]:
-        """The command, with its libraries set."""
+        """The command of perf_analyzer, with its library path."""
         home = self.folder / "perf_analyzer"
         return ["/usr/bin/env", f"LD_LIBRARY_PATH={home / 'lib'}", str(home / "bin" / "perf_analyzer")]
 
     @property
     def model_analyzer(self) -> Path:
-        """The executable in its own environment."""
+        """The executable of Model Analyzer, in an environment of its own."""
         return self.folder / "model-analyzer" / "bin" / "model-analyzer"
 
 
@@ -80,7 +80,7 @@ def run_perf_analyzer(
     protocol: str = "http",
     options: Sequence[str] = (),
     timeout_s: float = _POINT_TIMEOUT_S,
-) -> tuple[Point, Ended]:
+) -> tuple[Point, CommandResult]:
     """Measure one point with perf_analyzer on a server that has the model loaded.
 
     Raises
@@ -110,12 +110,12 @@ def run_perf_analyzer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnalyzerRun:
-    """One ``model-analyzer profile``.
+    """One run of ``model-analyzer profile``.
 
     Parameters
     ----------
     load_s : float or None
-        From the start of its first server to its first model being loaded.
+        Seconds from the start of a server to the first model that it has loaded; None where its log has none.
     """
 
     points: list[Point]
@@ -134,7 +134,7 @@ def run_model_analyzer(
     memory: bool = False,
     timeout_s: float = 600,
 ) -> ModelAnalyzerRun:
-    """Profile models as they are configured (its search over configurations is turned off), with its own defaults.
+    """Profile models by Model Analyzer with its defaults, but without its search over model configurations.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _wrapper(path: Path, command: str, setting: str = "") -> Path:
 
 
 def _server_wrapper(folder: Path, prefix: str) -> Path:
-    """A tritonserver that is the one `analyze` starts: same binary, libraries and backend, loopback only."""
+    """Write a script that starts tritonserver as `analyze` does: same binary, libraries and backend, on loopback."""
     installation = Installation.find()
     if installation is None:
         raise PeerError("no tritonserver here: pip install 'tritonpack[local]'")
@@ -217,9 +217,10 @@ def _read_points(folder: Path) -> list[Point]:
 
 
 def _load_s(folder: Path) -> float | None:
-    """From a server's start, which the wrapper stamped, to its first model, which its log tells.
+    """Return the seconds from a server's start, which the wrapper wrote down, to its log's first loaded model.
 
-    The log has a clock time in a zone that we need not know: zones differ by whole quarters of an hour.
+    The log's clock time is in an unknown time zone. Zones differ by multiples of 900 s, so the difference is taken
+    modulo 900 s.
     """
     loaded = _LOADED.search((folder / "triton.log").read_text(errors="replace"))
     if loaded is None:

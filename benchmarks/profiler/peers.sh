@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetch the peers of the profiler benchmark into a cache folder; what is there already is kept.
+# Fetch the peers of the profiler benchmark into a cache folder; a peer that is already there is kept.
 #   perf_analyzer from the wheel tritonclient 2.51.0 (later wheels have no binary, or one that needs glibc 2.38),
 #   with the two libraries it needs: libb64 from Debian's archive, libcudart 12 from NVIDIA's wheel;
 #   Model Analyzer 1.58.0 in an environment of its own.
@@ -44,7 +44,7 @@ make_perf_analyzer() {
 
 make_model_analyzer() {
   say "installing Model Analyzer 1.58.0"
-  # made in place: an environment holds its own path; the mark says that it is whole
+  # made in place, since an environment contains its own path; the file `whole` says that it is complete
   rm -rf "$cache/model-analyzer"
   "$python" -m venv "$cache/model-analyzer"
   "$cache/model-analyzer/bin/python" -m pip install --quiet --disable-pip-version-check triton-model-analyzer==1.58.0

@@ -1,4 +1,4 @@
-"""Commands of others, run to their end with what they cost, and nothing of them left behind."""
+"""Run a command to its end and measure its time; at a timeout it is killed with all its children."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import psutil
 
-_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)+")  # results are published: they name no machine's folders
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)+")  # not published: the machine's folders in messages
 
 
 class PeerError(Exception):
-    """A contender that could not be measured; the message stands in its row."""
+    """A tool that could not be measured; the message is shown in its row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended.
+class CommandResult:
+    """The time and output of a command that has ended.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def run(
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
-) -> Ended:
-    """Run a command to its end; whatever it leaves running, or runs for too long, is ended.
+) -> CommandResult:
+    """Run a command to its end; after `timeout_s` it is killed with all its children.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def run(
         try:
             usage = _wait(process, began_s + timeout_s)
         except BaseException:
-            _end_tree(process.pid)
+            _kill_tree(process.pid)
             process.wait()
             raise
         wall_s = time.perf_counter() - began_s
@@ -82,31 +82,31 @@ def run(
         lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
         reason = _FOLDERS.sub("", lines[-1].strip())[:200]
         raise PeerError(f"{name} failed with status {process.returncode}: {reason}")
-    return Ended(wall_s=wall_s, cpu_s=usage, output=output)
+    return CommandResult(wall_s=wall_s, cpu_s=usage, output=output)
 
 
 def _wait(process: subprocess.Popen[bytes], deadline_s: float) -> float | None:
-    """Wait for a process and return the processor time it took in seconds; None where it was ended for its time."""
-    ended_by_us = False
+    """Wait for a process and return its processor time in seconds; None where it was killed at the deadline."""
+    killed = False
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return None if ended_by_us else usage.ru_utime + usage.ru_stime
-        if time.perf_counter() > deadline_s and not ended_by_us:
-            _end_tree(process.pid)
-            ended_by_us = True
+            return None if killed else usage.ru_utime + usage.ru_stime
+        if time.perf_counter() > deadline_s and not killed:
+            _kill_tree(process.pid)
+            killed = True
         time.sleep(0.005)
 
 
-def _end_tree(pid: int) -> None:
-    """Kill a process that we started and all below it, whichever session they are in."""
+def _kill_tree(pid: int) -> None:
+    """Kill a process that we started and all its descendants, also those in other sessions."""
     try:
         root = psutil.Process(pid)
-        doomed = [*root.children(recursive=True), root]
+        tree = [*root.children(recursive=True), root]
     except psutil.NoSuchProcess:
         return
-    for process in doomed:
+    for process in tree:
         try:
             process.kill()
         except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Peak rate: requests per second, and what each costs the client's processor, on a model that does nothing."""
+"""Case rate: highest request rate on a model that does nothing, and the client's processor time per request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONCURRENCIES = (1, 4, 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """One run at one concurrency; processor time is the whole client's, its start included."""
+    """One run at one concurrency; processor time is that of the whole client process, with its start."""
 
     requests_per_s: float
     p50_s: float
@@ -38,7 +38,7 @@ class Rate:
 
 
 def run_case(bench: Bench) -> list[Table]:
-    """Let the clients send by turns on one server; medians over the repetitions."""
+    """Run the clients in turn on one server; the figures are medians over the repetitions."""
     results: dict[tuple[str, int], list[Rate]] = defaultdict(list)
     failures: dict[str, str] = {}
     with repository_of([MODEL]) as repository, serving(repository) as (server, triton):
@@ -46,7 +46,7 @@ def run_case(bench: Bench) -> list[Table]:
         clients = _clients(bench, server.endpoint, repository)
         for repetition in range(bench.pick(3, quick=1)):
             for concurrency in CONCURRENCIES:
-                # by turns, and the other way round every second time: nobody always comes first
+                # in turn, and every second time in reverse order, so that no client is always first
                 for name, client in list(clients.items())[:: 1 if repetition % 2 == 0 else -1]:
                     bench.say(f"rate: {name}, concurrency {concurrency}, repetition {repetition + 1}")
                     try:
@@ -60,7 +60,7 @@ def _clients(bench: Bench, endpoint: Endpoint, repository: Path) -> dict[str, Ca
     seconds = bench.pick(4.5, quick=1.5)
 
     def perf_analyzer(concurrency: int, protocol: str) -> Rate:
-        # three windows of a third of the time, whatever their spread: as long as ours sends
+        # three windows of a third of the time each, however much they differ: as long as the load generator of analyze
         window = ["-p", str(int(seconds / 3 * 1000)), "--max-trials", "3", "--stability-percentage", "999"]
         address = endpoint.http if protocol == "http" else endpoint.grpc or ""
         before = _requests_served(endpoint.http)
@@ -79,7 +79,7 @@ def _clients(bench: Bench, endpoint: Endpoint, repository: Path) -> dict[str, Ca
 
 
 def _send(endpoint: Endpoint, repository: Path, concurrency: int, protocol: str, seconds: float) -> Rate:
-    """Run the load generator of `analyze` for a while, in a process of its own as there."""
+    """Run the load generator of `analyze` for some seconds, in a process of its own as `analyze` does."""
     served, began_cpu_s = _requests_served(endpoint.http), _cpu_s()
     ends, latencies = array("d"), array("d")
     errors = ""
@@ -102,13 +102,13 @@ def _send(endpoint: Endpoint, repository: Path, concurrency: int, protocol: str,
 
 
 def _cpu_s() -> float:
-    """Processor time of this process and of its children that have ended."""
+    """Return the processor time of this process and of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _requests_served(address: str) -> int:
-    """Count the requests that the server has answered, by its own statistics."""
+    """Return the number of requests that the server has answered, from its statistics."""
     with urllib.request.urlopen(f"http://{address}/v2/models/{MODEL}/stats", timeout=5) as answer:
         statistics_page = json.load(answer)
     return int(statistics_page["model_stats"][0]["inference_stats"]["success"]["count"])

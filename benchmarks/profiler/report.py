@@ -1,4 +1,4 @@
-"""Results as tables for the terminal and for RESULTS.md, with the date and the machine."""
+"""Write results as Markdown tables, for the terminal and for RESULTS.md, with the date and the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analyzer.formats.units import MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table, with sentences on what it shows below it."""
+    """One table with notes below it."""
 
     title: str
     header: Sequence[str]
@@ -24,7 +24,7 @@ class Table:
     notes: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """Lay it out with columns in line, for reading on a terminal too."""
+        """Write the table as Markdown with aligned columns, so that it can be read on a terminal."""
         cells = [list(self.header), *([str(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.header))]
         lines = [
@@ -37,19 +37,19 @@ class Table:
 
 
 def machine() -> str:
-    """The processor, its cores, the memory and the system; nothing that names the host."""
+    """Describe the processor, its cores, the memory and the system, without the host's name."""
     memory_gib = psutil.virtual_memory().total / MIB / 1024
     system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     return f"{host().name}, {memory_gib:.0f} GiB, {system}"
 
 
 def busy_share(span_s: float = 2.0) -> float:
-    """How much of the processors others use, watched for a while."""
+    """Return the share of the processors in use over a span of seconds."""
     return psutil.cpu_percent(span_s) / 100
 
 
 def section(case: str, tables: Sequence[Table], *, busy: float, wall_s: float, quick: bool) -> str:
-    """Write one case's results."""
+    """Write the results of one case as Markdown."""
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     head = f"{when}; {machine()}; {busy:.0%} of the processors in use by others before; took {wall_s:.0f} s"
     quick_note = "\n*Short settings: this shows that the benchmark runs, not how the tools compare.*\n" if quick else ""
@@ -57,7 +57,7 @@ def section(case: str, tables: Sequence[Table], *, busy: float, wall_s: float, q
 
 
 def store_section(path: Path, case: str, text: str) -> None:
-    """Put a case's results in the file in place of its former ones; the rest of the file stays as it is."""
+    """Replace a case's results in the file, or append them; the rest of the file stays as it is."""
     begin, end = f"<!-- profiler {case} -->", f"<!-- end of profiler {case} -->"
     block = f"{begin}\n{text.rstrip()}\n{end}\n"
     old = path.read_text() if path.exists() else "# Results\n"

@@ -1,4 +1,4 @@
-"""Start-up: the help text, the server with its first model, and the size of the environment."""
+"""Case startup: time of the help text, of a server with its first model and of one point; size of the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SearchResult = Callable[[], str]
 
 
 def run_case(bench: Bench) -> list[Table]:
-    """Measure each with both tools; the median of the times."""
+    """Measure each of these with both tools; times are medians."""
     times = bench.pick(11, quick=3)
     with repository_of([MODEL]) as repository:
         asked: list[tuple[str, str, SearchResult, SearchResult]] = [

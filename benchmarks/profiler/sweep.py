@@ -1,4 +1,4 @@
-"""Sweep time: two models at every batch size and concurrency, each tool with its own command line and defaults."""
+"""Case sweep: time to measure two models at every batch size and concurrency, by each tool's command and defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OURS, THEIRS = "tritonpack", "Model Analyzer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """One whole command."""
+    """One run of a tool: its points, and the wall time."""
 
     points: list[Point]
     wall_s: float
@@ -27,7 +27,7 @@ class Swept:
 
 
 def run_case(bench: Bench) -> list[Table]:
-    """Run both commands by turns; the median of each one's wall time."""
+    """Run both commands in turn; the figures are medians of their wall times."""
     sizes = bench.pick((1, 2, 4), quick=(1, 2))
     runs: dict[str, list[Swept]] = {OURS: [], THEIRS: []}
     failures: dict[str, str] = {}
@@ -82,7 +82,7 @@ def _table(runs: Mapping[str, list[Swept]], failures: Mapping[str, str], *, poin
 
 
 def _agreement(runs: Mapping[str, list[Swept]]) -> str:
-    """Compare the two tools' throughputs: a fast sweep of other figures would be worth nothing."""
+    """Compare the two tools' throughputs, because a fast sweep is worth nothing if its figures are wrong."""
     ours, theirs = ({point.key: point for run in runs[name] for point in run.points} for name in (OURS, THEIRS))
     ratios = [ours[key].infer_per_s / theirs[key].infer_per_s for key in ours.keys() & theirs.keys()]
     if not ratios:

@@ -1,4 +1,4 @@
-"""`plan diff`: two placements side by side."""
+"""`plan diff`: print what is different between two placements."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from planner.placement.file import read_placement
 def command(before: str, after: str, as_json: bool) -> None:
     """Say what is different between two placements.
 
-    GPUs are matched by what they hold, so that a renumbered GPU is no difference.
+    GPUs are matched by the models on them, not by their ids: a new id alone is no difference.
 
     \b
-    What a threshold of 80 % changes:
+    What a utilization threshold of 80 % changes:
       plan diff at-100.json at-80.json
     """
     found = difference(read_placement(before), read_placement(after))

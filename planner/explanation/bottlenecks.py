@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from analyzer.formats.json_keys import rounded
 from analyzer.formats.units import MIB
-from planner.placement.document import CountedThresholds, PlacedGpu, PlacedModel, PlacedSlice, Placement
+from planner.placement.document import CountedThresholds, Placement
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel, PlacedSlice
 
 
 class _Resource(NamedTuple):

@@ -1,4 +1,4 @@
-"""From a plan in the solver's integers to a placement with its figures.                                     [pure]"""
+"""Make the placement record, in bytes, shares and inferences/s, from a plan in the solver's integers.       [pure]"""
 
 from __future__ import annotations
 
@@ -17,25 +17,20 @@ from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import Profile
 from planner.placement.document import (
     CountedThresholds,
-    GpuGeometry,
     GpuTypeInUse,
     Move,
     ObjectiveReached,
-    PlacedGpu,
-    PlacedModel,
-    PlacedSlice,
     Placement,
     PlanProvenance,
     SearchUsed,
-    SlicePosition,
     UnplacedModel,
     as_counted,
-    gpu_id,
 )
+from planner.placement.placed_gpu import GpuGeometry, PlacedGpu, PlacedModel, PlacedSlice, SlicePosition, gpu_id
 from planner.placement.reasons import why_unplaced
 from planner.problem.plan import GpuGroup, Plan, Replicas, Unplaced
 
-_Content = Sequence[tuple[int, Candidate, int]]  # task, how its replicas run, how many
+_Content = Sequence[tuple[int, Candidate, int]]  # replicas in one place: task, operating point, number of replicas
 
 
 def build_placement(
@@ -47,23 +42,24 @@ def build_placement(
     ids: Sequence[str] = (),
     moves: Sequence[Move] | None = None,
 ) -> Placement:
-    """Write a plan out in figures, without times or paths: the same input gives the same placement.
+    """Make the placement of a plan; it holds no times and no paths, so that the same input gives the same placement.
 
     Parameters
     ----------
     group : bool
-        Give GPUs that are cut and filled alike one entry with a count.
+        Give GPUs with the same geometry and content one entry with a count.
     search : SearchUsed, optional
+        Limits of the search, for the provenance.
     ids : sequence of str, optional
-        Of the plan's GPUs, which then stand for one each; numbered in the plan's order without it.
+        Ids of the plan's GPUs, whose groups then have one GPU each; without it they are numbered in the plan's order.
     moves : sequence of Move, optional
-        The steps from the placement that was in force.
+        The steps from the placement in force.
     """
     request = formulation.request
     mode = request.rules.mode
     whole = [place for place in formulation.places if not place.slice_name]
     return Placement(
-        schema_version="1.1" if any(r.group_max for r in request.requirements) else "1.0",  # the least that will do
+        schema_version="1.1" if any(r.group_max for r in request.requirements) else "1.0",  # oldest with all keys
         status=plan.status,
         mode=mode,
         objective=_objective(plan, formulation),
@@ -110,7 +106,7 @@ def _gpus(plan: Plan, formulation: Formulation, ids: Sequence[str], *, group: bo
 
 
 def _rates(plan: Plan, formulation: Formulation) -> dict[int, float]:
-    """For each task with a rate, the rate to serve for every inference/s that its replicas can deliver together."""
+    """Return for each task with a rate: the rate to serve, divided by what all its replicas can deliver together."""
     delivered: dict[int, float] = defaultdict(float)
     for placed in plan.gpus:
         for task, candidate, n in (item for content in placed.contents for item in _candidates(content, formulation)):
@@ -153,7 +149,7 @@ def _candidates(content: Sequence[Replicas], formulation: Formulation) -> _Conte
 
 
 def _memory(place: GpuPlace, content: _Content) -> int:
-    """Bytes in use: the models and, where there are any, the server."""
+    """Return the bytes in use in a place: its models and one server; 0 without models."""
     return place.server_bytes + sum(c.memory_bytes * n for _, c, n in content) if content else 0
 
 
@@ -184,7 +180,7 @@ def _model(
 def _geometry(
     name: str, starts: Sequence[int], places: Sequence[GpuPlace], contents: Sequence[_Content]
 ) -> GpuGeometry | None:
-    """How the GPU is cut, with each slice's own figures; None for a whole GPU."""
+    """Return how the GPU is cut, with the figures of each slice; None for a whole GPU."""
     if places[0].slice_name is None:
         return None
     return GpuGeometry(
@@ -230,7 +226,7 @@ def _gpu_type(place: GpuPlace, mode: Mode) -> GpuTypeInUse:
 
 
 def _fingerprint(profiles: Sequence[Profile]) -> str:
-    """SHA-256 over every figure of the profiles: says whether two plans rest on the same measurements."""
+    """Return the SHA-256 over every figure of the profiles; it tells whether two plans use the same measurements."""
     digest = hashlib.sha256()
     for profile in profiles:
         digest.update(repr(profile).encode())
@@ -238,7 +234,7 @@ def _fingerprint(profiles: Sequence[Profile]) -> str:
 
 
 def _sum(shares: Sequence[float | None]) -> float | None:
-    """The sum; None where one of them was not measured."""
+    """Return the sum; None where one of them was not measured."""
     known = [share for share in shares if share is not None]
     return math.fsum(known) if len(known) == len(shares) else None
 

@@ -11,41 +11,35 @@ from analyzer.formats.json_keys import Key, write_record
 from analyzer.formats.units import MIB
 from planner.formulation.rules import RULES_KEYS
 from planner.inputs.mig_geometry import WHOLE
-from planner.placement.document import (
-    OBJECTIVE_KEYS,
-    THRESHOLD_KEYS,
-    PlacedGpu,
-    PlacedModel,
-    Placement,
-    SlicePosition,
-)
+from planner.placement.document import OBJECTIVE_KEYS, THRESHOLD_KEYS, Placement
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel, SlicePosition
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class PlacedReplica(NamedTuple):
-    """What one replica on a GPU is."""
+    """One replica on a GPU: its model, operating point, place and memory."""
 
     model: str
     variant: str
     instances: int
     batch: int
     concurrency: int
-    profile: str  # of its slice; "" and -1 on a whole GPU
-    start: int
+    profile: str  # MIG profile of its slice; empty on a whole GPU
+    start: int  # first memory slice; -1 on a whole GPU
     memory_bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relocation:
-    """Replicas of a model that are on one GPU of the first placement and on another one of the second.
+    """Replicas of a model that are on one GPU in the first placement and on another one in the second.
 
     Parameters
     ----------
     source, target : str or None
-        GPUs by their ids in the first placement; one that is only in the second is ``new`` with its id there. None
-        where the model is added or removed.
+        Ids of the GPUs in the first placement; a GPU that is only in the second is ``new`` and its id there. `source`
+        is None where the replicas are added, `target` where they are removed.
     """
 
     model: str
@@ -57,16 +51,16 @@ class Relocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The second placement less the first.
+    """What is different between a first and a second placement.
 
     Parameters
     ----------
     figures : tuple of (str, object, object)
-        What was asked or came out differently: its name, before and after.
+        Settings and results that differ: name, value before, value after.
     matched : tuple of (str, str)
-        GPUs that hold the most in common: id before, id after.
+        GPUs that are taken as the same one: id before, id after.
     moves : tuple of Relocation
-        Apart from those.
+        Replicas that are added, removed, loaded anew or on another GPU than before.
     """
 
     figures: tuple[tuple[str, object, object], ...]
@@ -74,7 +68,7 @@ class Difference:
     moves: tuple[Relocation, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the moves as a table, a row each."""
+        """Return the moves as a table with a row for each."""
         from planner.placement.frame import records_frame
 
         return records_frame(self.moves, Relocation)
@@ -102,7 +96,7 @@ def difference(before: Placement, after: Placement) -> Difference:
 
 
 def contents(gpu: PlacedGpu) -> Counter[PlacedReplica]:
-    """The replicas on a GPU, counted by what they are."""
+    """Return the number of equal replicas on a GPU, by replica."""
     found: Counter[PlacedReplica] = Counter()
     for model in gpu.models:
         found[_replica(model)] += model.replicas
@@ -124,10 +118,10 @@ def _replica(model: PlacedModel) -> PlacedReplica:
 
 
 def match(first: Sequence[PlacedGpu], second: Sequence[PlacedGpu]) -> list[tuple[int, int]]:
-    """Pair GPUs of the same type and cut that have the most memory in common; each at most once.
+    """Pair GPUs of the same type and geometry whose equal replicas take the most memory; each GPU at most once.
 
-    Greedy from the largest common memory down: exact where each GPU's content has one counterpart, as between plans
-    of one fleet.
+    The pair with the most memory in common is taken first. So the total is not always the largest possible; it is where
+    each GPU shares replicas with one other GPU at most.
     """
     where: dict[PlacedReplica, list[int]] = {}
     held = [contents(gpu) for gpu in second]
@@ -139,7 +133,7 @@ def match(first: Sequence[PlacedGpu], second: Sequence[PlacedGpu]) -> list[tuple
         common: Counter[int] = Counter()
         for replica, n in contents(gpu).items():
             for j in where.get(replica, ()):
-                if _cut(gpu) == _cut(second[j]):
+                if _geometry_of(gpu) == _geometry_of(second[j]):
                     common[j] += min(n, held[j][replica]) * replica.memory_bytes  # type: ignore[assignment]
         pairs += [(-size, i, j) for j, size in common.items()]
     used_first: set[int] = set()
@@ -153,11 +147,11 @@ def match(first: Sequence[PlacedGpu], second: Sequence[PlacedGpu]) -> list[tuple
     return sorted(matched)
 
 
-def _cut(gpu: PlacedGpu) -> tuple[str, str]:
+def _geometry_of(gpu: PlacedGpu) -> tuple[str, str]:
     return gpu.type, gpu.geometry.name if gpu.geometry else WHOLE
 
 
-_Held = dict[str, list[tuple[str, int, float]]]  # by model: GPU, replicas, bytes of one
+_ByModel = dict[str, list[tuple[str, int, float]]]  # for each model: GPU, number of replicas, bytes of one replica
 
 
 def _moves(
@@ -167,30 +161,30 @@ def _moves(
     names = [f"new {gpu.id}" for gpu in second]
     for i, j in matched:
         names[j] = first[i].id
-    gone: _Held = {}
-    come: _Held = {}
+    removed: _ByModel = {}
+    added: _ByModel = {}
     for i, gpu in enumerate(first):
         new = contents(second[partner[i]]) if i in partner else Counter()
-        _collect(gone, gpu.id, contents(gpu) - new)
+        _collect(removed, gpu.id, contents(gpu) - new)
         if i in partner:
-            _collect(come, gpu.id, new - contents(gpu))
+            _collect(added, gpu.id, new - contents(gpu))
     for j, gpu in enumerate(second):
         if j not in partner.values():
-            _collect(come, names[j], contents(gpu))
-    for model in sorted({*gone, *come}):
-        yield from _pair(model, gone.get(model, []), come.get(model, []))
+            _collect(added, names[j], contents(gpu))
+    for model in sorted({*removed, *added}):
+        yield from _pair(model, removed.get(model, []), added.get(model, []))
 
 
-def _collect(into: _Held, gpu: str, replicas: Counter[PlacedReplica]) -> None:
+def _collect(into: _ByModel, gpu: str, replicas: Counter[PlacedReplica]) -> None:
     for replica, n in sorted(replicas.items()):
         into.setdefault(replica.model, []).append((gpu, n, replica.memory_bytes))
 
 
 def _pair(
-    model: str, gone: Sequence[tuple[str, int, float]], come: Sequence[tuple[str, int, float]]
+    model: str, removed: Sequence[tuple[str, int, float]], added: Sequence[tuple[str, int, float]]
 ) -> Iterator[Relocation]:
-    sources = [(gpu, size) for gpu, n, size in gone for _ in range(n)]
-    targets = [(gpu, size) for gpu, n, size in come for _ in range(n)]
+    sources = [(gpu, size) for gpu, n, size in removed for _ in range(n)]
+    targets = [(gpu, size) for gpu, n, size in added for _ in range(n)]
     counted: Counter[tuple[str | None, str | None, float]] = Counter()
     for k in range(max(len(sources), len(targets))):
         source = sources[k] if k < len(sources) else None
@@ -202,7 +196,7 @@ def _pair(
 
 
 def _figures(before: Placement, after: Placement) -> Iterator[tuple[str, object, object]]:
-    """What was asked and came out, under the names and in the units that the files have."""
+    """Give each setting and result that differs, under the names and in the units of the placement files."""
     if before.mode != after.mode:
         yield "mode", before.mode.value, after.mode.value
     if before.status != after.status:

@@ -1,4 +1,4 @@
-"""Placement files: written whole and only if they follow the schema, read only if they do."""
+"""Read and write placement files; every file is checked against the JSON Schema both times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from planner.formulation.candidates import Mode
 from planner.formulation.rules import RULES_KEYS, Rules
 from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
 from planner.placement.document import (
-    GPU_KEYS,
     GPU_TYPE,
     MOVE_KEYS,
     OBJECTIVE,
@@ -25,11 +24,11 @@ from planner.placement.document import (
     UNPLACED_KEYS,
     CountedThresholds,
     Move,
-    PlacedGpu,
     Placement,
     PlanProvenance,
     UnplacedModel,
 )
+from planner.placement.placed_gpu import GPU_KEYS, PlacedGpu
 from planner.problem.plan import Status
 
 SCHEMA_VERSION = "1.1"  # 1.1: demand[].group_max
@@ -50,9 +49,9 @@ PLACEMENT_KEYS = (
 
 
 def to_json(placement: Placement) -> str:
-    """Write a placement as text, a GPU a line, so that it reads well and compares well line by line.
+    """Write a placement as JSON text with one line for each GPU, so that two files can be compared line by line.
 
-    A placement that does not follow the schema is our own mistake and keeps its traceback.
+    A placement that does not follow the schema is a bug of this package and raises AssertionError.
     """
     document = write_record(placement, PLACEMENT_KEYS)
     fault = first_fault(document)
@@ -62,7 +61,7 @@ def to_json(placement: Placement) -> str:
 
 
 def write_placement(placement: Placement, path: str | Path) -> None:
-    """Write a placement file whole or not at all.
+    """Write a placement file, either completely or not at all.
 
     Raises
     ------
@@ -92,7 +91,7 @@ def read_placement(path: str | Path) -> Placement:
     Raises
     ------
     UsageError
-        If there is no such file, it is no JSON, of a newer schema, or does not follow it.
+        If the file cannot be read, is no JSON, has a newer major version of the schema, or does not follow it.
 
     Examples
     --------
@@ -121,7 +120,7 @@ def read_placement(path: str | Path) -> Placement:
 
 
 def from_document(document: Mapping[str, Any]) -> Placement:
-    """Read a placement from JSON that follows the schema."""
+    """Make a placement from a parsed JSON document that follows the schema."""
     fields: dict[str, Any] = read_record(dict, document, PLACEMENT_KEYS)
     if fields["rules"] is not None:
         objective = fields["objective"].kind
@@ -135,10 +134,10 @@ def _is_newer(version: object) -> bool:
 
 
 def first_fault(document: object, *, newer: bool = False) -> str | None:
-    """Say where a document leaves the schema; None where it follows it.
+    """Say where a document does not follow the schema first; None where it follows it.
 
-    A file of a `newer` 1.x may have keys that are not known here; they are passed over when it is read. GPUs that
-    differ in nothing but their id are checked once: fleets have thousands of them.
+    A file of a `newer` 1.x may have keys that are unknown here; they are ignored when it is read. GPUs that differ only
+    in their id are checked once, because fleets have thousands of them.
     """
     from jsonschema import Draft202012Validator
 

@@ -1,4 +1,4 @@
-"""Placements and what compares them as pandas' tables; this package's one door to pandas."""
+"""Placements and other records as pandas tables and CSV; the only module of planner/ that loads pandas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from analyzer.measurements.csv_columns import guarded
 if TYPE_CHECKING:
     import pandas as pd
 
-    from planner.placement.document import PlacedGpu, PlacedModel, Placement
+    from planner.placement.document import Placement
+    from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
 
 def _times(figure: float | None, factor: float) -> float | None:
@@ -45,7 +46,7 @@ _MODEL_COLUMNS: dict[str, Callable[[PlacedModel], Any]] = {
 
 
 def placement_frame(placement: Placement) -> pd.DataFrame:
-    """Return a table with a row for each model on a GPU, in the placement's order; what is not known is missing.
+    """Return a table with a row for each model on a GPU, in the placement's order; unknown figures are missing.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def placement_frame(placement: Placement) -> pd.DataFrame:
 
 
 def to_csv(placement: Placement) -> str:
-    """Write the same table as CSV: an unknown figure is an empty cell, and no text is a formula to a spreadsheet."""
+    """Write the same table as CSV: an unknown figure is an empty cell, and no text can act as a spreadsheet formula."""
     rows = [[guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in _rows(placement)]
     text: str = _table(rows).to_csv(index=False, lineterminator="\n")
     return text
@@ -69,7 +70,7 @@ def _table(rows: list[list[Any]]) -> pd.DataFrame:
 
 
 def _rows(placement: Placement) -> list[list[Any]]:
-    """Each figure as the placement file has it."""
+    """Return the rows of the table; figures are rounded as in the placement file."""
     return [
         [*(of(gpu) for of in _GPU_COLUMNS.values()), *(of(model) for of in _MODEL_COLUMNS.values())]
         for gpu in placement.gpus
@@ -78,7 +79,7 @@ def _rows(placement: Placement) -> list[list[Any]]:
 
 
 def records_frame(records: Sequence[Any], record: type) -> pd.DataFrame:
-    """Return a table with a row for each of some records and a column for each of their fields."""
+    """Return a table with a row for each record and a column for each of its fields."""
     import pandas as pd
 
     return pd.DataFrame([asdict(each) for each in records], columns=[field.name for field in fields(record)])

@@ -1,4 +1,4 @@
-"""Why a model could not be placed, in a sentence with the figure that is in the way.                          [pure]"""
+"""Why a model could not be placed, as a sentence with the figure that exceeds a limit.                       [pure]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from planner.problem.plan import Cause, Unplaced
 
 
 def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
-    """Say why a model could not be placed, with the figure that is in the way."""
+    """Say in a sentence why a model could not be placed, with the figure that exceeds a limit."""
     requirement = formulation.request.requirements[unplaced.task]
     name = requirement.model
     if unplaced.cause is Cause.NO_OPTION:
@@ -24,7 +24,7 @@ def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
 
 
 def _fleet(formulation: Formulation) -> str:
-    """The GPUs at hand, in words."""
+    """Return the GPUs of the fleet in words."""
     counts = (
         f"{g.limit} {g.name}" if g.limit is not None else f"any number of {g.name}" for g in formulation.problem.gpus
     )
@@ -32,7 +32,7 @@ def _fleet(formulation: Formulation) -> str:
 
 
 def _shortage(task: int, number: int, resource: Resource, place: GpuPlace, formulation: Formulation) -> tuple[str, str]:
-    """The least that any option takes of the resource on the place, and what there is: from the measured figures."""
+    """Return in words the least that any option takes of a resource in a place, and how much of it there is."""
     options = formulation.problem.tasks[task].options
     found = [o.candidate for o in options if o.place == number and isinstance(o.candidate, Candidate)]
     thresholds = place.fleet_type.thresholds

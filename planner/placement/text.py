@@ -1,4 +1,4 @@
-"""A placement as a table for people: one row for GPUs that are cut and filled alike."""
+"""A placement as plain text: a sentence, and a table with one row for GPUs of the same geometry and content."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from analyzer.formats.text_table import Column, plain_text, worth_showing
 from analyzer.formats.units import MIB, counted, number, percent, printable, whole
 from planner.formulation.objective import Objective
-from planner.placement.document import Action, Move, PlacedGpu, PlacedModel, Placement
+from planner.placement.document import Action, Move, Placement
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 from planner.problem.plan import Status
 
-MOST_ROWS = 60  # a table longer than this is no longer read; the file has all of it
-MOST_MODELS = 12  # of one GPU, in its row
+MOST_ROWS = 60  # rows that are printed; nobody reads a longer table, and the placement file has all of it
+MOST_MODELS = 12  # models of one GPU that its row names
 
 
 def placement_text(placement: Placement) -> str:
-    """Write a placement as aligned plain text: the answer in a sentence, the GPUs, what is not placed."""
-    rows = placement.alike()
+    """Write a placement as aligned plain text: the result in a sentence, the GPUs, the models that are not placed."""
+    rows = placement.grouped()
     parts = [headline(placement)]
     if rows:
         parts.append(plain_text(worth_showing(_COLUMNS, rows), rows[:MOST_ROWS]))
@@ -29,7 +30,7 @@ def placement_text(placement: Placement) -> str:
 
 
 def headline(placement: Placement) -> str:
-    """Say in a sentence what the plan needs, and how sure that is."""
+    """Say in a sentence how many GPUs the plan needs, and what is proven about that."""
     objective = placement.objective
     if placement.status is Status.INFEASIBLE:
         return "no plan exists"
@@ -51,7 +52,7 @@ def headline(placement: Placement) -> str:
 
 
 def moves_text(moves: Sequence[Move]) -> str:
-    """List the steps from the placement in force; only the first of very many."""
+    """List the steps from the placement in force, at most `MOST_ROWS` of them."""
     if not moves:
         return "nothing has to be moved"
     loads = [m for m in moves if m.action is Action.LOAD]

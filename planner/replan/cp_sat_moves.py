@@ -1,4 +1,4 @@
-"""The fewest moves as one CP-SAT model over the GPUs there are and a few new ones."""
+"""A CP-SAT model of a change of placement, over the current and new GPUs: least cost, then the fewest bytes loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
-from planner.replan.repair import CurrentGpu, GpusAtHand, Repaired
+from planner.replan.repair import AvailableGpus, CurrentGpu, Repaired
 from planner.solver.cp_sat.rules import rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """GPUs that keep their ids.
+    """The GPUs in use after the change, and how many replicas it loads.
 
     Parameters
     ----------
     ids : tuple of str
-        One for each GPU.
+        Id of each GPU; a current GPU keeps its own.
     moves, moved_mib : int
-        Replicas that are loaded where they were not, and what they take.
+        Replicas that are loaded, and their memory in MiB.
     """
 
     gpus: tuple[GpuGroup, ...]
@@ -39,6 +39,8 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Slot:
+    """One GPU in the model, with its CP-SAT variables."""
+
     id: str
     gpu: int
     node: int
@@ -46,13 +48,15 @@ class _Slot:
     layouts: dict[int, Any]
     counts: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)  # layout, position, task, option
     moves: list[tuple[Any, int]] = field(default_factory=list)  # loaded replicas and the size of each
-    loads: list[tuple[Any, int, tuple[int, int, int, int]]] = field(default_factory=list)  # beyond how many, of what
+    loads: list[tuple[Any, int, tuple[int, int, int, int]]] = field(
+        default_factory=list
+    )  # loaded, there before, key of counts
 
 
 def search_moves(
     problem: Problem,
-    at_hand: GpusAtHand,
-    nearest: Repaired | None,
+    available: AvailableGpus,
+    repaired: Repaired | None,
     sizes: Mapping[tuple[int, int], int],
     *,
     max_moves: int | None,
@@ -63,25 +67,25 @@ def search_moves(
 
     Parameters
     ----------
-    nearest : list or None
-        A plan to start from.
+    repaired : list or None
+        The repaired plan, a start for the search; None where there is none.
     sizes : mapping
         MiB that a replica takes, by task and option.
     lower_bound : int
-        On the cost, known beforehand.
+        A proven lower bound on the cost.
 
     Returns
     -------
     tuple or None
-        The outcome and a proven lower bound on the cost; None where none was found.
+        The outcome and a proven lower bound on the cost; None where no plan was found.
     """
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
     try:
-        slots = _slots(model, problem, at_hand, sizes, limits)
-        if nearest is not None:
-            _hint_repair(model, slots, nearest)
+        slots = _slots(model, problem, available, sizes, limits)
+        if repaired is not None:
+            _hint_repair(model, slots, repaired)
         serve(model, problem, slots, limits)
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
@@ -111,18 +115,18 @@ def search_moves(
 def _slots(
     model: cp_model.CpModel,
     problem: Problem,
-    at_hand: GpusAtHand,
+    available: AvailableGpus,
     sizes: Mapping[tuple[int, int], int],
     limits: SearchLimits,
 ) -> list[_Slot]:
     slots = []
-    nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type: those without a node fill nodes in turn
+    nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type, which gives a GPU without a node its node
     last: dict[int, _Slot] = {}
-    for i, h in limits.each(enumerate((*at_hand.held, *at_hand.fresh))):
+    for i, h in limits.each(enumerate((*available.current, *available.new))):
         node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
         nodes[h.gpu] += 1
         slot = _slot(model, problem, h, node, sizes)
-        if i >= len(at_hand.held):  # new ones are all alike: take them in their order
+        if i >= len(available.current):  # new GPUs of a type are interchangeable: use them in order
             if h.gpu in last:
                 model.add(last[h.gpu].used >= slot.used)
             last[h.gpu] = slot
@@ -134,7 +138,7 @@ def _slots(
 
 
 def _hint_repair(model: cp_model.CpModel, slots: Sequence[_Slot], repaired: Repaired) -> None:
-    """Start the search from the nearest plan."""
+    """Give the search the repaired plan as its start."""
     for slot, found in zip(slots, repaired, strict=True):
         layout, counts = found if found is not None else (None, {})
         model.add_hint(slot.used, found is not None)
@@ -168,7 +172,7 @@ def _fill(
     h: CurrentGpu,
     sizes: Mapping[tuple[int, int], int],
 ) -> None:
-    """Counts of every option on one position of one layout, within its capacity."""
+    """Add the number of replicas by every option at one position of one layout, within its capacity."""
     i, j, place = where
     capacity, kept = problem.places[place].capacity, i == h.layout
     terms: list[tuple[Any, tuple[int, ...]]] = []

@@ -1,4 +1,4 @@
-"""The order in which replicas are loaded and unloaded so that no GPU's memory is exceeded on the way.       [pure]"""
+"""Put loads and unloads in an order in which no GPU's memory is exceeded at any step.                       [pure]"""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from planner.placement.document import Action
 
 
 class ServedReplica(NamedTuple):
-    """A replica: what it is, and what it takes."""
+    """A replica: its model, operating point and memory."""
 
     model: str
-    what: tuple[object, ...]  # the rest of its identity: operating point
+    operating_point: tuple[object, ...]  # variant, instances, batch, concurrency
     memory_bytes: int
 
 
 class GpuPart(NamedTuple):
-    """Where replicas run: a GPU, and the slice of it (its profile and start; empty for a whole GPU)."""
+    """Where replicas run: a GPU, and its slice by profile and first memory slice (empty for a whole GPU)."""
 
     gpu: str
-    piece: tuple[str, int] | tuple[()] = ()
+    slice_position: tuple[str, int] | tuple[()] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do.
+    """One load, unload or change of geometry.
 
     Parameters
     ----------
     gap : bool
-        An unload before its replacement is loaded, because nothing else has room: for a while fewer replicas serve.
+        True for an unload before its replacement is loaded, because no GPU has room for it: fewer replicas serve.
     """
 
     action: Action
     gpu: str
-    piece: tuple[str, int] | tuple[()] = ()
+    slice_position: tuple[str, int] | tuple[()] = ()
     replica: ServedReplica | None = None
     gap: bool = False
 
@@ -48,14 +48,14 @@ def order_steps(
     capacity: Mapping[GpuPart, int],
     recut: Sequence[str] = (),
 ) -> tuple[Step, ...]:
-    """Get from one state to another; replacements are loaded before what they replace goes, where there is room.
+    """Return the steps from one state to another; where there is room, a replacement is loaded before the old one goes.
 
     Parameters
     ----------
     before, after : mapping
-        What is on every part. A part that is only in one of them belongs to a GPU that is new, left, or in `recut`.
+        Replicas on every part. A part in only one of them is on a GPU that is new, no longer used, or in `recut`.
     capacity : mapping
-        Memory for models on every part, in bytes; `before` and `after` each keep within it.
+        Memory for models on every part, in bytes; `before` and `after` are within it.
     recut : sequence of str
         GPUs whose geometry changes: they are emptied, cut and filled again.
     """
@@ -68,7 +68,7 @@ def order_steps(
 
 
 class _Work:
-    """What is where now, and what is still to be done."""
+    """The replicas of each part after the steps so far, and the steps that are still to be done."""
 
     def __init__(
         self,
@@ -83,18 +83,18 @@ class _Work:
         for part in {*before, *after}:
             old, new = before.get(part, Counter()), after.get(part, Counter())
             if part.gpu in recut:  # everything on it restarts
-                gone, come = Counter(old), Counter(new)
+                removed, added = Counter(old), Counter(new)
             else:
-                gone, come = old - new, new - old
-            self.unloads.update({(part, replica): n for replica, n in gone.items()})
-            self.loads.update({(part, replica): n for replica, n in come.items()})
+                removed, added = old - new, new - old
+            self.unloads.update({(part, replica): n for replica, n in removed.items()})
+            self.loads.update({(part, replica): n for replica, n in added.items()})
 
     @property
     def pending(self) -> bool:
         return bool(self.loads or self.unloads or self.uncut)
 
     def cut(self) -> Step | None:
-        """Cut a GPU that is empty."""
+        """Cut a GPU of `recut` that is empty."""
         for gpu in self.uncut:
             if not any(content.total() for part, content in self.now.items() if part.gpu == gpu):
                 self.uncut.remove(gpu)
@@ -107,11 +107,11 @@ class _Work:
             if part.gpu not in self.uncut and self._used(part) + replica.memory_bytes <= capacity[part]:
                 self._done(self.loads, part, replica)
                 self.now.setdefault(part, Counter())[replica] += 1
-                return Step(action=Action.LOAD, gpu=part.gpu, piece=part.piece, replica=replica)
+                return Step(action=Action.LOAD, gpu=part.gpu, slice_position=part.slice_position, replica=replica)
         return None
 
     def unload(self) -> Step | None:
-        """Unload a replica whose model has all its new replicas."""
+        """Unload a replica of a model whose new replicas are all loaded."""
         waiting = {replica.model for _, replica in self.loads}
         for part, replica in sorted(self.unloads):
             if replica.model not in waiting:
@@ -119,7 +119,7 @@ class _Work:
         return None
 
     def unload_with_gap(self, capacity: Mapping[GpuPart, int]) -> Step:
-        """Unload where the least has to go until a waiting replica fits, or until a GPU can be cut."""
+        """Unload a replica from the part that lacks the fewest bytes for a waiting replica, or from a GPU to be cut."""
         short: dict[GpuPart, int] = {}
         for part, replica in self.loads:
             if part.gpu not in self.uncut:
@@ -132,7 +132,7 @@ class _Work:
     def _unload(self, part: GpuPart, replica: ServedReplica, *, gap: bool) -> Step:
         self._done(self.unloads, part, replica)
         self.now[part][replica] -= 1
-        return Step(action=Action.UNLOAD, gpu=part.gpu, piece=part.piece, replica=replica, gap=gap)
+        return Step(action=Action.UNLOAD, gpu=part.gpu, slice_position=part.slice_position, replica=replica, gap=gap)
 
     def _used(self, part: GpuPart) -> int:
         return sum(replica.memory_bytes * n for replica, n in self.now.get(part, Counter()).items())

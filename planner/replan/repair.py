@@ -1,4 +1,4 @@
-"""The nearest plan to a placement in force: keep what is right, take off what is too much, add what misses.  [pure]"""
+"""Repair a placement in force: keep replicas that fit, remove those not needed, add those that are missing.  [pure]"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from planner.problem.problem import Option, Problem
 
-Key = tuple[int, int, int]  # position in the layout, task, option
+ReplicaKey = tuple[int, int, int]  # position in the layout, task, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,62 +18,62 @@ class CurrentGpu:
     Parameters
     ----------
     layout : int or None
-        None where it is cut in a way that is no longer allowed.
+        None where its MIG geometry is no longer allowed, or the GPU is new.
     counts : mapping
-        Replicas by position, task and option; those that no longer have an option are left out.
+        Number of replicas by position, task and option; replicas that match no option are left out.
     """
 
     id: str
     gpu: int
     layout: int | None
     node: int | None
-    counts: Mapping[Key, int]
+    counts: Mapping[ReplicaKey, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpusAtHand:
-    """The GPUs that a new plan may use: those that are held, and new ones, in the order in which they are taken."""
+class AvailableGpus:
+    """The GPUs that a new plan may use: those of the placement in force, and new ones in the order of their use."""
 
-    held: tuple[CurrentGpu, ...]
-    fresh: tuple[CurrentGpu, ...]
+    current: tuple[CurrentGpu, ...]
+    new: tuple[CurrentGpu, ...]
 
 
-Repaired = list[tuple[int, dict[Key, int]] | None]  # layout and counts of each seat, None where it is not used
+Repaired = list[tuple[int, dict[ReplicaKey, int]] | None]  # each GPU's layout and counts; None: not used
 
 
 @dataclass(slots=True)
 class _Gpu:
     gpu: int
     layout: int
-    counts: Counter[Key]
+    counts: Counter[ReplicaKey]
     used: list[list[int]] = field(default_factory=list)  # by position, then resource
 
 
-def repair(problem: Problem, at_hand: GpusAtHand) -> Repaired | None:
-    """Serve every task with as little change as comes to hand.
+def repair(problem: Problem, available: AvailableGpus) -> Repaired | None:
+    """Serve every task with few changes, by a greedy rule.
 
-    Replicas that no longer fit go, then those that nobody needs; what is missing goes, largest first, to the fullest
-    GPU that has room, and to a new one, used whole, where none has.
+    Replicas that no longer fit are removed, then those beyond the demand. Missing replicas are added, the largest model
+    first: each on a GPU in use where one has room (`_best_place`), else on an empty or new one; new ones are not cut.
 
     Returns
     -------
     list or None
-        None where there are rules about who shares a GPU, or the GPUs do not suffice.
+        None where the problem has co-location rules, or the GPUs do not suffice.
     """
     if problem.rules:
         return None
-    gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in at_hand.held]
+    gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in available.current]
     for gpu in gpus:
         _evict(problem, gpu)
     _drop_surplus(problem, gpus)
-    fresh = [_start(problem, h.gpu, 0, {}) for h in at_hand.fresh]
+    new = [_start(problem, h.gpu, 0, {}) for h in available.new]
     for t in sorted(range(len(problem.tasks)), key=lambda t: -_size(problem, t)):
-        if not _add_missing(problem, t, gpus, fresh):
+        if not _add_missing(problem, t, gpus, new):
             return None
-    return [(gpu.layout, dict(gpu.counts)) if gpu.counts.total() else None for gpu in (*gpus, *fresh)]
+    return [(gpu.layout, dict(gpu.counts)) if gpu.counts.total() else None for gpu in (*gpus, *new)]
 
 
-def _start(problem: Problem, g: int, layout: int, counts: Mapping[Key, int]) -> _Gpu:
+def _start(problem: Problem, g: int, layout: int, counts: Mapping[ReplicaKey, int]) -> _Gpu:
     places = problem.gpus[g].layouts[layout].places
     gpu = _Gpu(gpu=g, layout=layout, counts=Counter(), used=[[0] * len(problem.resources) for _ in places])
     for key, n in sorted(counts.items()):
@@ -81,7 +81,7 @@ def _start(problem: Problem, g: int, layout: int, counts: Mapping[Key, int]) -> 
     return gpu
 
 
-def _put(problem: Problem, gpu: _Gpu, key: Key, n: int) -> None:
+def _put(problem: Problem, gpu: _Gpu, key: ReplicaKey, n: int) -> None:
     j, t, k = key
     load = problem.tasks[t].options[k].load
     gpu.counts[key] += n
@@ -99,7 +99,7 @@ def _share(problem: Problem, gpu: _Gpu, j: int, load: Sequence[int]) -> float:
 
 
 def _evict(problem: Problem, gpu: _Gpu) -> None:
-    """Take replicas off until each position is within its capacity: as few as can be, so the largest first."""
+    """Remove replicas until each position is within its capacity; the largest go first, so that few are removed."""
     for j, used in enumerate(gpu.used):
         while any(u > c for u, c in zip(gpu.used[j], _capacity(problem, gpu, j), strict=True)):
             over = max(range(len(used)), key=lambda r: gpu.used[j][r] / max(1, _capacity(problem, gpu, j)[r]))
@@ -107,13 +107,13 @@ def _evict(problem: Problem, gpu: _Gpu) -> None:
             _put(problem, gpu, max(here, key=lambda key: (_option(problem, key).load[over], key)), -1)
 
 
-def _option(problem: Problem, key: Key) -> Option:
+def _option(problem: Problem, key: ReplicaKey) -> Option:
     return problem.tasks[key[1]].options[key[2]]
 
 
 def _drop_surplus(problem: Problem, gpus: Sequence[_Gpu]) -> None:
-    """Take off what is served beyond the demand, from the emptiest GPUs, which may so become free."""
-    where: dict[int, list[tuple[float, int, Key]]] = {}
+    """Remove replicas beyond the demand, from the emptiest GPUs first, so that these may become free."""
+    where: dict[int, list[tuple[float, int, ReplicaKey]]] = {}
     supply: Counter[int] = Counter()
     replicas: Counter[int] = Counter()
     for i, gpu in enumerate(gpus):
@@ -133,7 +133,7 @@ def _drop_surplus(problem: Problem, gpus: Sequence[_Gpu]) -> None:
 
 
 def _size(problem: Problem, t: int) -> float:
-    """Of a replica, as the largest share of any place by its smallest option."""
+    """Return the least, over a task's options, of the largest share that a replica takes of a resource of its place."""
     sizes = [
         max(x / max(1, c) for x, c in zip(o.load, problem.places[o.place].capacity, strict=True))
         for o in problem.tasks[t].options
@@ -141,38 +141,41 @@ def _size(problem: Problem, t: int) -> float:
     return min(sizes, default=0.0)
 
 
-def _add_missing(problem: Problem, t: int, held: Sequence[_Gpu], fresh: Sequence[_Gpu]) -> bool:
+def _add_missing(problem: Problem, t: int, current: Sequence[_Gpu], new: Sequence[_Gpu]) -> bool:
     task = problem.tasks[t]
-    everywhere = [(gpu.counts[key], key) for gpu in (*held, *fresh) for key in gpu.counts if key[1] == t]
+    everywhere = [(gpu.counts[key], key) for gpu in (*current, *new) for key in gpu.counts if key[1] == t]
     supply = sum(n * _option(problem, key).supply for n, key in everywhere)
     replicas = sum(n for n, _ in everywhere)
     while supply < task.demand or replicas < task.min_replicas:
-        in_use = [gpu for gpu in (*held, *fresh) if gpu.counts]
+        in_use = [gpu for gpu in (*current, *new) if gpu.counts]
         missing = task.demand - supply
-        seat = _seat(problem, t, in_use, missing) or _seat(problem, t, _unused(held, fresh), missing)
-        if seat is None:
+        found = _best_place(problem, t, in_use, missing) or _best_place(problem, t, _unused(current, new), missing)
+        if found is None:
             return False
-        gpu, key = seat
+        gpu, key = found
         _put(problem, gpu, key, 1)
         supply += _option(problem, key).supply
         replicas += 1
     return True
 
 
-def _unused(held: Sequence[_Gpu], fresh: Sequence[_Gpu]) -> list[_Gpu]:
-    """Empty GPUs: those that are there, and the next new one of each type."""
-    found = [gpu for gpu in held if not gpu.counts]
+def _unused(current: Sequence[_Gpu], new: Sequence[_Gpu]) -> list[_Gpu]:
+    """Return the empty current GPUs, and the next new GPU of each type that has no empty one."""
+    found = [gpu for gpu in current if not gpu.counts]
     types = {gpu.gpu for gpu in found}
-    for gpu in fresh:
+    for gpu in new:
         if not gpu.counts and gpu.gpu not in types:
             types.add(gpu.gpu)
             found.append(gpu)
     return found
 
 
-def _seat(problem: Problem, t: int, gpus: Sequence[_Gpu], missing: int) -> tuple[_Gpu, Key] | None:
-    """Where a replica fits most tightly, by the option that serves most of what is missing for what it takes."""
-    best: tuple[tuple[float, float], _Gpu, Key] | None = None
+def _best_place(problem: Problem, t: int, gpus: Sequence[_Gpu], missing: int) -> tuple[_Gpu, ReplicaKey] | None:
+    """Return the GPU and key for one more replica; None where there is no room.
+
+    The option that serves most of what is missing for the share of a place that it takes wins, then the fullest place.
+    """
+    best: tuple[tuple[float, float], _Gpu, ReplicaKey] | None = None
     for gpu in gpus:
         for j, place in enumerate(problem.gpus[gpu.gpu].layouts[gpu.layout].places):
             capacity = problem.places[place].capacity
@@ -182,8 +185,8 @@ def _seat(problem: Problem, t: int, gpus: Sequence[_Gpu], missing: int) -> tuple
                 after = [u + x for u, x in zip(gpu.used[j], option.load, strict=True)]
                 if any(a > c for a, c in zip(after, capacity, strict=True)):
                     continue
-                frugal = min(option.supply, max(1, missing)) / max(1e-9, _share(problem, gpu, j, option.load))
-                rank = (frugal, _share(problem, gpu, j, after))
+                efficiency = min(option.supply, max(1, missing)) / max(1e-9, _share(problem, gpu, j, option.load))
+                rank = (efficiency, _share(problem, gpu, j, after))
                 if best is None or rank > best[0]:
                     best = (rank, gpu, (j, t, k))
     return None if best is None else best[1:]

@@ -1,4 +1,4 @@
-"""Change a placement in force with as few moves as can be."""
+"""Change a placement in force at the least cost within a number of moves, then with the fewest bytes loaded."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
-from planner.placement.document import gpu_id, gpu_number
+from planner.placement.placed_gpu import gpu_id, gpu_number
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
 from planner.replan.cp_sat_moves import Outcome, search_moves
-from planner.replan.repair import CurrentGpu, GpusAtHand, Repaired, repair
+from planner.replan.repair import AvailableGpus, CurrentGpu, Repaired, repair
 from planner.solver.limits import SearchLimits
 
-_MOST_VARIABLES = 400_000  # beyond, CP-SAT takes more than a gigabyte
+_MOST_VARIABLES = 400_000  # with more of them CP-SAT takes more than a gigabyte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replanned:
-    """A plan whose GPUs keep their ids.
+    """A plan in which the GPUs of the placement in force keep their ids.
 
     Parameters
     ----------
     ids : tuple of str
-        One for each GPU of the plan.
+        Id of each GPU of the plan.
     moves : int
-        Replicas that are loaded where they were not.
+        Replicas that are loaded.
     """
 
     plan: Plan
@@ -37,8 +37,8 @@ class Replanned:
 
 def replan(
     problem: Problem,
-    held: Sequence[CurrentGpu],
-    free: Plan,
+    current: Sequence[CurrentGpu],
+    from_scratch: Plan,
     sizes: Mapping[tuple[int, int], int],
     *,
     max_moves: int | None,
@@ -46,58 +46,59 @@ def replan(
 ) -> Replanned | None:
     """Serve every task at the least cost within the moves, and at that cost with the fewest bytes moved.
 
-    The nearest plan is tried first: where it costs the least and moves only what has to be added, nothing is better.
+    The repaired placement is tried first. Where it is proven to cost the least and loads no more than any plan has to,
+    the search is left out.
 
     Parameters
     ----------
-    free : Plan
-        A plan that pays no heed to what is there: it says how many new GPUs may be wanted, and bounds the cost.
+    from_scratch : Plan
+        A plan made without regard to the placement in force: how many new GPUs may be used, and a bound on the cost.
     sizes : mapping
         MiB that a replica takes, by task and option.
     max_moves : int or None
-        Replicas that may be loaded where they were not; a GPU that is cut anew restarts all of its replicas.
+        Replicas that may be loaded; a change of a GPU's geometry loads all of its replicas.
 
     Returns
     -------
     Replanned or None
-        None where no plan keeps within the moves, or none was found in the time.
+        None where no plan is within the moves, or none was found in the time.
 
     Raises
     ------
     UsageError
-        If there are too many GPUs and models for the search, and the nearest plan moves too much.
+        If there are too many GPUs and models for the search, and no repaired placement is within the moves.
     """
-    at_hand = _gpus_at_hand(problem, held, free)
-    repaired = repair(problem, at_hand)
-    near = _outcome(problem, at_hand, repaired, sizes) if repaired is not None else None
-    if near is not None and max_moves is not None and near.moves > max_moves:
-        near = None
-    cheapest = near is not None and cost_of(near.gpus, problem) == free.lower_bound
-    if near is not None and cheapest and near.moved_mib <= _unavoidable(problem, held, sizes):
-        return _replanned(problem, near, free.lower_bound, free.bound_source)
-    if _variables(problem, at_hand) > _MOST_VARIABLES:
-        if near is None:
+    available = _available_gpus(problem, current, from_scratch)
+    repaired = repair(problem, available)
+    nearest = _outcome(problem, available, repaired, sizes) if repaired is not None else None
+    if nearest is not None and max_moves is not None and nearest.moves > max_moves:
+        nearest = None
+    cheapest = nearest is not None and cost_of(nearest.gpus, problem) == from_scratch.lower_bound
+    if nearest is not None and cheapest and nearest.moved_mib <= _unavoidable(problem, current, sizes):
+        return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source)
+    if _variables(problem, available) > _MOST_VARIABLES:
+        if nearest is None:
             raise UsageError(
                 "`current`: there are too many GPUs and models to search for the fewest moves; plan parts of the fleet"
                 " (`model_names`), allow more moves, or make a new plan and compare with plan diff"
             )
-        return _replanned(problem, near, free.lower_bound, free.bound_source)
+        return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source)
     found = search_moves(
         problem,
-        at_hand,
+        available,
         repaired,
         sizes,
         max_moves=max_moves,
-        lower_bound=free.lower_bound,
+        lower_bound=from_scratch.lower_bound,
         limits=limits,
     )
     if found is None:
-        return _replanned(problem, near, free.lower_bound, free.bound_source) if near else None
+        return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source) if nearest else None
     outcome, bound = found
-    if near is not None:
-        outcome = min(outcome, near, key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
-    if bound == free.lower_bound:
-        return _replanned(problem, outcome, bound, free.bound_source)
+    if nearest is not None:
+        outcome = min(outcome, nearest, key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
+    if bound == from_scratch.lower_bound:
+        return _replanned(problem, outcome, bound, from_scratch.bound_source)
     return _replanned(problem, outcome, bound, "exact search", within_moves=max_moves)
 
 
@@ -118,33 +119,33 @@ def _replanned(
     return Replanned(plan=plan, ids=outcome.ids, moves=outcome.moves)
 
 
-def _gpus_at_hand(problem: Problem, held: Sequence[CurrentGpu], free: Plan) -> GpusAtHand:
-    """The GPUs there are, and as many new ones of each type as a plan from scratch uses, within the limits."""
-    have: Counter[int] = Counter(h.gpu for h in held)
+def _available_gpus(problem: Problem, current: Sequence[CurrentGpu], from_scratch: Plan) -> AvailableGpus:
+    """Return the current GPUs, and as many new ones of each type as the plan from scratch uses, within the limits."""
+    have: Counter[int] = Counter(h.gpu for h in current)
     wanted: Counter[int] = Counter()
-    for placed in free.gpus:
+    for placed in from_scratch.gpus:
         wanted[placed.gpu] += placed.count
     new = []
     for g, count in sorted(wanted.items()):
         limit = problem.gpus[g].limit
         new += [g] * (count if limit is None else max(0, min(count, limit - have[g])))
-    first = 1 + max((number for h in held if (number := gpu_number(h.id)) is not None), default=-1)
-    fresh = (CurrentGpu(id=gpu_id(first + i), gpu=g, layout=None, node=None, counts={}) for i, g in enumerate(new))
-    return GpusAtHand(held=tuple(held), fresh=tuple(fresh))
+    first = 1 + max((number for h in current if (number := gpu_number(h.id)) is not None), default=-1)
+    new_gpus = (CurrentGpu(id=gpu_id(first + i), gpu=g, layout=None, node=None, counts={}) for i, g in enumerate(new))
+    return AvailableGpus(current=tuple(current), new=tuple(new_gpus))
 
 
-def _variables(problem: Problem, at_hand: GpusAtHand) -> int:
-    """Counts that a model of these GPUs has."""
+def _variables(problem: Problem, available: AvailableGpus) -> int:
+    """Return how many counts of replicas the CP-SAT model of these GPUs has."""
     options = Counter(o.place for task in problem.tasks for o in task.options)
     of_type = [sum(options[p] for layout in gpu.layouts for p in layout.places) for gpu in problem.gpus]
-    return sum(of_type[h.gpu] for h in (*at_hand.held, *at_hand.fresh))
+    return sum(of_type[h.gpu] for h in (*available.current, *available.new))
 
 
 def _outcome(
-    problem: Problem, at_hand: GpusAtHand, repaired: Repaired, sizes: Mapping[tuple[int, int], int]
+    problem: Problem, available: AvailableGpus, repaired: Repaired, sizes: Mapping[tuple[int, int], int]
 ) -> Outcome:
     gpus, ids, moves, moved = [], [], 0, 0
-    for h, found in zip((*at_hand.held, *at_hand.fresh), repaired, strict=True):
+    for h, found in zip((*available.current, *available.new), repaired, strict=True):
         if found is None:
             continue
         layout, counts = found
@@ -159,10 +160,10 @@ def _outcome(
     return Outcome(gpus=tuple(gpus), ids=tuple(ids), moves=moves, moved_mib=moved)
 
 
-def _unavoidable(problem: Problem, held: Sequence[CurrentGpu], sizes: Mapping[tuple[int, int], int]) -> int:
-    """MiB that any plan has to load, because what is served now falls short: at least its part of a replica each."""
+def _unavoidable(problem: Problem, current: Sequence[CurrentGpu], sizes: Mapping[tuple[int, int], int]) -> int:
+    """Return a lower bound on the MiB that any plan loads: for each task, what its missing demand takes at least."""
     supply: Counter[int] = Counter()
-    for h in held:
+    for h in current:
         for (_, t, k), n in h.counts.items():
             supply[t] += n * problem.tasks[t].options[k].supply
     total = 0

@@ -1,4 +1,4 @@
-"""The GPU benchmark's script, as far as a machine without a GPU can try it."""
+"""Test the GPU benchmark's script as far as that is possible without a GPU."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def gpu(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU here")
 def test_without_a_gpu_one_line_says_that_nothing_was_measured() -> None:
-    """No GPU: one line on stderr, nothing on stdout that could be taken for a figure, exit status 1."""
+    """Without a GPU the script ends with status 1, one line on stderr and nothing on stdout."""
     done = gpu()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "gpu.sh: no NVIDIA GPU here (nvidia-smi lists none); nothing was measured\n"
@@ -38,8 +38,8 @@ def test_without_a_gpu_one_line_says_that_nothing_was_measured() -> None:
         (("--python", "no-such-python"), "there is no no-such-python"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(arguments: tuple[str, ...], reason: str) -> None:
-    """A command line that cannot be taken ends with status 2 and one line that names the fault."""
+def test_wrong_command_line_is_refused_in_one_line(arguments: tuple[str, ...], reason: str) -> None:
+    """A wrong command line ends with status 2 and one line that names the mistake."""
     done = gpu(*arguments)
     assert done.returncode == 2
     assert reason in done.stderr
@@ -47,7 +47,7 @@ def test_a_wrong_command_line_is_one_line(arguments: tuple[str, ...], reason: st
 
 
 def test_strip_keeps_the_server_and_one_stub(tmp_path: Path) -> None:
-    """Other Pythons' stubs and the Python API go; the record lists exactly what is left."""
+    """The stubs of other Python versions and the Python API are removed; RECORD lists exactly the remaining files."""
     wheel = tmp_path / "nvidia_pytriton-0.7.0-py3-none-any.whl"
     kept = ["pytriton/tritonserver/bin/tritonserver", "pytriton/tritonserver/python_backend_stubs/3.12/stub"]
     kept += ["pytriton/__init__.py", "nvidia_pytriton.libs/libssl.so"]

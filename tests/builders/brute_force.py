@@ -1,4 +1,4 @@
-"""The least cost of a tiny problem by looking at every plan; shares nothing with the planner but its records."""
+"""Find the least cost of a tiny problem by enumerating every plan; uses nothing of the planner but its records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def least_cost(problem: Problem, *, most_gpus: int = 6) -> int | None:
         for content in set(_gpu_contents(problem, layout))
         if content and _rules_are_kept(problem, content)
     ]
-    choices = _without_worse(problem, choices)
+    choices = _without_dominated(problem, choices)
     best: list[int | None] = [None]
 
     def go_on(first: int, taken: list[int], cost: int) -> None:
@@ -71,7 +71,7 @@ def _gpu_contents(problem: Problem, layout: Layout) -> Iterator[Load]:
 
 
 def _rules_are_kept(problem: Problem, content: Load) -> bool:
-    """Rules on what shares a GPU; a node's GPUs hold no more than the node may."""
+    """Return whether the content of one GPU keeps the co-location rules that apply within a GPU."""
     on: Counter[int] = Counter()
     for (t, _), n in content:
         on[t] += n
@@ -88,8 +88,8 @@ def _rules_are_kept(problem: Problem, content: Load) -> bool:
     return True
 
 
-def _without_worse(problem: Problem, choices: list[tuple[int, int, Load]]) -> list[tuple[int, int, Load]]:
-    """Only contents to which nothing can be added, where adding never harms (no rules on what shares a GPU)."""
+def _without_dominated(problem: Problem, choices: list[tuple[int, int, Load]]) -> list[tuple[int, int, Load]]:
+    """Drop contents that are part of larger ones; keep all if there are rules or options with costs."""
     if problem.rules or any(o.cost for t in problem.tasks for o in t.options):
         return choices
     kept = []

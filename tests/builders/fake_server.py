@@ -1,7 +1,7 @@
-"""A made-up Triton for tests of the sweep: models that take memory, serve and fail as a few records say.
+"""A fake Triton for tests of the sweep, whose models take memory, serve and fail as `FakeModel` says.
 
-`FakeServer` stands at the seam `Server`, has a `Control` and a `Sampler` of what it serves, and measures trials in the
-place of `measure_trial`. It writes down what it is asked, in `events`.
+`FakeServer` implements `Server`, has a `Control` and a `Sampler`, and measures trials in the place of `measure_trial`.
+It records in `events` what it is asked to do.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from analyzer.sweep.instrumented_server import InstrumentedServer
 from analyzer.sweep.loaded_model import MemoryAtLoad
 
 MIB = 1 << 20
-SERVER_BYTES = 300 * MIB  # of a server without models
-UNCHARGED_BYTES = 20 * MIB  # of the device's memory that its driver charges to no process
+SERVER_BYTES = 300 * MIB  # memory of a server without models
+UNCHARGED_BYTES = 20 * MIB  # part of the device's memory that the driver charges to no process
 PROCESS_ID = 4711
 KILLED = "tritonserver was ended by SIGKILL"
 KILLED_FOR_MEMORY = "tritonserver was ended by SIGABRT; the last error of its log: std::bad_alloc"
 GENERATOR_ENDED = "a load generator process ended"
-_SHOWN_TIMEOUT_S = 5.0  # only a test that fails waits so long
+_SHOWN_TIMEOUT_S = 5.0  # only a failing test waits this long
 _CONFIG = {"backend": "python", "input": [{"name": "X", "data_type": "TYPE_FP32", "dims": [2]}]}
 
 
 class Fault(Enum):
-    """What goes wrong in a load or in a trial."""
+    """A fault during a load or a trial."""
 
     CRASH = auto()  # the server dies
-    SILENT_CRASH = auto()  # the server dies too, and is not asked before its device shows it
-    MEMORY_CRASH = auto()  # the server dies because it gets no memory
+    SILENT_CRASH = auto()  # the server dies, and the sampler is the first to notice it
+    MEMORY_CRASH = auto()  # the server dies for lack of memory
     HANG = auto()  # requests are not answered
-    GENERATOR_ENDED = auto()  # what sends the requests is gone, and the server lives
-    DEVICE_LOST = auto()  # the device is gone, and the server lives
+    GENERATOR_ENDED = auto()  # the load generator has ended, the server runs
+    DEVICE_LOST = auto()  # the device is lost, the server runs
     INTERRUPT = auto()  # Ctrl-C
 
 
@@ -59,27 +59,27 @@ class FakeModel:
     Parameters
     ----------
     instances, max_batch_size : int
-        Of its configuration.
+        Values of its configuration.
     has_config : bool
-        Whether that is in a file; else only the server knows it.
+        Whether the configuration is in the repository; if not, only the server knows it.
     steps, calls : sequence of str
-        Models that it needs: as an ensemble, and by its business logic.
+        Models that it needs: as an ensemble, and in its business logic.
     memory_bytes : int
-        Of each instance.
+        Memory of one instance.
     load_peak_bytes, run_bytes : int
-        Beside that while it loads, and while it is measured.
+        Additional memory while it loads, and while it is measured.
     leftover_bytes : int
-        What the server keeps of it after its unload.
+        Memory that the server keeps after its unload.
     service_s : float
-        That an instance takes for a request, however large.
+        Time that an instance takes for a request of any batch size.
     most_parallel : int
-        Instances that work at once; more of them wait for these.
+        Number of instances that can work at once.
     most_instances : int
-        More of them fail to load.
+        Largest number of instances that can be loaded.
     load_error : str
-        Why it cannot be loaded, as Triton says it.
+        Triton's error if it cannot be loaded; empty if it can.
     load_faults, trial_faults : mapping of int to Fault
-        By the number of the load or the trial of this model, from 1, on whichever server.
+        Fault of the n-th load or trial of this model, counted from 1 over all servers.
     """
 
     name: str
@@ -101,7 +101,7 @@ class FakeModel:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The whole configuration, as Triton tells it of a loaded model."""
+        """The complete configuration, as Triton gives it for a loaded model."""
         config: dict[str, Any] = {**_CONFIG, "name": self.name, "max_batch_size": self.max_batch_size}
         if self.steps:
             return {**config, "ensemble_scheduling": {"step": [{"model_name": step} for step in self.steps]}}
@@ -110,18 +110,18 @@ class FakeModel:
         return {**config, "instance_group": [{"count": self.instances}]}
 
     def as_read(self) -> Model:
-        """Make what is read of it in the model repository."""
+        """Make the `Model` that is read from the model repository."""
         model = Model(name=self.name, path=Path("/models") / self.name, content_hash=f"of {self.name}")
         return completed(model, self.config) if self.has_config else model
 
 
 class FakeTriton:
-    """A server that answered ready: a `RunningServer` and a `Control` in one.
+    """A ready server: a `RunningServer` and a `Control` in one.
 
     Parameters
     ----------
     loads : Counter
-        Loads of each model so far, on all servers.
+        Number of loads of each model so far, on all servers.
     """
 
     def __init__(
@@ -165,10 +165,10 @@ class FakeTriton:
 
     def config(self, name: str) -> dict[str, Any]:
         """See `Control.config`."""
-        return self.loaded[name]  # also of a server that died silently: it died after its last answer
+        return self.loaded[name]  # also on a server that died silently, which died after its last answer
 
     def suffer(self, fault: Fault | None) -> None:
-        """Do what a fault does to a server, to its device or to the caller."""
+        """Apply a fault to the server or its device, or raise it."""
         if fault is Fault.CRASH or fault is Fault.SILENT_CRASH:
             self._cause = KILLED
         elif fault is Fault.MEMORY_CRASH:
@@ -228,9 +228,9 @@ class FakeTriton:
         self._memory_bytes = self._kept_bytes + sum(held)
 
     def _wait_until_shown(self) -> None:
-        """Wait until a reading that was begun since now has shown the memory in use."""
+        """Wait until a reading that began after this call has shown the memory in use."""
         self._shown_bytes = self._memory_bytes
-        for _ in range(2):  # the first may have been begun before
+        for _ in range(2):  # the first reading may have begun before
             self._shown.clear()
             self._shown.wait(_SHOWN_TIMEOUT_S)
 
@@ -240,7 +240,7 @@ class FakeTriton:
 
 
 class FakeSampler:
-    """Reads the device of a `FakeTriton`: a `Sampler`."""
+    """A `Sampler` of the device of a `FakeTriton`."""
 
     min_window_s = 0.0
     lag_s = 0.0
@@ -257,28 +257,28 @@ class FakeSampler:
         return Reading(time_s=now_s, memory_bytes=memory_bytes, process_memory_bytes=memory_bytes - UNCHARGED_BYTES)
 
     def close(self) -> None:
-        """Nothing is held between readings."""
+        """See `Sampler.close`."""
 
 
 class FakeServer:
-    """A `Server` of made-up models, one Triton at a time.
+    """A `Server` of fake models, with one Triton at a time.
 
     Parameters
     ----------
     remote : bool
-        Whether it is somebody else's: it has no process of this host, keeps what is loaded when it is left, and stays
-        dead once it died.
+        Whether it is a remote server: it has no process on this host, keeps its models loaded when the sweep leaves
+        it, and does not run again after it died.
     most_starts : int
-        After so many it starts no more.
+        Number of starts after which it fails to start.
     memory_bytes, uuid : int, str
-        Of its device.
+        Memory and UUID of its device.
     period_s : float
-        Between the recorder's readings.
+        Time between the recorder's readings.
 
     Attributes
     ----------
     events : list of str
-        Starts, loads, unloads and trials in their order: ``start``, ``load m``, ``load m as 2`` (instances, where a
+        Starts, loads, unloads and trials in order: ``start``, ``load m``, ``load m as 2`` (instances, where a
         configuration is given), ``unload m``, ``trial m``.
     """
 
@@ -309,12 +309,12 @@ class FakeServer:
 
     @property
     def repository(self) -> dict[str, Model]:
-        """What is read of its models in the model repository, by name."""
+        """The models as read from the model repository, by name."""
         return {name: model.as_read() for name, model in self._models.items()}
 
     @property
     def starts(self) -> int:
-        """How many servers were started, or reached where they are somebody else's."""
+        """Number of servers that were started, or connected to if remote."""
         return self.events.count("start")
 
     @property
@@ -323,7 +323,7 @@ class FakeServer:
         return set() if self._triton is None else set(self._triton.loaded)
 
     def kill(self) -> None:
-        """Let the server that runs die."""
+        """End the running server by a crash."""
         self._running.suffer(Fault.CRASH)
 
     def describe(self) -> str:
@@ -346,7 +346,7 @@ class FakeServer:
                 self._triton = None
 
     def instrumented(self) -> InstrumentedServer:
-        """Give it a control and a recorder, without a moment of rest."""
+        """Return it with a control and a recorder, without pauses between the steps."""
         return InstrumentedServer(
             self,
             Path("/models"),
@@ -370,10 +370,10 @@ class FakeServer:
         death: Callable[[], str | None],
         rule: StoppingRule,
     ) -> Measurement:
-        """Give a trial's figures in the place of `measure_trial`; closed loops only.
+        """Return a trial's figures in the place of `measure_trial`; closed loops only.
 
-        Requests that find no instance free wait for one: with c of them in flight on n instances that take s seconds
-        each, min(c, n) / s requests are completed a second, each after max(1, c / n) s seconds.
+        Requests wait for a free instance: with c requests in flight on n instances that take s seconds per request,
+        min(c, n) / s requests are completed per second, each after max(1, c / n) x s seconds.
         """
         model, triton = self._models[trial.model], self._running
         self.events.append(f"trial {model.name}")

@@ -1,6 +1,6 @@
-"""Bounded knapsacks as the pricing kernels take them, and every content of a tiny one; shares nothing with the kernels.
+"""Build knapsacks for the pricing kernels, and check their results by enumeration; uses no code of the kernels.
 
-A kernel answers with a limit of the profit, whether its search was exhausted, and the profits and counts of contents.
+A kernel returns an upper limit of the profit, whether its search was exhausted, and contents with their profits.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Answer = tuple[int, bool, Ints, Ints]
 
-GO_ON = np.zeros(1, dtype=np.int64)  # nobody stops the search
-ENOUGH = 10**6  # nodes that no search of a tiny place needs
+GO_ON = np.zeros(1, dtype=np.int64)  # the flag that stops a search, not set
+ENOUGH = 10**6  # a limit of nodes that the search of a tiny knapsack never reaches
 
-_PROFIT = 10**13  # what column generation scales the dearest price to
+_PROFIT = 10**13  # column generation scales the highest price to this integer
 _CAPACITIES = (80 * 2**30 + 1, 10**7 + 10, 10**7 - 9)  # memory in bytes, shares in ten-millionths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Knapsack:
-    """One place to fill; arrays of shape (n_items,) unless said."""
+    """A bounded knapsack: one place to fill; arrays have shape (n_items,) unless noted."""
 
     load: Ints  # (n_items, n_resources)
     capacity: Ints  # (n_resources,)
     bound: Ints
     task: Ints
     most: Ints  # (n_tasks,)
-    apart: NDArray[np.bool_]  # (n_tasks, n_tasks), or (0, 0) where all tasks may meet
+    apart: NDArray[np.bool_]  # (n_tasks, n_tasks), or (0, 0) if all tasks may share the place
     profit: Ints
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """In the order and of the types that both kernels are called with."""
+        """The arguments of both kernels, in their order and types."""
         return self.load, self.capacity, self.bound, self.task, self.most, self.apart, self.profit
 
 
@@ -51,7 +51,7 @@ def knapsack(
     most: Sequence[int] | None = None,
     apart: Sequence[tuple[int, int]] = (),
 ) -> Knapsack:
-    """Build a knapsack; without more said, one copy of each item, each of a task of its own, all may meet."""
+    """Build a knapsack; by default one copy of each item, a task per item, and all tasks may share the place."""
     bound = [1] * len(load) if bound is None else bound
     task = list(range(len(load))) if task is None else task
     n_tasks = max(task) + 1 if most is None else len(most)
@@ -70,7 +70,7 @@ def knapsack(
 
 
 def fits(sack: Knapsack, counts: Ints) -> NDArray[np.bool_]:
-    """(k,) which of the contents (k, n_items) keep to capacities, bounds, copies of a task, and tasks apart."""
+    """Return for each of k contents (k, n_items) whether it keeps capacities, bounds and the rules on tasks."""
     n_tasks = len(sack.most)
     of_task = np.stack([counts[:, sack.task == t].sum(axis=1) for t in range(n_tasks)], axis=1)
     fit: NDArray[np.bool_] = (
@@ -85,7 +85,7 @@ def fits(sack: Knapsack, counts: Ints) -> NDArray[np.bool_]:
 
 
 def contents(sack: Knapsack) -> tuple[Ints, Ints]:
-    """Profits (k,), best first, and counts (k, n_items) of all contents, the empty one among them."""
+    """Enumerate all allowed contents, also the empty one: profits (k,), best first, and counts (k, n_items)."""
     counts = np.indices(tuple(sack.bound + 1)).reshape(len(sack.bound), -1).T
     counts = counts[fits(sack, counts)]
     profits = counts @ sack.profit
@@ -94,7 +94,7 @@ def contents(sack: Knapsack) -> tuple[Ints, Ints]:
 
 
 def faults(sack: Knapsack, floor: int, answer: Answer) -> list[str]:
-    """What is wrong with the contents that a kernel answers with, however far it searched."""
+    """List what is wrong with the contents that a kernel returned; valid also for a search that gave up."""
     _, _, profits, counts = answer
     wrong = []
     if not fits(sack, counts).all():
@@ -109,12 +109,12 @@ def faults(sack: Knapsack, floor: int, answer: Answer) -> list[str]:
 
 
 def faults_of_proof(search: Callable[..., Answer], sack: Knapsack, rank: int, offset: int, *keeps: int) -> list[str]:
-    """What is wrong with what a kernel answers once it has searched everything, by all contents of a tiny place.
+    """Run exhaustive searches of a tiny knapsack and list what is wrong with their limits and contents.
 
     Parameters
     ----------
     rank, offset : as in `floor_near`
-    keeps : how many contents to ask for, in a search each
+    keeps : number of contents to ask for, one search each
     """
     profits, _ = contents(sack)
     floor = floor_near(profits, rank, offset)
@@ -135,20 +135,20 @@ def faults_of_proof(search: Callable[..., Answer], sack: Knapsack, rank: int, of
 
 
 def floor_near(profits: Ints, rank: int, offset: int) -> int:
-    """A floor below, at or above the content of this rank, of `profits` best first; 0 at least."""
+    """Return a floor: the profit of this rank (best first) plus `offset`, at least 0."""
     return max(0, int(profits[min(rank, len(profits) - 1)]) + offset)
 
 
 def near() -> st.SearchStrategy[tuple[int, int]]:
-    """Rank and offset of a floor: mostly about the best content, now and then near the empty one."""
+    """Draw rank and offset of a floor: mostly near the best content, sometimes near the empty one."""
     return st.tuples(st.sampled_from([0, 0, 0, 1, 2, 5, 20, 10**6]), st.integers(-1, 1))
 
 
 @st.composite
 def tiny_knapsacks(draw: st.DrawFn, *, n_resources: int | None = None, ruled: bool = True) -> Knapsack:
-    """Small numbers, 1 to 3 resources: capacities and loads of 0, loads with a common divisor, choices, rules."""
+    """Draw small numbers, 1 to 3 resources, also zeros and loads with a common divisor, choices and rules."""
     m = draw(_SIZES) if n_resources is None else n_resources
-    scales = draw(_SCALES[m])  # (capacity, unit of the loads, what of the capacity they cannot use)
+    scales = draw(_SCALES[m])  # (capacity, unit of the loads, remainder of the capacity that they cannot use)
     items = draw(_TINY_ITEMS[m])
     return _knapsack(
         draw,
@@ -161,7 +161,7 @@ def tiny_knapsacks(draw: st.DrawFn, *, n_resources: int | None = None, ruled: bo
 
 @st.composite
 def large_knapsacks(draw: st.DrawFn) -> Knapsack:
-    """Bytes and ten-millionths, of which the tables keep a grid; up to 3 copies, loads of 0, choices, rules."""
+    """Draw loads in bytes and ten-millionths, which tables round to a grid, up to 3 copies, choices and rules."""
     m = draw(_SIZES)
     items = draw(_LARGE_ITEMS[m])
     return _knapsack(draw, [load for load, _ in items], _CAPACITIES[:m], bound=[bound for _, bound in items])
@@ -169,7 +169,7 @@ def large_knapsacks(draw: st.DrawFn) -> Knapsack:
 
 @st.composite
 def full_knapsacks(draw: st.DrawFn) -> Knapsack:
-    """Many copies of up to three items, almost equally worth what they take: many contents almost as good."""
+    """Draw many copies of up to three items, with profits almost proportional to loads: many contents are near-best."""
     m = draw(st.integers(1, 2))
     capacity = draw(st.tuples(*[st.integers(20, 60)] * m))
     load = draw(st.lists(st.tuples(*[st.integers(0, 6)] * m), min_size=1, max_size=3))
@@ -223,7 +223,7 @@ def _knapsack(
     bound: Sequence[int],
     ruled: bool = True,
 ) -> Knapsack:
-    """The rest of a knapsack: what the items are worth, and the rules on tasks."""
+    """Complete a knapsack: draw its items' profits and the rules on tasks."""
     n = len(load)
     profit = _by_load(load, capacity, draw(_FIVES)) if draw(st.booleans()) else list(draw(_PROFITS)[:n])
     if not ruled:
@@ -233,6 +233,6 @@ def _knapsack(
 
 
 def _by_load(load: Sequence[Sequence[int]], capacity: Sequence[int], noise: Sequence[int]) -> list[int]:
-    """Profits in proportion to loads, but for a unit or two."""
+    """Return profits proportional to loads, up to a unit or two."""
     share = [sum(_PROFIT * x // max(c, 1) for x, c in zip(row, capacity, strict=True)) // len(capacity) for row in load]
     return [max(1, s + d) for s, d in zip(share, noise, strict=False)]

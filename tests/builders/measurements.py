@@ -1,4 +1,4 @@
-"""Made-up records of a sweep for the tests of what shows them."""
+"""Build measurements for the tests of tables, figures and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measured(
     memory_utilization: float | None = 0.01,
     variant: Variant | None = None,
 ) -> Measurement:
-    """Make a trial that delivered 100 infer/s a request in flight at a p99 of 10 ms a request in flight."""
+    """Make a measurement with 100 infer/s and a p99 of 10 ms for each request in flight."""
     return Measurement(
         trial=Trial(model=model, batch=batch, concurrency=concurrency, variant=variant or Variant()),
         provenance=provenance,
@@ -53,6 +53,6 @@ def measured(
 
 
 def failed(model: str = "chest", batch: int = 4, concurrency: int = 1, *, cause: str = "no memory") -> Measurement:
-    """Make a trial that ran out of memory."""
+    """Make the measurement of a trial that ran out of memory."""
     trial = Trial(model=model, batch=batch, concurrency=concurrency)
     return Measurement(trial=trial, provenance=GPU, status=Status.OUT_OF_MEMORY, cause=cause)

@@ -1,4 +1,4 @@
-"""Pages of metrics as Triton and the DCGM exporter show them, and a server for them."""
+"""Metrics pages of Triton and of the DCGM exporter, and a server for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DCGM = "\n".join(
 
 @contextmanager
 def serve(*contents: str, status: int = 200) -> Iterator[str]:
-    """A page of metrics on a loopback port; with several contents each is shown once, the last for good."""
+    """Serve a metrics page on a loopback port; each request gets the next of `contents`, then always the last."""
     pages = list(contents)
 
     class Handler(BaseHTTPRequestHandler):

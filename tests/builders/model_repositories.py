@@ -1,4 +1,4 @@
-"""Small models of the Python backend that behave and misbehave on purpose."""
+"""Write small models of the Python backend, including ones that fail on purpose."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def write_model(
     finalize: str = "pass",
     max_batch_size: int = 8,
 ) -> Path:
-    """Write a model that echoes its input; the statements go into its methods. Return its model.py."""
+    """Write a model that returns its input, with the given statements in its methods; return its model.py."""
     file = repository / name / "1" / "model.py"
     file.parent.mkdir(parents=True, exist_ok=True)
     (repository / name / "config.pbtxt").write_text(CONFIG.format(max_batch_size=max_batch_size))
@@ -81,14 +81,14 @@ def write_ensemble(repository: Path, name: str, steps: list[str]) -> None:
 
 
 def write_caller(repository: Path, name: str, called: str) -> None:
-    """Write a model whose business logic calls another, and says so in its configuration."""
+    """Write a model whose business logic calls another model, which its configuration names."""
     write_model(repository, name, execute=CALL.format(name=called))
     with (repository / name / "config.pbtxt").open("a") as config:
         config.write(f'parameters {{ key: "depends_on" value {{ string_value: "{called}" }} }}\n')
 
 
 def write_without_config(repository: Path, name: str, *, max_batch_size: int) -> None:
-    """Write a model without a config.pbtxt, which tells Triton its configuration itself."""
+    """Write a model without a config.pbtxt; its code completes Triton's configuration."""
     file = write_model(repository, name)
     (repository / name / "config.pbtxt").unlink()
     told = AUTO_COMPLETE.format(max_batch_size=max_batch_size)

@@ -1,4 +1,4 @@
-"""Made-up placements, as JSON objects and as records, for the tests of what shows them."""
+"""Build placements, as JSON objects and as records, for the tests of tables, figures and reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THRESHOLDS = {"memory_pct": 90, "utilization_pct": 80, "memory_utilization_pct":
 def model(
     name: str, memory_mib: float, utilization_pct: float | None = 20, *, replicas: int = 1, **more: Any
 ) -> dict[str, Any]:
-    """Make a model's entry on a GPU, at batch 2 and concurrency 4."""
+    """Make the JSON object of a model on a GPU, at batch 2 and concurrency 4."""
     return {
         "name": name,
         "batch": 2,
@@ -33,7 +33,7 @@ def model(
 
 
 def gpu(number: int, *models: dict[str, Any]) -> dict[str, Any]:
-    """Make a T4 that holds Triton and these models."""
+    """Make the JSON object of a T4 with Triton and these models."""
     known = [m["utilization_pct"] for m in models]
     return {
         "id": f"gpu-{number}",
@@ -47,7 +47,7 @@ def gpu(number: int, *models: dict[str, Any]) -> dict[str, Any]:
 
 
 def document(*gpus: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Make a placement that follows the schema, with thresholds of 90 % memory, 80 and 110 % utilization."""
+    """Make a valid placement document, with thresholds of 90 % memory and 80 % and 110 % utilization."""
     return {
         "schema_version": "1.0",
         "status": "optimal",
@@ -70,5 +70,5 @@ def document(*gpus: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def placement(*gpus: dict[str, Any], **more: Any) -> Placement:
-    """Make the same as a record."""
+    """Make the record of such a placement document."""
     return from_document(document(*gpus, **more))

@@ -1,4 +1,4 @@
-"""Tiny problems in solver integers: given by hand, and drawn at random."""
+"""Build tiny problems for the solver, from given numbers and at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TINY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 
 def whole_gpus(capacity: tuple[int, ...], loads: list[tuple[int, ...]], demands: list[int] | None = None) -> Problem:
-    """One GPU type, uncut, without a limit; one task a load."""
+    """Build a problem with one GPU type, not cut and without a limit, and one task per load."""
     demands = demands or [1] * len(loads)
     return Problem(
         resources=tuple(f"resource {r}" for r in range(len(capacity))),
@@ -29,7 +29,7 @@ def whole_gpus(capacity: tuple[int, ...], loads: list[tuple[int, ...]], demands:
 
 
 def hard_problem(n_tasks: int) -> Problem:
-    """Three resources in odd numbers, three copies of each task: no search proves an optimum for minutes."""
+    """Build a problem whose optimum takes minutes to prove: three resources, three copies of each task."""
     draw = random.Random(4)
     loads = [(draw.randint(200, 1500), draw.randint(50, 700), draw.randint(50, 700)) for _ in range(n_tasks)]
     return whole_gpus((5000, 1999, 2001), loads, [3] * n_tasks)
@@ -37,7 +37,7 @@ def hard_problem(n_tasks: int) -> Problem:
 
 @st.composite
 def counted_problems(draw: st.DrawFn) -> Problem:
-    """One to three resources, copies, one GPU type."""
+    """Draw a problem with one to three resources, one GPU type, and one or two copies of each model."""
     n_resources = draw(st.integers(1, 3))
     loads = st.tuples(*[st.integers(0, 10) for _ in range(n_resources)])
     tasks = draw(st.lists(st.tuples(loads, st.integers(1, 2)), min_size=1, max_size=4))
@@ -46,7 +46,7 @@ def counted_problems(draw: st.DrawFn) -> Problem:
 
 @st.composite
 def fleets(draw: st.DrawFn, *, sliced: bool = False) -> tuple[tuple[Place, ...], tuple[GpuType, ...]]:
-    """Two places; GPU types over them with costs and limits, whole or cut."""
+    """Draw two places and two GPU types over them, with costs and limits, whole or cut."""
     places = tuple(Place(name=f"p{i}", capacity=(draw(st.integers(4, 10)), 6)) for i in range(2))
     whole = Layout(name="whole", places=(0,))
     cut = Layout(name="cut", places=(1, 1), starts=(0, 4)) if sliced else Layout(name="other", places=(1,))
@@ -70,7 +70,7 @@ def options(draw: st.DrawFn, most_supply: int) -> Option:
 
 @st.composite
 def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False) -> Problem:
-    """Choice, rates, replicas, limits, costs; cut GPUs and rules about what shares a GPU on request."""
+    """Draw a problem with choices, rates, least replicas, limits and costs; on request with cut GPUs or rules."""
     places, gpus = draw(fleets(sliced=sliced))
     n_tasks = draw(st.integers(1, 2 if sliced else 3))
     tasks = tuple(
@@ -92,7 +92,7 @@ def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False
 
 @st.composite
 def co_location(draw: st.DrawFn, n_tasks: int, *, nodes: bool) -> tuple[Rule, ...]:
-    """Rules about single tasks and about the first two together, every kind of them."""
+    """Draw co-location rules of every kind about single tasks and about the first two tasks."""
     most = st.integers(1, 2)
     kinds = [Within.GPU, Within.NODE] if nodes else [Within.GPU]
     counted = st.builds(AtMost, tasks=st.just(()), most=most, within=st.sampled_from(kinds))
@@ -107,5 +107,5 @@ def co_location(draw: st.DrawFn, n_tasks: int, *, nodes: bool) -> tuple[Rule, ..
 
 
 def too_many(problem: Problem) -> bool:
-    """Whether brute force would take more GPUs than it looks at."""
+    """Return whether a plan may need more GPUs than brute force tries."""
     return sum(max(task.demand, task.min_replicas) for task in problem.tasks) > 6

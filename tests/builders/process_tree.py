@@ -1,4 +1,4 @@
-"""A real process that starts children and spends time as it is told."""
+"""Run a real process that starts children, takes memory and spends processor time on command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for line in sys.stdin:
 
 
 class Tree:
-    """A real process that does as it is told."""
+    """A real process that executes the lines of Python it is sent."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process

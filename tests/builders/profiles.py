@@ -1,4 +1,4 @@
-"""Measurements, profiles and requests for tests, with only the figures that a test is about."""
+"""Build measurements, profiles and requests with default figures, of which a test sets those that it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 def provenance(device: str = "Tesla T4", *, model_hash: str = "a") -> Provenance:
-    """A provenance that says where, and of which files."""
+    """Make a provenance with this device and model hash."""
     return Provenance(
         device_name=device,
         device_uuid="GPU-0",
@@ -42,7 +42,7 @@ def measurement(
     status: Status = Status.OK,
     model_hash: str = "a",
 ) -> Measurement:
-    """One measured row."""
+    """Make a measurement."""
     return Measurement(
         trial=Trial(model=model, batch=batch, concurrency=concurrency),
         provenance=provenance(device, model_hash=model_hash),
@@ -66,7 +66,7 @@ def point(
     utilization: float | None = 0.5,
     memory_utilization: float | None = 0.2,
 ) -> OperatingPoint:
-    """One operating point."""
+    """Make an operating point."""
     return OperatingPoint(
         variant="default",
         instances=1,
@@ -81,7 +81,7 @@ def point(
 
 
 def profile(model: str, *points: OperatingPoint, device: str = "T4", server_mib: int = 300) -> Profile:
-    """A profile of these points."""
+    """Make a profile with these points."""
     return Profile(
         model=model,
         device=device,
@@ -94,5 +94,5 @@ def profile(model: str, *points: OperatingPoint, device: str = "T4", server_mib:
 def request(
     profiles: Iterable[Profile], requirements: Iterable[Requirement], fleet: Iterable[FleetType], rules: Rules
 ) -> Request:
-    """What is asked, in any kind of sequence."""
+    """Make a request; its parts may be any kind of sequence."""
     return Request(profiles=tuple(profiles), requirements=tuple(requirements), fleet=tuple(fleet), rules=rules)

@@ -1,4 +1,4 @@
-"""What every Sampler keeps to, whatever it reads."""
+"""The contract that every `Sampler` keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FRACTIONS = (
 
 
 def check_sampler(sampler: Sampler, *, readings: int = 4, period_s: float | None = None) -> list[Reading]:
-    """Assert the contract on a live sampler and close it; the readings are returned for more."""
+    """Check the contract on an open sampler, close it, and return its readings for further checks."""
     device = sampler.device
     assert isinstance(device, Device)
     assert device.name and device.uuid and device.memory_bytes > 0
@@ -38,7 +38,7 @@ def check_sampler(sampler: Sampler, *, readings: int = 4, period_s: float | None
 
 
 def check_reading(reading: Reading, device: Device) -> None:
-    """Assert that every figure is in its unit and range, or None."""
+    """Check that every figure is in its unit and range, or None."""
     for field in fields(reading):
         figure = getattr(reading, field.name)
         assert figure is None or figure >= 0, field.name
@@ -47,4 +47,4 @@ def check_reading(reading: Reading, device: Device) -> None:
         assert fraction is None or (isinstance(fraction, float) and 0 <= fraction <= 1), name
     for memory in (reading.memory_bytes, reading.process_memory_bytes):
         assert memory is None or (isinstance(memory, int) and memory <= device.memory_bytes)
-    assert reading.memory_bytes is not None  # what packing cannot do without
+    assert reading.memory_bytes is not None  # packing needs it

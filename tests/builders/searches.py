@@ -1,4 +1,4 @@
-"""Play a search against a made-up model."""
+"""Run a search against a simulated model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROVENANCE = Provenance(
 def made(
     trial: Trial, rate: float | None = None, p99_s: float | None = None, *, status: Status = Status.OK
 ) -> Measurement:
-    """Make a measurement of `rate` inferences/s over 10 s."""
+    """Make a measurement with a throughput of `rate` inferences/s over 10 s."""
     requests = None if rate is None else round(rate / trial.batch * 10)
     return Measurement(
         trial=trial,
@@ -29,7 +29,7 @@ def made(
 
 
 def play(search: TrialSearch, model: Callable[[Trial], Measurement]) -> tuple[list[Trial], tuple[SearchResult, ...]]:
-    """Play a search to its end; return what it tried and what it answers."""
+    """Run a search to its end; return its trials and its results."""
     tried = []
     try:
         trial = next(search)

@@ -21,12 +21,12 @@ class FakeServer:
 
     answer: Answer
     request_bytes: int
-    requests: list[tuple[int, bytes]] = field(default_factory=list)  # number of the connection, and what it asked
+    requests: list[tuple[int, bytes]] = field(default_factory=list)  # number of the connection, and the request
     connections: int = 0
     port: int = 0
 
     def talk(self, sock: socket.socket, number: int) -> None:
-        """Serve one connection until an answer ends it."""
+        """Serve one connection until the client closes it or an answer ends it."""
         with sock:
             while data := _exactly(sock, self.request_bytes):
                 self.requests.append((number, data))

@@ -1,4 +1,4 @@
-"""Records to keep in a store, and a program that fills one."""
+"""Records for the tests of stores, and a program that fills a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE = Measurement(
     provenance=HOST,
     status=Status.OK,
     throughput_infer_per_s=172.4,
-    max_memory_bytes=80 << 30,  # more than 32 bits hold
+    max_memory_bytes=80 << 30,  # does not fit in 32 bits
     max_utilization=0.56,
     requests=1724,
 )
@@ -30,7 +30,7 @@ BASELINE = ServerOnly(provenance=HOST, memory_bytes=309 << 20, max_utilization=N
 
 
 def full_record() -> Measurement:
-    """Make a measurement with a figure of its own in every column."""
+    """Make a measurement with a different figure in every column."""
     hints = {column.name: column.kind for column in columns(Measurement) if column.optional}
     own = [name for name in hints if name in Measurement.__dataclass_fields__]
     return replace(DONE, **{name: hints[name](index + 2) for index, name in enumerate(own)})

@@ -1,4 +1,4 @@
-"""A registry at the socket with one small image: just enough of the distribution API for a real engine to pull it."""
+"""A fake image registry with one small image: the part of the distribution API that a real engine needs to pull it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
 def digest(content: bytes) -> str:
-    """Name content as registries do."""
+    """Return the digest by which registries name content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

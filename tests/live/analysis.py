@@ -1,4 +1,4 @@
-"""Run the `analyze` command as a user does, and read what it leaves."""
+"""Run the `analyze` command as a user does, and read its output."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ QUICK = ("--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "3
 
 
 def results_of(repository: Path) -> Path:
-    """Return the output folder of the runs on a repository."""
+    """Return the output folder for runs on this repository."""
     return repository.parent / "results"
 
 
 def command(repository: Path, *arguments: str) -> list[str]:
-    """Make the command line that measures a repository, with its results beside it."""
+    """Make the command line that measures a repository and writes its results beside it."""
     return [ANALYZE, "--model-folder", str(repository), "-o", str(results_of(repository)), *QUICK, *arguments]
 
 
 def analyze(
     repository: Path, *arguments: str, code: int = 0, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command; check how it ends."""
+    """Run the command and check its exit code."""
     done = subprocess.run(command(repository, *arguments), capture_output=True, text=True, timeout=180, env=environment)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -41,12 +41,12 @@ def rows(repository: Path) -> list[dict[str, str]]:
 
 
 def outcome(row: Mapping[str, str]) -> str:
-    """Return a row's status; ``measured`` whether it settled or not, which a busy machine decides."""
+    """Return a row's status; ``measured`` for both ok and unsettled, because a busy machine may give either."""
     return "measured" if row["status"] in ("ok", "unsettled") else row["status"]
 
 
 def shared_memory_of(children: list[psutil.Process]) -> Callable[[], list[Path]]:
-    """Return what lists the shared memory of the tritonserver among `children`, by its prefix; others may have some."""
+    """Return a function that lists the shared memory of the tritonserver among `children`, by its prefix."""
     (server,) = [child for child in children if child.name() == "tritonserver"]
     (prefix,) = [flag.rpartition("=")[2] for flag in server.cmdline() if "shm-region-prefix-name=" in flag]
     return lambda: [path for path in Path("/dev/shm").iterdir() if path.name.startswith(prefix)]

@@ -1,4 +1,4 @@
-"""Serve a repository until told otherwise: the program that test_servers.py ends in every way.
+"""Serve a repository until the program is ended; test_servers.py ends it in several ways.
 
 Usage: serve.py local|docker REPOSITORY [IMAGE]. Prints the server's process id and its HTTP address once it is ready.
 """

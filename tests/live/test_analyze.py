@@ -1,4 +1,4 @@
-"""`analyze` from its command line on a real Triton of this host."""
+"""Test the command `analyze` with a real Triton on this host."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
     assert points == [(m, b, c) for m in ("one", "two") for b in ("1", "2") for c in ("1", "2")]
     assert {outcome(row) for row in table} == {"measured"}
     for row in table:
-        # a sleep of 2 ms a request bounds the rate: 500 requests/s, so 500 inferences/s an item of the batch
+        # a sleep of 2 ms per request bounds the rate: 500 requests/s, so batch size x 500 inferences/s
         assert 50 * int(row["batch"]) < float(row["throughput_infer_per_s"]) < 500 * int(row["batch"])
         assert float(row["latency_p50_ms"]) > 2.0
     memory = {row["model"]: float(row["model_memory_mib"]) for row in table}
-    assert memory["two"] - memory["one"] == pytest.approx(64, abs=10)  # pages shared with other servers count in part
+    assert memory["two"] - memory["one"] == pytest.approx(64, abs=10)  # pages shared with other servers count partly
     assert "one" in done.stdout
     results = repository.parent / "results"
     assert (results / "metrics-server-only.csv").exists()
@@ -39,7 +39,7 @@ def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
 
 
 def test_one_bad_model_does_not_stop_the_others(repository: Path) -> None:
-    """A model that cannot load, and one that fails from batch 2 on, become rows with their cause; exit code 1."""
+    """A model that cannot load and one that fails from batch 2 on become rows with their cause; the exit code is 1."""
     write_model(repository, "a_bad", initialize="raise ValueError('no weights here')")
     write_model(repository, "b_picky", execute="if len(x) > 1: raise ValueError('too many')")
     write_model(repository, "c_good")
@@ -71,7 +71,7 @@ def test_out_of_memory_prunes_only_larger_batches(repository: Path) -> None:
 
 
 def test_a_hanging_model_times_out_and_the_next_is_measured(repository: Path) -> None:
-    """A server that answers nothing is replaced; what is at least as heavy is not tried."""
+    """A server that does not answer is replaced; trials with at least the same batch and concurrency are left out."""
     write_model(repository, "asleep", execute="time.sleep(600)")
     write_model(repository, "awake")
     analyze(repository, "--batch", "1,2", "--request-timeout", "1", "--export", code=1)
@@ -80,7 +80,7 @@ def test_a_hanging_model_times_out_and_the_next_is_measured(repository: Path) ->
 
 
 def test_a_killed_server_is_restarted_and_the_trial_repeated(repository: Path) -> None:
-    """SIGKILL of tritonserver in a trial costs that trial a repetition and nothing else."""
+    """After SIGKILL of tritonserver during a trial, that trial is repeated and the sweep continues."""
     mark = repository.parent / "killed"
     kill = f"if not os.path.exists({str(mark)!r}): open({str(mark)!r}, 'w'); os.kill(os.getppid(), signal.SIGKILL)"
     write_model(repository, "fatal_once", execute=kill)
@@ -90,7 +90,7 @@ def test_a_killed_server_is_restarted_and_the_trial_repeated(repository: Path) -
 
 
 def test_a_model_that_always_kills_the_server_becomes_a_row(repository: Path) -> None:
-    """The crash is tried twice, named, and the next model gets a new server."""
+    """After a second crash the row names the cause, and the next model gets a new server."""
     write_model(repository, "fatal", execute="os.kill(os.getppid(), signal.SIGKILL)")
     write_model(repository, "good")
     analyze(repository, "--export", code=1)
@@ -102,7 +102,7 @@ def test_a_model_that_always_kills_the_server_becomes_a_row(repository: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: Path, number: signal.Signals) -> None:
-    """Finished trials are exported and stored, no process or shared memory stays, and a second run goes on."""
+    """Finished trials are exported and stored, no process or shared memory remains, and a second run does the rest."""
     write_model(repository, "m")
     sweep = command(repository, "--export", "--batch", "1,2,4,8", "--concurrency", "1,2,4,8")
     with subprocess.Popen(sweep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -130,7 +130,7 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_running(repository: 
 
 
 def test_a_changed_model_is_measured_anew(repository: Path) -> None:
-    """What the store has is not measured again until a file of the model changes."""
+    """Trials in the store are not measured again until a file of the model changes."""
     file = write_model(repository, "m")
     assert "(from the store)" not in analyze(repository).stderr
     assert "(from the store)" in analyze(repository).stderr
@@ -154,18 +154,18 @@ def test_a_changed_model_is_measured_anew(repository: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_starts_nothing(repository: Path, arguments: list[str], said: str) -> None:
-    """The line names the value and the way out; exit code 2; no store is made of it."""
+    """A wrong option ends with exit code 2 and one line that names the value and what to do; no store is created."""
     write_model(repository, "m")
     started = time.monotonic()
     done = analyze(repository, *arguments, code=2)
-    assert time.monotonic() - started < 4  # promised are 2 s; the machine may be busy
+    assert time.monotonic() - started < 4  # the limit is 2 s; the machine may be busy
     assert said in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("Error")]) == 1
     assert "Triton:" not in done.stderr
 
 
 def test_a_postgresql_store_serves_the_whole_chain(repository: Path, postgresql_url: str) -> None:
-    """Measured into PostgreSQL, found there by a second run, and planned from there."""
+    """`analyze` stores into PostgreSQL, a second run finds the trials there, and `plan` reads them."""
     write_model(repository, "m")
     url = postgresql_url.replace("postgresql+psycopg", "postgresql")
     assert "(from the store)" not in analyze(repository, "--store", url).stderr

@@ -1,4 +1,4 @@
-"""`analyze` with Triton in a container of a real Docker engine."""
+"""Test `analyze` with Triton in a container of a real Docker engine."""
 
 import csv
 import os
@@ -36,10 +36,8 @@ def containers(docker_host: str) -> list[str]:
         client.close()
 
 
-def test_the_first_users_command_line_works_word_for_word(
-    repository: Path, triton_image: str, docker_host: str
-) -> None:
-    """Auto takes Docker where the engine has the image; every point is measured and the container is gone."""
+def test_first_users_command_line_works_unchanged(repository: Path, triton_image: str, docker_host: str) -> None:
+    """Mode auto uses Docker if the engine has the image; every point is measured and the container is removed."""
     export = repository.parent / "export"
     command = [ANALYZE, "--batch", "1,2,4", "--concurrency", "1,2,4", "--model-names", "chest_xray,covid19_xray"]
     command += ["--triton-version", "24.10-py3", "--model-folder", str(repository)]
@@ -59,7 +57,7 @@ def test_the_first_users_command_line_works_word_for_word(
 def test_shared_memory_is_shared_with_a_container_of_another_user(
     repository: Path, triton_image: str, docker_host: str
 ) -> None:
-    """The container runs as the repository's owner and gets the region; its own segments go with it."""
+    """The container, which runs as the repository's owner, can open the region; its own segments are removed."""
     if os.getuid() == 0:
         for path in (repository, *repository.rglob("*")):
             os.chown(path, 12345, 12345)
@@ -75,7 +73,7 @@ def test_shared_memory_is_shared_with_a_container_of_another_user(
 
 
 def test_a_failing_model_leaves_no_container(repository: Path, triton_image: str, docker_host: str) -> None:
-    """The bad model is a row, the exit code 1, the container gone."""
+    """The failing model is a row, the exit code is 1, and the container is removed."""
     write_model(repository, "bad", initialize="raise ValueError('no weights here')")
     command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -88,7 +86,7 @@ def test_a_failing_model_leaves_no_container(repository: Path, triton_image: str
 def test_a_signal_leaves_no_container(
     repository: Path, triton_image: str, docker_host: str, number: signal.Signals
 ) -> None:
-    """The container is gone when the command has ended."""
+    """After a signal the container is removed when the command has ended."""
     command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK]
     with subprocess.Popen([*command, "--batch", "1,2,4"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -103,11 +101,11 @@ def test_a_signal_leaves_no_container(
 
 
 def test_a_missing_image_is_one_line_at_once(repository: Path, docker_engine: str) -> None:
-    """The line names the image and the way out; nothing is left."""
+    """A missing image is an error of one line that names the image and what to do; no container remains."""
     command = [ANALYZE, "--model-folder", str(repository), *QUICK, "--triton-image", "127.0.0.1:9/no/such:image"]
     started = time.monotonic()
     done = subprocess.run(command, cwd=repository.parent, capture_output=True, text=True, timeout=60)
-    assert time.monotonic() - started < 5  # promised are 2 s; the machine may be busy
+    assert time.monotonic() - started < 5  # the limit is 2 s; the machine may be busy
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert len(errors) == 1
@@ -116,7 +114,7 @@ def test_a_missing_image_is_one_line_at_once(repository: Path, docker_engine: st
 
 
 def test_an_unreachable_engine_is_one_line_at_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an engine, docker mode says so and names the other modes."""
+    """Without an engine, mode docker gives an error that names the other modes."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{repository}/nothing-listens")
     command = [ANALYZE, "--model-folder", str(repository), *QUICK]
     started = time.monotonic()

@@ -1,7 +1,7 @@
-"""The seed's case study through the whole chain: a real Triton, a fake NVML, `analyze`, `plan` and `report`.
+"""Test the case study through the whole chain: a real Triton, a fake NVML, `analyze`, `plan` and `report`.
 
-The fake `libnvidia-ml.so.1` shows the memory and utilization of the seed's tables 1 and 2: 309 MiB for the idle
-server, and what each of the nine models adds while it is loaded. Everything else is real.
+The fake `libnvidia-ml.so.1` shows the memory and utilization of the source's tables 1 and 2: 309 MiB for the idle
+server, and the memory that each of the nine models adds while it is loaded. Everything else is real.
 """
 
 import csv
@@ -44,7 +44,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def write_repository(repository: Path, state: Path) -> dict[str, dict[str, str]]:
-    """Write a model for each row of table 2, which takes its place on the fake GPU while it is loaded."""
+    """Write a model for each row of table 2, which takes its memory on the fake GPU while it is loaded."""
     with TABLE_2.open(newline="") as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     for name, row in rows.items():
@@ -61,7 +61,7 @@ def write_repository(repository: Path, state: Path) -> dict[str, dict[str, str]]
 
 
 def test_tables_1_to_4_through_the_whole_chain(tmp_path: Path, state: Path, nvml_library: Path) -> None:
-    """Measured memory and utilization are the tables'; the plans need four GPUs by memory, six for throughput."""
+    """Measured memory and utilization equal the tables; the plans need four GPUs by memory and six for throughput."""
     if Installation.find() is None:
         missing("no tritonserver here: pip install 'tritonpack[local]'")
     rows = write_repository(tmp_path / "models", state)

@@ -1,4 +1,4 @@
-"""Faults of models, disks, stores and users, tried for real on `analyze`."""
+"""Test `analyze` with real faults of models, disks, stores and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("local_server")
 
 @contextlib.contextmanager
 def running(sweep: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a command; whatever a failing test leaves of it is ended."""
+    """Start a command; on exit end it if it still runs."""
     with subprocess.Popen(sweep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -33,7 +33,7 @@ def running(sweep: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], text: str, *, times: int = 1) -> None:
-    """Read the progress up to a line that holds `text`, so many times."""
+    """Read the progress until a line holds `text`, this many times."""
     assert process.stderr is not None
     for line in process.stderr:
         times -= text in line
@@ -43,7 +43,7 @@ def read_until(process: subprocess.Popen[str], text: str, *, times: int = 1) -> 
 
 
 def test_stub_that_kills_itself_is_a_row_and_the_rest_goes_on(repository: Path) -> None:
-    """The model's process dies in every request of batch 2: those rows say so, batch 1 and the next model are fine."""
+    """The model's process dies in every request of batch 2: those rows have the cause, all others are measured."""
     write_model(repository, "mortal", execute="if len(x) > 1: os.kill(os.getpid(), signal.SIGKILL)")
     write_model(repository, "sound")
     analyze(repository, "--batch", "1,2", "--export", code=1)
@@ -68,7 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_full_disk_ends_the_sweep_and_keeps_what_is_finished(repository: Path, small_disk: Path) -> None:
-    """The disk fills up after the first trial: one line says so; with space again, only the rest is measured."""
+    """When the disk is full after the first trial, one line says so; with space again only the rest is measured."""
     write_model(repository, "m")
     sweep = command(repository, "--concurrency", "1,2,3", "-o", str(small_disk))
     with running(sweep) as process:
@@ -92,7 +92,7 @@ def test_full_disk_ends_the_sweep_and_keeps_what_is_finished(repository: Path, s
 
 
 def test_two_sweeps_share_one_store(repository: Path) -> None:
-    """Both end well, and a third run finds what either measured."""
+    """Both sweeps succeed, and a third run finds the trials of both."""
     write_model(repository, "m")
     sweeps = [command(repository, "--batch", batches, "--precision", "90") for batches in ("1,2", "2,4")]
     with running(sweeps[0]) as one, running(sweeps[1]) as two:
@@ -103,8 +103,8 @@ def test_two_sweeps_share_one_store(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["start", "load", "trial", "export"])
-def test_interrupt_at_any_moment_leaves_nothing_behind(repository: Path, moment: str) -> None:
-    """Ctrl-C while the server starts, a model loads, a busy model runs, and while plots are drawn: exit code 130."""
+def test_interrupt_at_any_time_leaves_nothing_behind(repository: Path, moment: str) -> None:
+    """Ctrl-C during a server's start, a load, a trial or the drawing of plots ends with exit code 130."""
     mark = repository.parent / "reached"
     reached = f"open({str(mark)!r}, 'w').close()"
     if moment == "load":
@@ -148,7 +148,7 @@ def stored(repository: Path) -> list[tuple[str, str]]:
 
 
 def test_resume_after_a_crash_measures_only_what_is_missing(repository: Path) -> None:
-    """SIGKILL of the command itself: its server goes with it, and the second run finds the finished trials."""
+    """After SIGKILL of the command its server ends too, and the second run finds the finished trials."""
     write_model(repository, "m")
     with running(command(repository, "--concurrency", "1,2,3,4")) as process:
         read_until(process, "infer/s", times=2)
@@ -163,14 +163,14 @@ def test_resume_after_a_crash_measures_only_what_is_missing(repository: Path) ->
     assert len(rows(repository)) == 4
 
 
-def test_busy_port_is_told_at_once(repository: Path) -> None:
-    """One line names the port and the option; exit code 1, under two seconds on a quiet machine."""
+def test_port_in_use_is_refused_at_once(repository: Path) -> None:
+    """One line names the port and the option; the exit code is 1, within two seconds on an idle machine."""
     write_model(repository, "m")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         start_s = time.monotonic()
         done = analyze(repository, "--http-port", str(port), code=1)
-        assert time.monotonic() - start_s < 4  # promised are 2 s; the machine may be busy
+        assert time.monotonic() - start_s < 4  # the limit is 2 s; the machine may be busy
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert str(port) in line
     assert "--http-port" in line
@@ -178,7 +178,7 @@ def test_busy_port_is_told_at_once(repository: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["not a store", "newer", "no folder", "no export folder"])
 def test_store_or_folder_that_cannot_be_used_starts_nothing(repository: Path, fault: str) -> None:
-    """One line names it; exit code 1, and no server is started."""
+    """One line names the store or folder, the exit code is 1, and no server is started."""
     write_model(repository, "m")
     results, said, more = results_of(repository), "", []
     results.mkdir()

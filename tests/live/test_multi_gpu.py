@@ -1,4 +1,4 @@
-"""A sweep over several GPUs: real servers, and the fake driver's figures."""
+"""Test a sweep over several GPUs, with real servers and the fake driver's figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Make the state of a driver with two like GPUs, of which 300 MiB are in use, and one of another kind."""
+    """Write the state of a driver with two GPUs of one type, each with 300 MiB in use, and one of another type."""
     folder = tmp_path / "nvml"
     folder.mkdir()
     nvml.write_state(folder / "driver.state", version="550.54")
@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def write_gpu_model(repository: Path, state: Path, name: str, memory_mib: int) -> None:
-    """Write a model that takes memory on the GPU that its server sees, and says on which."""
+    """Write a model that takes memory on the GPU that its server sees, and records which GPU that is."""
     held = f"f'{state}/gpu' + os.environ['CUDA_VISIBLE_DEVICES'][-1] + '.d/{name}.add'"
     write_model(
         repository,
@@ -51,8 +51,8 @@ def write_gpu_model(repository: Path, state: Path, name: str, memory_mib: int) -
     )
 
 
-def test_sweep_over_two_gpus_gives_what_one_gives(repository: Path, state: Path, nvml_library: Path) -> None:
-    """Each model is measured on one of the like GPUs; figures of either count for both, and make one profile."""
+def test_sweep_over_two_gpus_gives_the_same_as_over_one(repository: Path, state: Path, nvml_library: Path) -> None:
+    """Each model is measured on one of the two equal GPUs; its figures count for both and make one profile."""
     for i in range(1, 4):
         write_gpu_model(repository, state, f"m{i}", 100 * i)
     environment = nvml.environment(nvml_library, state)
@@ -74,8 +74,8 @@ def test_sweep_over_two_gpus_gives_what_one_gives(repository: Path, state: Path,
     assert "(from the store)" not in other.stderr
 
 
-def test_unlike_gpus_are_not_one_sweep(repository: Path, state: Path, nvml_library: Path) -> None:
-    """A T4 and an A10 are named with the way out, and so is one port for two servers; nothing is started."""
+def test_gpus_of_different_types_are_refused(repository: Path, state: Path, nvml_library: Path) -> None:
+    """Refused before any start, with what to do, are a T4 with an A10, and one port for two servers."""
     write_model(repository, "m")
     environment = nvml.environment(nvml_library, state)
     done = analyze(repository, "--gpus", "0,2", code=2, environment=environment)
@@ -85,7 +85,7 @@ def test_unlike_gpus_are_not_one_sweep(repository: Path, state: Path, nvml_libra
 
 
 def test_interrupt_of_two_sweeps_leaves_nothing_behind(repository: Path, state: Path, nvml_library: Path) -> None:
-    """Ctrl-C reaches the whole group of processes: finished trials are shown and kept, no process stays."""
+    """After Ctrl-C to the whole process group, finished trials are shown and kept, and no process remains."""
     for i in range(1, 4):
         write_gpu_model(repository, state, f"m{i}", 100)
     with subprocess.Popen(

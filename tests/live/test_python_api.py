@@ -1,4 +1,4 @@
-"""`measure` on a real Triton: its example, what it returns, and Ctrl-C."""
+"""Test `measure` on a real Triton: its example, its result, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ pytestmark = pytest.mark.usefixtures("local_server")
 
 @pytest.fixture(autouse=True)
 def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Triton runs on this host, whatever Docker Engine there is, and results go to a folder of the test."""
+    """Run Triton on this host even if there is a Docker engine, and write results to the test's folder."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
     monkeypatch.chdir(tmp_path)
 
 
-def test_example_says_what_it_shows(capfd: pytest.CaptureFixture[str]) -> None:
-    """The docstring's own lines, on the sample models."""
+def test_example_gives_the_output_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    """The docstring's example, run on the sample models, gives the output that it shows."""
     (test,) = doctest.DocTestFinder().find(analyzer.measure, "measure")
     report: list[str] = []
     doctest.DocTestRunner(verbose=False).run(test, out=report.append)
     assert not report, "".join(report)
 
 
-def test_measurements_go_to_a_plan_without_a_file_between(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed; a second call finds its trials in the store; what comes back makes a table and a plan."""
+def test_measurements_are_planned_without_a_file(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed, a second call finds its trials in the store, and the result makes a table and a plan."""
     write_model(repository, "a")
     write_model(repository, "b")
     options = {"batches": [1, 2], "max_trial_s": 1, "precision_pct": 30, "launch_mode": "local", "store": "kept.sqlite"}
@@ -50,7 +50,7 @@ def test_measurements_go_to_a_plan_without_a_file_between(repository: Path, capf
 
 
 def test_interrupt_leaves_nothing_behind(repository: Path, tmp_path: Path) -> None:
-    """Ctrl-C in a trial is a KeyboardInterrupt; the server has ended, and no other process is left."""
+    """Ctrl-C in a trial raises KeyboardInterrupt; the server has ended, and no other process remains."""
     mark = tmp_path / "reached"
     write_model(repository, "m", execute=f"open({str(mark)!r}, 'w').close(); time.sleep(60)")
     code = f"from analyzer import measure; measure({str(repository)!r}, launch_mode='local')"

@@ -1,4 +1,4 @@
-"""What the README shows: every command runs, and its Python runs against an installed wheel."""
+"""Test the README: every command runs, and its Python code runs with an installed wheel."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-QUICK = ("--max-trial-seconds", "2", "--precision", "30")  # how sure the figures are is not what is tried here
+QUICK = ("--max-trial-seconds", "2", "--precision", "30")  # the precision of the figures is not tested here
 
 pytestmark = pytest.mark.usefixtures("local_server")
 
 
 def blocks(language: str) -> list[str]:
-    """Take out the code blocks of one language."""
+    """Return the README's code blocks of one language."""
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_every_command_of_the_readme_ends_well(tmp_path: Path) -> None:
-    """The console blocks' commands run in their order, in one folder, with the files that the README shows."""
+def test_every_command_of_the_readme_succeeds(tmp_path: Path) -> None:
+    """The commands of the console blocks succeed in order, in one folder with the files that the README shows."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     for content in blocks("toml"):
         (tmp_path / content.split()[1]).write_text(content)  # the first line is a comment with the file's name
@@ -41,7 +41,7 @@ def test_every_command_of_the_readme_ends_well(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the sources, and install it to a folder of its own."""
+    """Build the wheel from a copy of the sources, and install it into a folder."""
     source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
     for name in ("analyzer", "planner", "reports", "sample_models"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -55,7 +55,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_python_of_the_readme_runs_against_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    """Measured, planned, explained, written and shown from Python, with nothing of the checkout on the path."""
+    """The Python blocks run with the installed wheel, without the checkout on the path."""
     (block,) = blocks("python")
     script = f"{block}\nimport analyzer, planner, reports\nprint(analyzer.__file__, planner.__file__, reports.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(installed), "DOCKER_HOST": f"unix://{tmp_path}/none"}

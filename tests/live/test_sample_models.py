@@ -1,4 +1,4 @@
-"""The sample models in a real Triton: what they answer, in batches and alone, and that they are left as they were."""
+"""Test the sample models in a real Triton: their outputs, in batches and alone, and their variants."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ask(client: Any, model: str, batch: np.ndarray[Any, Any]) -> np.ndarray[Any,
 
 
 def items(model: str, count: int) -> np.ndarray[Any, Any]:
-    """Draw inputs for a model, the same in every run."""
+    """Draw random inputs for a model, the same in every run."""
     rng = np.random.default_rng(7)
     shape = (count, *SHAPES[model])
     if model == "text_encoder":
@@ -41,15 +41,15 @@ def items(model: str, count: int) -> np.ndarray[Any, Any]:
 
 
 def test_sample_models_are_a_repository() -> None:
-    """Three sound models, whose README is not taken for one."""
+    """The folder is read as three valid models; its README is no model."""
     models = select(read_repository(SAMPLES))
     assert [model.name for model in models] == ["image_classifier", "segmenter", "text_encoder"]
     assert [model.max_batch_size for model in models] == [16, 8, 16]
     assert not any(model.error for model in models)
 
 
-def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServer) -> None:
-    """Item i of a batch is what the item gives alone, up to rounding; different items give different answers."""
+def test_sample_models_give_the_same_output_in_batches_and_alone(local_server: LocalServer) -> None:
+    """Item i of a batch has the same output as alone, up to rounding; different items have different outputs."""
     with local_server.serve(SAMPLES) as running, ControlClient(running.endpoint.http) as control:
         client = triton.InferenceServerClient(running.endpoint.http)
         for model, shape in OUTPUTS.items():
@@ -59,7 +59,7 @@ def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServ
             alone = np.concatenate([ask(client, model, batch[i : i + 1]) for i in range(8)])
             assert together.shape == (8, *shape)
             if model == "segmenter":
-                # A pixel between two classes may flip with the last bit of a sum.
+                # A pixel between two classes may change its class with the last bit of a sum.
                 assert np.mean(together != alone) < 1e-3
                 assert len(np.unique(together)) > 1
             else:
@@ -72,7 +72,7 @@ def test_sample_models_answer_alike_in_batches_and_alone(local_server: LocalServ
 
 
 def test_text_encoder_takes_any_length(local_server: LocalServer) -> None:
-    """One token and a hundred give one unit vector each."""
+    """Texts of one token and of a hundred each give one unit vector."""
     with local_server.serve(SAMPLES) as running, ControlClient(running.endpoint.http) as control:
         client = triton.InferenceServerClient(running.endpoint.http)
         control.load("text_encoder")
@@ -83,7 +83,7 @@ def test_text_encoder_takes_any_length(local_server: LocalServer) -> None:
 
 
 def test_variants_are_loaded_by_a_real_triton(local_server: LocalServer, tmp_path: Path) -> None:
-    """Triton takes the whole configuration with the variant in it, and nothing is written to the repository."""
+    """Triton loads the complete configuration of a variant, and nothing is written to the repository."""
     repository = tmp_path / "models"
     shutil.copytree(SAMPLES / "segmenter", repository / "segmenter", ignore=shutil.ignore_patterns("__pycache__"))
     before = {path: path.stat() for path in repository.rglob("*")}

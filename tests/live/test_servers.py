@@ -1,4 +1,4 @@
-"""The contract of every server, on real ones: what it serves, how it dies, and that it leaves nothing behind."""
+"""Test every kind of server with a real Triton: what it serves, how it ends, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from analyzer.servers.docker_container import OWNER_LABEL
 from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
 from analyzer.servers.log import has_ended
-from analyzer.servers.orphans import our_mark
+from analyzer.servers.orphans import owner_mark
 from analyzer.servers.remote import RemoteServer
 from tests.conftest import LIVE, wait_for
 from tests.fakes.registry import serve_image
@@ -48,7 +48,7 @@ def ask(address: str, method: str, path: str, body: object = None) -> tuple[int,
 
 
 def echo(address: str) -> list[float]:
-    """Send one inference to the model `echo`; return what came back."""
+    """Send one inference to the model `echo`; return its output."""
     tensor = {"name": "IN", "datatype": "FP32", "shape": [1, 2], "data": [3.0, 4.0]}
     status, answer = ask(address, "POST", "/v2/models/echo/infer", {"inputs": [tensor]})
     assert status == 200, answer
@@ -68,7 +68,7 @@ def digest(folder: Path) -> dict[str, str]:
 def traces_of(process_id: int) -> Callable[[], list[str]]:
     """Return a function that lists what a local server left on this host: shared memory, and its folder.
 
-    Others may run servers here at the same time, so its own are told by its command line and working directory.
+    Other servers may run here at the same time, so its own are found by its command line and working directory.
     """
     process = psutil.Process(process_id)
     (prefix,) = (word.partition("prefix-name=")[2] for word in process.cmdline() if "prefix-name=" in word)
@@ -82,7 +82,7 @@ def traces_of(process_id: int) -> Callable[[], list[str]]:
 
 
 def containers() -> list[Container]:
-    """List our containers in the test's engine, running or not."""
+    """List the tool's containers in the test's engine, running or not."""
     import docker
 
     client = docker.from_env(timeout=30)
@@ -104,7 +104,7 @@ def server(request: pytest.FixtureRequest, echo_repository: Path) -> Iterator[Se
 
 
 def test_server_is_ready_without_models_and_loads_on_request(server: Server, echo_repository: Path) -> None:
-    """Explicit model control: nothing is loaded until asked for, and then it infers; the repository is as before."""
+    """No model is loaded until asked for; a loaded one infers; the repository is unchanged."""
     before = digest(echo_repository)
     with server.serve(echo_repository) as running:
         address = running.endpoint.http
@@ -116,7 +116,7 @@ def test_server_is_ready_without_models_and_loads_on_request(server: Server, ech
 
 
 def test_server_names_its_version_and_metrics(server: Server, echo_repository: Path) -> None:
-    """Provenance starts with Triton's version, and the metrics page is Prometheus text."""
+    """The endpoint has Triton's version, and the metrics page is Prometheus text."""
     with server.serve(echo_repository) as running:
         assert running.endpoint.server.split()[0].count(".") == 2
         assert running.endpoint.metrics_url is not None
@@ -128,10 +128,10 @@ def test_server_names_its_version_and_metrics(server: Server, echo_repository: P
 
 
 @pytest.mark.parametrize("kind", ["local", DOCKER])
-def test_own_server_leaves_nothing_after_a_failure_of_ours(
+def test_own_server_leaves_nothing_after_an_exception(
     kind: str, request: pytest.FixtureRequest, echo_repository: Path
 ) -> None:
-    """An exception inside the context passes through, and what was started is gone."""
+    """An exception inside the ``with`` block is passed on, and everything that was started is removed."""
     with pytest.raises(ZeroDivisionError), own_server(kind, request).serve(echo_repository) as running:
         ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
         assert running.endpoint.process_id is not None
@@ -146,7 +146,7 @@ def test_own_server_leaves_nothing_after_a_failure_of_ours(
 
 @pytest.mark.parametrize("kind", ["local", DOCKER])
 def test_own_server_listens_on_loopback_only(kind: str, request: pytest.FixtureRequest, echo_repository: Path) -> None:
-    """None of its ports can be reached from another host."""
+    """Its ports listen on the loopback address only."""
     with own_server(kind, request).serve(echo_repository) as running:
         assert running.endpoint.process_id is not None
         sockets = psutil.Process(running.endpoint.process_id).net_connections("tcp")
@@ -156,8 +156,8 @@ def test_own_server_listens_on_loopback_only(kind: str, request: pytest.FixtureR
 
 
 @pytest.mark.parametrize("kind", ["local", DOCKER])
-def test_own_server_that_was_killed_says_so(kind: str, request: pytest.FixtureRequest, echo_repository: Path) -> None:
-    """SIGKILL to the server with a model loaded: its death is told as soon as it can be seen; nothing is left."""
+def test_death_of_a_killed_server_is_reported(kind: str, request: pytest.FixtureRequest, echo_repository: Path) -> None:
+    """After SIGKILL with a model loaded, `death` reports the signal at once, and nothing is left behind."""
     with own_server(kind, request).serve(echo_repository) as running:
         ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
         assert running.endpoint.process_id is not None
@@ -169,7 +169,7 @@ def test_own_server_that_was_killed_says_so(kind: str, request: pytest.FixtureRe
         wait_for(lambda: has_ended(running.endpoint.process_id), "the server's end", timeout_s=1.0)
         assert (
             running.death() == "tritonserver was ended by SIGKILL"
-        )  # at once, so that nobody sees it gone unexplained
+        )  # at once, so that no caller sees the server gone without a cause
         wait_for(lambda: not any(map(runs, family)), "the end of its stubs", timeout_s=1.0)
     assert left() == []
 
@@ -179,7 +179,7 @@ def test_own_server_that_was_killed_says_so(kind: str, request: pytest.FixtureRe
 def test_own_server_ends_with_the_program_that_started_it(
     kind: str, number: signal.Signals, request: pytest.FixtureRequest, echo_repository: Path
 ) -> None:
-    """However the program is ended, server, stubs, shared memory, folder and container are gone soon after."""
+    """However the program ends, server, stubs, shared memory, folder and container are removed soon after."""
     server = own_server(kind, request)
     image = [server.describe().removeprefix("docker, ")] if kind == "docker" else []
     command = [sys.executable, LIVE / "serve.py", kind, echo_repository, *image]
@@ -202,10 +202,10 @@ def test_own_server_ends_with_the_program_that_started_it(
 def test_own_server_on_a_busy_port_is_refused_at_once(
     kind: str, request: pytest.FixtureRequest, echo_repository: Path, local_server: LocalServer
 ) -> None:
-    """The second server on a port is told which one, in under two seconds."""
+    """A second server on a port is refused within two seconds, with the port in the error."""
     with local_server.serve(echo_repository) as running:
         port = int(running.endpoint.http.rpartition(":")[2])
-        own_server(kind, request)  # has the engine up before the clock runs
+        own_server(kind, request)  # starts the engine before the time is measured
         start_s = time.perf_counter()
         with pytest.raises(ServerError, match=f"port {port} .* `http_port`"):
             second = (
@@ -221,14 +221,14 @@ def test_own_server_on_a_busy_port_is_refused_at_once(
 
 @pytest.mark.parametrize("kind", ["local", DOCKER])
 def test_own_server_without_a_repository_is_refused(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """A folder that is not there is named."""
+    """A missing folder is named in the error."""
     server = own_server(kind, request)
     with pytest.raises(ServerError, match="nowhere is not a folder"), server.serve(tmp_path / "nowhere"):
         pass
 
 
-def test_remote_server_runs_on_when_we_are_done(local_server: LocalServer, echo_repository: Path) -> None:
-    """What somebody else started is theirs to stop; once they do, its death is told."""
+def test_remote_server_continues_to_run_on_exit(local_server: LocalServer, echo_repository: Path) -> None:
+    """A remote server is not stopped on exit; when its owner stops it, `death` reports that."""
     with local_server.serve(echo_repository) as theirs:
         with RemoteServer(theirs.endpoint.http).serve(echo_repository) as ours:
             pass
@@ -240,7 +240,7 @@ def test_remote_server_runs_on_when_we_are_done(local_server: LocalServer, echo_
 def test_local_server_serves_linked_folders_without_writing_to_them(
     local_server: LocalServer, echo_repository: Path, tmp_path: Path
 ) -> None:
-    """Models kept elsewhere and linked to, one in a circle, are served; they stay as they are."""
+    """Models in linked folders are served and not changed, also with a link to a folder above."""
     kept = echo_repository.rename(tmp_path / "kept")
     repository = tmp_path / "links"
     repository.mkdir()
@@ -254,7 +254,7 @@ def test_local_server_serves_linked_folders_without_writing_to_them(
 
 
 def test_local_server_does_not_outlive_its_guard(local_server: LocalServer, echo_repository: Path) -> None:
-    """Whoever kills the guard kills the server with it, and its stubs end themselves."""
+    """If the guard process is killed, the server is killed with it, and its stubs end."""
     with local_server.serve(echo_repository) as running:
         ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
         assert running.endpoint.process_id is not None
@@ -270,15 +270,15 @@ def test_local_server_does_not_outlive_its_guard(local_server: LocalServer, echo
 
 
 def runs(process: psutil.Process) -> bool:
-    """Tell whether a process still runs; one that nobody has waited for does not."""
+    """Return whether a process still runs; a zombie does not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def test_a_guard_that_is_told_so_does_not_wait_for_a_good_end(tmp_path: Path) -> None:
-    """A server that takes no SIGTERM has 60 s of grace, and none after the word ``now``."""
+def test_guard_kills_at_once_after_now(tmp_path: Path) -> None:
+    """The guard waits 60 s for a server that ignores SIGTERM, and not at all after it receives ``now``."""
     ready = tmp_path / "ready"
     command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(os.getpid()), str(tmp_path), "none_", "60"]
     command += ["sh", "-c", f"trap '' TERM; touch {ready}; while :; do sleep 0.1; done"]
@@ -288,8 +288,8 @@ def test_a_guard_that_is_told_so_does_not_wait_for_a_good_end(tmp_path: Path) ->
     assert process.returncode == 128 + signal.SIGKILL
 
 
-def test_a_server_without_models_is_known(local_server: LocalServer, echo_repository: Path) -> None:
-    """It has nothing to end well; one with a model has, and one that does not answer may."""
+def test_serves_nothing_only_without_loaded_models(local_server: LocalServer, echo_repository: Path) -> None:
+    """`serves_nothing` is true without loaded models, and false with one or if the server does not answer."""
     with local_server.serve(echo_repository) as running:
         assert serves_nothing(running.endpoint.http)
         ask(running.endpoint.http, "POST", "/v2/repository/models/echo/load", {})
@@ -297,8 +297,8 @@ def test_a_server_without_models_is_known(local_server: LocalServer, echo_reposi
     assert not serves_nothing(running.endpoint.http)
 
 
-def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer, echo_repository: Path) -> None:
-    """A stopped process takes no SIGTERM; it is gone after the grace of 3 s."""
+def test_local_server_that_hangs_is_killed(local_server: LocalServer, echo_repository: Path) -> None:
+    """A stopped process does not react to SIGTERM and is killed after 3 s."""
     with local_server.serve(echo_repository) as running:
         assert running.endpoint.process_id is not None
         os.kill(running.endpoint.process_id, signal.SIGSTOP)
@@ -308,10 +308,10 @@ def test_local_server_that_hangs_is_ended_all_the_same(local_server: LocalServer
     assert not psutil.pid_exists(running.endpoint.process_id)
 
 
-def test_local_server_that_cannot_start_gives_triton_s_reason(
+def test_local_server_that_cannot_start_gives_tritons_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo_repository: Path
 ) -> None:
-    """A tritonserver on PATH goes before the package's; its exit status and last error are told."""
+    """A tritonserver on PATH is used before the package's; the error gives its exit status and last error line."""
     binary = tmp_path / "tritonserver"
     binary.write_text("#!/bin/sh\necho 'error: creating server: Internal - no disk' >&2\nexit 3\n")
     binary.chmod(0o755)
@@ -323,7 +323,7 @@ def test_local_server_that_cannot_start_gives_triton_s_reason(
 def test_local_server_without_the_extra_names_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo_repository: Path
 ) -> None:
-    """No tritonserver on PATH and no package that has one."""
+    """Without a tritonserver on PATH or in a package, the error names the extra to install."""
     (tmp_path / "pytriton").mkdir()
     (tmp_path / "pytriton" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
@@ -334,7 +334,7 @@ def test_local_server_without_the_extra_names_it(
 
 @pytest.mark.docker
 def test_container_has_few_rights(triton_image: str, echo_repository: Path) -> None:
-    """No capability, no new privileges, nothing to write to but /tmp, the repository read-only and nothing else in."""
+    """It has no capabilities or new privileges, can write only to /tmp, and mounts only the repository, read-only."""
     with DockerServer(triton_image).serve(echo_repository):
         (container,) = containers()
         host = container.attrs["HostConfig"]
@@ -355,15 +355,15 @@ def test_container_has_few_rights(triton_image: str, echo_repository: Path) -> N
 
 @pytest.mark.docker
 def test_container_whose_owner_is_gone_is_removed_by_the_next(triton_image: str, echo_repository: Path) -> None:
-    """A left-over of a dead process goes; one whose owner lives stays."""
+    """A container whose owner has ended is removed by the next start; one whose owner runs is kept."""
     import docker
 
     client = docker.from_env(timeout=30)
-    boot, namespace, process_id, ticks = our_mark().split()
-    gone = f"{boot} {namespace} {process_id} {int(ticks) + 1}"  # our process id, but of somebody before us
+    boot, namespace, process_id, ticks = owner_mark().split()
+    gone = f"{boot} {namespace} {process_id} {int(ticks) + 1}"  # this process id, but of an earlier process
     dead, alive = (
         client.containers.create(triton_image, ["true"], labels={OWNER_LABEL: mark}, network_mode="none")
-        for mark in (gone, our_mark())
+        for mark in (gone, owner_mark())
     )
     try:
         with DockerServer(triton_image).serve(echo_repository):
@@ -376,8 +376,8 @@ def test_container_whose_owner_is_gone_is_removed_by_the_next(triton_image: str,
 
 @pytest.mark.docker
 @pytest.mark.usefixtures("docker_engine")
-def test_image_that_cannot_be_had_is_told_at_once(echo_repository: Path) -> None:
-    """No registry has it: the image and both ways out are named in under two seconds."""
+def test_image_that_cannot_be_pulled_is_an_error_at_once(echo_repository: Path) -> None:
+    """If no registry has the image, the error names it and both remedies within two seconds."""
     start_s = time.perf_counter()
     with (
         pytest.raises(ServerError, match=r"tritonpack\.invalid/none:1 .* `triton_image`"),
@@ -390,7 +390,7 @@ def test_image_that_cannot_be_had_is_told_at_once(echo_repository: Path) -> None
 @pytest.mark.docker
 @pytest.mark.usefixtures("docker_engine")
 def test_missing_image_is_pulled_and_named_by_its_digest() -> None:
-    """The engine fetches what it lacks; provenance is the registry's digest, not the tag."""
+    """A missing image is pulled; the provenance names the registry's digest, not the tag."""
     client = connect()
     with serve_image("tritonpack/small") as (image, digest_there):
         assert not client.images.list(image)
@@ -398,13 +398,13 @@ def test_missing_image_is_pulled_and_named_by_its_digest() -> None:
         assert client.images.list(image)
     assert (
         find_or_pull(client, image, read_pull) == digest_there
-    )  # the registry is gone: what is here is not pulled again
+    )  # the registry has ended: an image that is present is not pulled again
     client.images.remove(image)
 
 
 @pytest.mark.docker
-def test_gpu_that_the_engine_cannot_give_is_told(triton_image: str, echo_repository: Path) -> None:
-    """An engine without a GPU runtime: the toolkit is named, and no container is left."""
+def test_engine_without_a_gpu_runtime_is_an_error(triton_image: str, echo_repository: Path) -> None:
+    """If the engine has no GPU runtime, the error names the toolkit, and no container is left."""
     import docker
 
     if "nvidia" in docker.from_env(timeout=5).info()["Runtimes"]:
@@ -418,10 +418,10 @@ def test_gpu_that_the_engine_cannot_give_is_told(triton_image: str, echo_reposit
 
 
 @pytest.mark.parametrize("kind", ["missing", "silent", "elsewhere"])
-def test_engine_that_does_not_answer_is_told_at_once(
+def test_engine_that_does_not_answer_is_an_error_at_once(
     kind: str, tmp_path: Path, echo_repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No socket, a socket that never answers, and an engine on another host: one line in under two seconds."""
+    """No socket, a socket that never answers and an engine on another host each give one line within two seconds."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as silent:
@@ -444,7 +444,7 @@ def test_engine_that_does_not_answer_is_told_at_once(
 
 
 def own_server(kind: str, request: pytest.FixtureRequest) -> Server:
-    """Return a server that we start ourselves, on free ports."""
+    """Return a local or a Docker server on free ports."""
     if kind == "docker":
         return DockerServer(request.getfixturevalue("triton_image"))
     server: LocalServer = request.getfixturevalue("local_server")

@@ -1,4 +1,4 @@
-"""The store in a real PostgreSQL server keeps to the same rules as in SQLite."""
+"""Test that the store keeps the same rules in a real PostgreSQL server as in SQLite."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.postgresql
 
 
 def plain(url: str) -> str:
-    """Return the URL as libpq takes it."""
+    """Return the URL in the form of libpq."""
     return "postgresql://" + url.partition("://")[2]
 
 
 @pytest.fixture
 def empty_url(postgresql_url: str) -> Iterator[str]:
-    """Yield the database without any of our tables, as a user would write its URL."""
+    """Yield a user's URL of the database, without the store's tables."""
     url = plain(postgresql_url)
     drop = "DROP TABLE IF EXISTS measurements, server_only, tritonpack_schema"
     with psycopg.connect(url, autocommit=True) as connection:
@@ -36,7 +36,7 @@ def empty_url(postgresql_url: str) -> Iterator[str]:
 
 
 def test_postgresql_keeps_every_field(empty_url: str) -> None:
-    """What comes back after reopening equals what was appended; NUL, which it refuses, is left out of a cause."""
+    """After reopening every field equals what was appended, but for NUL in a cause, which PostgreSQL refuses."""
     failed = replace(DONE, trial=replace(TRIAL, batch=8), status=Status.LOAD_FAILED, cause="no\0 é '; --")
     with Store.open(empty_url) as store:
         for measurement in (DONE, failed, replace(full_record(), trial=replace(TRIAL, batch=16))):
@@ -51,7 +51,7 @@ def test_postgresql_keeps_every_field(empty_url: str) -> None:
 
 
 def test_postgresql_replaces_and_resumes(empty_url: str) -> None:
-    """The later of one trial wins; failures, other settings and other provenance are measured anew."""
+    """A later row replaces an earlier one; failures, other settings and other provenance do not count as measured."""
     failed = replace(DONE, trial=replace(TRIAL, batch=8), status=Status.TIMED_OUT, cause="60 s")
     again = replace(DONE, throughput_infer_per_s=180.0)
     with Store.open(empty_url) as store:
@@ -65,7 +65,7 @@ def test_postgresql_replaces_and_resumes(empty_url: str) -> None:
 
 
 def test_postgresql_is_shared_by_several_sweeps(empty_url: str) -> None:
-    """Four processes that lay and fill one store at once lose nothing: 4 x 100 rows."""
+    """Four processes that create and fill one store at once lose no row: 4 x 100 rows."""
     runs = [subprocess.Popen([sys.executable, "-c", APPEND_100, empty_url, f"m{number}"]) for number in range(4)]
     assert [run.wait(timeout=60) for run in runs] == [0, 0, 0, 0]
     with Store.open(empty_url) as store:
@@ -87,8 +87,8 @@ def test_postgresql_schema_is_versioned(empty_url: str) -> None:
         Store.open(empty_url)
 
 
-def test_postgresql_that_goes_away_is_one_line(empty_url: str) -> None:
-    """A database that does not exist is named by the server's own words, without a traceback."""
+def test_missing_postgresql_database_is_an_error_of_one_line(empty_url: str) -> None:
+    """The error for a database that does not exist is the server's message, without a traceback."""
     with pytest.raises(StoreError, match="does not exist") as raised:
         Store.open(f"{empty_url.rpartition('/')[0]}/no_such_database")
     assert "\n" not in str(raised.value)

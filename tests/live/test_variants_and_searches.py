@@ -1,4 +1,4 @@
-"""What `analyze` reaches beyond one model as it is: variants, rates, searches, parts, models without a config."""
+"""Test `analyze` with variants, request rates, searches, ensembles and models without a configuration."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HOLD_64_MIB = "self.held = np.ones(64 << 17)"  # float64
 
 
 def test_variants_are_every_combination_and_take_effect(repository: Path) -> None:
-    """Two instances of a model that sleeps serve twice as much; dynamic batching joins requests of one instance."""
-    # A request takes 10 ms however large it is: 100 requests/s an instance, 8 requests joined take no longer.
+    """Two instances of a model that sleeps have twice its throughput; dynamic batching joins an instance's requests."""
+    # A request of any size takes 10 ms: 100 requests/s per instance, and 8 joined requests take no longer.
     write_model(repository, "m", execute="pass", finalize="pass")
     file = repository / "m" / "1" / "model.py"
     file.write_text(
@@ -43,7 +43,7 @@ def test_variants_are_every_combination_and_take_effect(repository: Path) -> Non
 
 
 def test_sweep_file_gives_models_values_of_their_own(repository: Path) -> None:
-    """The model's section wins over the file's top; a smaller max_batch_size leaves batches out."""
+    """A model's section wins over the top of the file; a smaller max_batch_size leaves batches out."""
     write_model(repository, "a")
     write_model(repository, "b")
     sweep = repository.parent / "sweep.yaml"
@@ -61,7 +61,7 @@ def test_sweep_file_gives_models_values_of_their_own(repository: Path) -> None:
 
 
 def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local_server: LocalServer) -> None:
-    """Its page is two seconds behind: the second model's share has nothing of the first one's 512 MiB in it.
+    """The metrics page is two seconds late; the second model's memory still excludes the first one's 512 MiB.
 
     The page shows what the whole host uses, hence the wide margins.
     """
@@ -71,7 +71,7 @@ def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local
         address, page = running.endpoint.http, running.endpoint.metrics_url or ""
         where = ("--launch-mode", "remote", "--url", address, "--metrics-url", page)
         analyze(repository, *where, "--model-names", "big,small", "--export")
-        assert serves_nothing(address)  # what was loaded is unloaded, and the server is left running
+        assert serves_nothing(address)  # models are unloaded, and the server still runs
     own = {row["model"]: float(row["model_memory_mib"]) for row in rows(repository)}
     steady = {
         row["model"]: float(row["steady_memory_mib"]) - float(row["server_memory_mib"]) for row in rows(repository)
@@ -81,7 +81,7 @@ def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local
 
 
 def test_request_rates_are_sent_in_an_open_loop(repository: Path) -> None:
-    """Requests arrive at the rate asked for, whichever the gaps; the gaps are part of what was measured."""
+    """Requests are sent at the given rate with either distribution of gaps, which is part of the trial."""
     write_model(repository, "m")
     done = analyze(repository, "--request-rate", "100", "--arrivals", "constant", "--export")
     (row,) = rows(repository)
@@ -93,8 +93,8 @@ def test_request_rates_are_sent_in_an_open_loop(repository: Path) -> None:
     assert "(from the store)" in analyze(repository, "--request-rate", "100", "--arrivals", "constant").stderr
 
 
-def test_climb_finds_the_knee_and_takes_the_same_course_again(repository: Path) -> None:
-    """Four instances that sleep 20 ms: 4 in flight is the knee, give or take one; the second run measures nothing."""
+def test_climb_finds_the_knee_and_is_repeatable(repository: Path) -> None:
+    """Four instances that sleep 20 ms have their knee at 4 in flight, ± 1; a second run measures nothing."""
     write_model(repository, "m", execute="time.sleep(0.02)")
     climb = ("--search", "climb", "--instances", "4", "--max-concurrency", "64", "--export")
     done = analyze(repository, *climb)
@@ -107,8 +107,8 @@ def test_climb_finds_the_knee_and_takes_the_same_course_again(repository: Path) 
     assert answer in again.stdout
 
 
-def test_climb_raises_instances_while_they_pay(repository: Path) -> None:
-    """A model that sleeps 20 ms serves 50/s an instance: up to the 4 that are allowed, each doubling doubles that."""
+def test_climb_raises_instances_while_throughput_grows(repository: Path) -> None:
+    """A model that sleeps 20 ms serves 50/s per instance; each doubling up to the allowed 4 doubles that."""
     write_model(repository, "m", execute="time.sleep(0.02)")
     climb = ("--search", "climb", "--max-concurrency", "8", "--max-instances", "4", "--export")
     done = analyze(repository, *climb)
@@ -125,7 +125,7 @@ def test_climb_raises_instances_while_they_pay(repository: Path) -> None:
 
 
 def test_climb_leaves_an_ensemble_as_it_is(repository: Path) -> None:
-    """It has no instances of its own; its step has, and the failure of more of them leaves the number before."""
+    """An ensemble has no instances to raise; its step has, and if more fail, the number before is the result."""
     fails_in_pairs = (
         "if json.loads(args['model_config'])['instance_group'][0]['count'] > 1: raise ValueError('only one')"
     )
@@ -141,7 +141,7 @@ def test_climb_leaves_an_ensemble_as_it_is(repository: Path) -> None:
 
 
 def test_peak_is_the_rate_that_keeps_the_latency(repository: Path) -> None:
-    """One instance that takes 3 ms serves under 333 requests/s; constant arrivals queue little up to near that."""
+    """One instance that takes 3 ms serves at most 333 requests/s, and constant arrivals hardly queue below that."""
     write_model(repository, "m", execute="time.sleep(0.003)")
     done = analyze(repository, "--find-peak", "--latency-p99-ms", "60", "--arrivals", "constant", "--export")
     (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Peak of m at batch 1: ")]
@@ -152,7 +152,7 @@ def test_peak_is_the_rate_that_keeps_the_latency(repository: Path) -> None:
 
 
 def test_ensemble_loads_its_parts_and_is_charged_for_them(repository: Path) -> None:
-    """Its steps, one of them a caller of a third model, cost the ensemble their memory, and are gone after it."""
+    """The memory of its steps and of a model that one of them calls counts for the ensemble; all are unloaded."""
     write_model(repository, "held", initialize=HOLD_64_MIB)
     write_caller(repository, "caller", "held")
     write_model(repository, "light")
@@ -161,7 +161,7 @@ def test_ensemble_loads_its_parts_and_is_charged_for_them(repository: Path) -> N
     table = rows(repository)
     assert {row["status"] for row in table} <= {"ok", "unsettled"}
     own = {row["model"]: float(row["model_memory_mib"]) for row in table if row["batch"] == "1"}
-    # light's process is the measure of one: the caller has two and 64 MiB, the whole three and 64 MiB; each process
+    # light is one process; the caller has two and 64 MiB, the whole three and 64 MiB; each process
     # beside the first shares the pages of its libraries with it
     assert own["caller"] == pytest.approx(2 * own["light"] + 64, abs=12)
     assert own["whole"] == pytest.approx(3 * own["light"] + 64, abs=24)
@@ -169,7 +169,7 @@ def test_ensemble_loads_its_parts_and_is_charged_for_them(repository: Path) -> N
 
 
 def test_ensemble_has_no_instances_to_vary(repository: Path) -> None:
-    """A variant that a model cannot have is a row with the cause; the others are measured."""
+    """A variant with instances is a failed row for an ensemble; the other models are measured."""
     write_model(repository, "part")
     write_ensemble(repository, "whole", ["part"])
     analyze(repository, "--instances", "2", "--export", code=1)
@@ -180,7 +180,7 @@ def test_ensemble_has_no_instances_to_vary(repository: Path) -> None:
 
 
 def test_part_that_cannot_load_is_the_ensembles_cause(repository: Path) -> None:
-    """The parts that did load are unloaded again: the next model is measured alone."""
+    """The parts that were loaded are unloaded, so that the next model is measured alone."""
     write_model(repository, "a_held", initialize=HOLD_64_MIB)
     write_model(repository, "b_broken", initialize="raise ValueError('no weights here')")
     write_caller(repository, "c_caller", "b_broken")
@@ -195,7 +195,7 @@ def test_part_that_cannot_load_is_the_ensembles_cause(repository: Path) -> None:
 
 
 def test_model_without_batching_is_tried_at_batch_one(repository: Path) -> None:
-    """max_batch_size 0: its tensors have no batch dimension, and larger batches are left out with a word."""
+    """With max_batch_size 0 tensors have no batch dimension, and larger batches are left out with a note."""
     write_model(repository, "plain", max_batch_size=0, execute="assert x.shape == (2,), x.shape")
     done = analyze(repository, "--batch", "1,4", "--export")
     assert [(row["batch"], outcome(row)) for row in rows(repository)] == [("1", "measured")]
@@ -203,7 +203,7 @@ def test_model_without_batching_is_tried_at_batch_one(repository: Path) -> None:
 
 
 def test_model_without_a_configuration_is_completed_by_triton(repository: Path) -> None:
-    """Its largest batch is known once it is loaded; its variants work, and the second run measures nothing."""
+    """Its largest batch is known after its load, its variants can be measured, and a second run measures nothing."""
     write_without_config(repository, "auto", max_batch_size=4)
     done = analyze(repository, "--batch", "1,4,8", "--export")
     assert [row["batch"] for row in rows(repository)] == ["1", "4"]

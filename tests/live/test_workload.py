@@ -1,4 +1,4 @@
-"""Requests of every kind on a real Triton: HTTP and gRPC, sequences, decoupled models, shared memory, faults."""
+"""Test every kind of request on a real Triton: HTTP, gRPC, sequences, decoupled models, shared memory, faults."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TritonPythonModel:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of a load."""
+    """The summed reports of a load."""
 
     completed: int
     errors: int
@@ -85,13 +85,13 @@ class Bench:
             return completed(model, triton.config(name))
 
     def send(self, model: Model, workload: Workload, *, concurrency: int = 2, batch: int = 1) -> Sent:
-        """Send a trial's load for a moment, at least until something came of it."""
+        """Send a trial's load as `send_load` does."""
         trial = Trial(model=model.name, transport=workload.transport(model), concurrency=concurrency, batch=batch)
         with workload.build_load(self.running.endpoint, model, trial) as load:
             return self.send_load(load)
 
     def send_load(self, load: Load, seconds: float = 0.3) -> Sent:
-        """Send a load for a moment, at least until something came of it."""
+        """Send a load for `seconds`, and longer until a request has completed or failed."""
         reports: list[Report] = []
         with self._generator.sending(load) as stream:
             began = time.monotonic()
@@ -109,18 +109,18 @@ class Bench:
 
 @contextmanager
 def bench_on(server: LocalServer, repository: Path) -> Iterator[Bench]:
-    """Serve a repository with a load generator beside it."""
+    """Serve a repository, and start a load generator for it."""
     with server.serve(repository) as running, LoadGenerator() as generator:
         yield Bench(running, repository, generator)
 
 
 def our_memory() -> set[str]:
-    """List the shared memory of this process' own making."""
+    """List the shared memory that this process created."""
     return {file.name for file in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
 
 
 def test_every_transport_delivers_what_was_sent_at_every_size(local_server: LocalServer, tmp_path: Path) -> None:
-    """16 B, 100 KiB and 8 MiB: the model finds its input's sum, and large answers come back whole."""
+    """At 16 B, 100 KiB and 8 MiB the model gets its whole input (checked by its sum), and its output arrives."""
     size = "x.shape[-1]"
     check = f"assert abs(float(x.astype('float64').sum()) - {size} * 0.5) < 1e-6 * {size}, 'other values'"
     write_model(tmp_path, "echo", execute=check)
@@ -143,7 +143,7 @@ def test_every_transport_delivers_what_was_sent_at_every_size(local_server: Loca
 
 
 def test_outputs_really_go_to_shared_memory(local_server: LocalServer, tmp_path: Path) -> None:
-    """Each connection has a region of its own, where the server writes what the model returns."""
+    """The server writes each connection's outputs into the connection's own part of the shared region."""
     write_model(tmp_path, "next", execute="x = x + 1")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("next")
@@ -152,15 +152,15 @@ def test_outputs_really_go_to_shared_memory(local_server: LocalServer, tmp_path:
         with workload.build_load(bench.running.endpoint, model, trial) as load:
             assert bench.send_load(load).errors == 0
             (name,) = our_memory()
-            values = np.fromfile(f"/dev/shm/{name}", "<f4", count=48).reshape(3, 16)  # a line of 64 bytes a tensor
+            values = np.fromfile(f"/dev/shm/{name}", "<f4", count=48).reshape(3, 16)  # 64 bytes per tensor
         assert (values[1, :2] == values[0, :2] + 1).all()
         assert (values[2, :2] == values[0, :2] + 1).all()
     assert our_memory() == set()
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_errors_come_with_tritons_words(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
-    """A model that fails, one that is not there, and more than a model takes: errors, never successes."""
+def test_errors_have_tritons_message(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
+    """A failing model, a missing model and a batch too large are errors, never successes."""
     write_model(tmp_path, "picky", execute="if len(x) > 1: raise ValueError('too many: 100% %')")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("picky")
@@ -176,8 +176,8 @@ def test_errors_come_with_tritons_words(local_server: LocalServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_killed_server_is_lost(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
-    """The loop ends, and says that nothing answers there."""
+def test_killed_server_is_reported_as_lost(local_server: LocalServer, tmp_path: Path, protocol: str) -> None:
+    """After the server is killed the load ends and reports that nothing answers at its address."""
     write_model(tmp_path, "fatal", execute="os.kill(os.getppid(), signal.SIGKILL)")
     with bench_on(local_server, tmp_path) as bench:
         sent = bench.send(bench.load_model("fatal"), Workload(protocol=protocol), concurrency=1)
@@ -197,7 +197,7 @@ def test_a_killed_server_is_lost(local_server: LocalServer, tmp_path: Path, prot
 
 
 def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
-    """GRPC to the HTTP port, as a wrong address gives it: told at once, not a hang."""
+    """gRPC to the HTTP port, as with a wrong address, is an error at once and does not hang."""
     write_model(tmp_path, "m")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("m")
@@ -211,7 +211,7 @@ def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_sequences_start_and_end_on_every_connection(local_server: LocalServer, tmp_path: Path, transport: str) -> None:
-    """Each connection sends whole sequences of its own: the model counts 20 steps from each start to each end."""
+    """Each connection sends whole sequences: the model counts 20 steps from each start to each end."""
     write_model(tmp_path, "counter", execute=COUNT_STEPS.replace("LENGTH", "20").strip())
     _configure(tmp_path / "counter", SEQUENCE)
     protocol, _, memory = transport.partition("+")
@@ -221,11 +221,11 @@ def test_sequences_start_and_end_on_every_connection(local_server: LocalServer, 
         assert sent.errors == 0, sent.first_error
         assert sent.completed > 4 * 20
         wrong = bench.send(model, Workload(protocol=protocol, sequence_length=3), concurrency=4)
-        assert "another length" in wrong.first_error  # so the model does count
+        assert "another length" in wrong.first_error  # shows that the model counts
 
 
-def test_a_files_streams_are_sequences(local_server: LocalServer, tmp_path: Path) -> None:
-    """Streams of 3 steps on one connection follow each other, and each is a sequence."""
+def test_streams_of_a_file_are_sequences(local_server: LocalServer, tmp_path: Path) -> None:
+    """Each stream of 3 steps is a sequence; on one connection they are sent one after another."""
     write_model(tmp_path, "counter", execute=COUNT_STEPS.replace("LENGTH", "3").strip())
     _configure(tmp_path / "counter", SEQUENCE)
     file = tmp_path / "data.json"
@@ -240,7 +240,7 @@ def test_a_files_streams_are_sequences(local_server: LocalServer, tmp_path: Path
 
 
 def test_a_decoupled_model_is_complete_with_its_last_response(local_server: LocalServer, tmp_path: Path) -> None:
-    """Over gRPC by itself; an error in the middle of the responses is an error; over HTTP the way out is told."""
+    """It uses gRPC by default; an error among its responses fails the call; with HTTP the error says to use gRPC."""
     write_model(tmp_path, "stream").write_text(STREAMING)
     _configure(tmp_path / "stream", "model_transaction_policy { decoupled: true }")
     file = tmp_path / "data.json"
@@ -257,8 +257,8 @@ def test_a_decoupled_model_is_complete_with_its_last_response(local_server: Loca
             bench.send(model, Workload(protocol="http"))
 
 
-def test_shared_memory_that_cannot_be_had_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
-    """More than /dev/shm holds is told before anything is sent, and nothing of it stays."""
+def test_too_much_shared_memory_is_an_error(local_server: LocalServer, tmp_path: Path) -> None:
+    """More than /dev/shm holds is an error before anything is sent, and no region remains."""
     write_model(tmp_path, "m")
     free = os.statvfs("/dev/shm")
     with bench_on(local_server, tmp_path) as bench:
@@ -281,7 +281,7 @@ def _configure(model: Path, text: str) -> None:
 def test_shared_memory_is_gone_after_a_signal(
     local_server: LocalServer, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Also SIGKILL leaves none; after SIGINT nobody complains of a leak."""
+    """No region remains after a signal, even SIGKILL; after SIGINT there is no warning of a leak."""
     repository = tmp_path / "models"
     write_model(repository, "m")
     command = [str(Path(sys.executable).with_name("analyze")), "--model-folder", str(repository), "-o", str(tmp_path)]

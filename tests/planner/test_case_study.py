@@ -1,4 +1,4 @@
-"""The seed's case study: nine medical models on 16 GB GPUs, from the command line.
+"""Test the case study, nine medical models on 16 GB GPUs, from the command line.
 
 Source: NVIDIA, "Maximizing Deep Learning Inference Performance with NVIDIA Model Analyzer", tables 1 to 4.
 """
@@ -19,7 +19,7 @@ OPERATING_POINT = ("--batch", "2", "--concurrency", "4")
 
 
 def solve(*arguments: str) -> dict[str, Any]:
-    """Run `plan solve` on the case study and give the placement it prints."""
+    """Run `plan solve` on the case study and return the placement that it prints."""
     result = CliRunner().invoke(main, ["solve", str(DATA), *OPERATING_POINT, *arguments, "-o", "-"])
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout))
@@ -27,7 +27,7 @@ def solve(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("memory", ["16GB", "16000MiB", "16GiB"])
 def test_memory_mode_needs_four_gpus(memory: str) -> None:
-    """Table 3: by memory alone four GPUs hold the nine models, with one server each, whatever 16 GB means."""
+    """Table 3: by memory alone four GPUs hold the nine models with a server each, for each meaning of 16 GB."""
     placement = solve("--mode", "memory", "--gpu-memory", memory)
     assert placement["objective"]["gpus"] == placement["objective"]["lower_bound"] == 4
     assert placement["status"] == "optimal"
@@ -40,7 +40,7 @@ def test_memory_mode_needs_four_gpus(memory: str) -> None:
 
 @pytest.mark.parametrize(("threshold", "gpus"), [("100", 6), ("95", 7), ("90", 8), ("80", 8)])
 def test_throughput_mode_needs_as_many_gpus_as_its_thresholds_allow(threshold: str, gpus: int) -> None:
-    """Table 4 at 100 %: six GPUs, which needs 48 + 52 = 100 to count as within; fewer percent, more GPUs."""
+    """Table 4: six GPUs at 100 %, where 48 + 52 = 100 is within the threshold; lower thresholds need more GPUs."""
     placement = solve(
         "--gpu-memory", "16GB", "--max-utilization", threshold, "--max-memory-utilization", threshold
     )  # fmt: skip
@@ -51,7 +51,7 @@ def test_throughput_mode_needs_as_many_gpus_as_its_thresholds_allow(threshold: s
 
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    """The document holds neither times nor paths."""
+    """Two runs give the same bytes, because the document holds neither times nor paths."""
     documents = []
     for name in ("first", "second"):
         folder = tmp_path / name

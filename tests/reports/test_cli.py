@@ -1,4 +1,4 @@
-"""`report` end to end on real files."""
+"""Test the command `report` on real files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRIALS = [measured(), measured(concurrency=2), failed(), measured(model="../<b>"
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Make an output folder of analyze with a store in it."""
+    """Make an output folder of `analyze` with a store."""
     folder = tmp_path / "results"
     folder.mkdir()
     with Store.open(folder / STORE_FILE) as store:
@@ -42,7 +42,7 @@ def report(*arguments: str | Path) -> Result:
 
 
 def test_report_writes_page_tables_and_pictures(results: Path, tmp_path: Path) -> None:
-    """What is printed is what is there: the page first, then tables and pictures, all inside the folder."""
+    """The printed paths are the files written: the page first, then tables and pictures, all inside the folder."""
     out = tmp_path / "new" / "folder"
     result = report(results, write_plan(tmp_path / "placement.json", "chest"), "-o", out)
     assert result.exit_code == 0, result.output
@@ -61,7 +61,7 @@ def test_report_writes_page_tables_and_pictures(results: Path, tmp_path: Path) -
 
 
 def test_placements_of_one_name_do_not_overwrite_each_other(results: Path, tmp_path: Path) -> None:
-    """Two files called placement.json in two folders keep a table and a picture each."""
+    """Two files named placement.json in two folders each give a table and a picture."""
     plans = []
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -73,7 +73,7 @@ def test_placements_of_one_name_do_not_overwrite_each_other(results: Path, tmp_p
 
 
 def test_csv_that_was_read_is_not_written_over(results: Path, tmp_path: Path) -> None:
-    """A report into the folder of its own source leaves the source as it was."""
+    """A report written into the folder of its source leaves the source unchanged."""
     assert report(results, "-o", tmp_path).exit_code == 0
     source = tmp_path / "metrics-model.csv"
     before = source.read_bytes().replace(b"0.01", b"0.010")
@@ -94,7 +94,7 @@ def test_report_of_a_report_is_the_same(results: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["profiles", "placement", "not-json"])
 def test_bad_input_is_one_line_and_starts_nothing(results: Path, tmp_path: Path, missing: str) -> None:
-    """A file that is not there, or is no placement, is named in one line with exit code 2, and nothing is written."""
+    """A file that is missing or no placement is named in one line with exit code 2, and nothing is written."""
     profiles = tmp_path / "nowhere" if missing == "profiles" else results
     plan = tmp_path / "plan.json"
     if missing == "not-json":
@@ -107,7 +107,7 @@ def test_bad_input_is_one_line_and_starts_nothing(results: Path, tmp_path: Path,
 
 
 def test_folder_that_cannot_be_written_is_one_line(results: Path, tmp_path: Path) -> None:
-    """An output folder below a file is refused with the way out, exit code 1."""
+    """An output folder below a file is refused in one line that says what to do, with exit code 1."""
     (tmp_path / "file").write_text("")
     result = report(results, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The page: whole, escaped, and without anything from elsewhere."""
+"""Test the report's page: complete, escaped, and without anything from other files or hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PNG = b"\x89PNG a picture"
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, and text."""
+    """The elements with their attributes, and the text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -27,21 +27,21 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element."""
+        """Record an element."""
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Note text."""
+        """Record text."""
         self.text += data
 
 
 def page(measurements: Sequence[Measurement], placements: Sequence[tuple[str, Placement, list[bytes]]] = ()) -> str:
-    """Render a page with the same picture everywhere."""
+    """Render a page with the same picture for every subject."""
     return render(measurements, [SERVER], dict.fromkeys(by_subject(measurements), PNG), placements)
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
-    """No script, no link to another file or host: pictures are inside, and the policy forbids the rest."""
+    """The page has no script and no link to another file or host; pictures are embedded."""
     html = page([measured(), failed()], [("p.json", placement(gpu(0, model("a", 1))), [PNG])])
     found = Page(html)
     assert not [tag for tag, _ in found.elements if tag in ("script", "link", "iframe", "object", "form")]
@@ -53,7 +53,7 @@ def test_page_loads_nothing_from_elsewhere() -> None:
 
 
 def test_names_are_escaped_everywhere() -> None:
-    """Whatever text a record carries stays text: model, cause, device, GPU, reason and file name."""
+    """Any text of a record is escaped: model, cause, device, GPU, reason and file name."""
     evil = "<script>alert(1)</script>\"'&"
     placed = gpu(0, model(evil, 1)) | {"id": evil, "type": evil}
     plan = placement(placed, unplaced=[{"name": evil, "reason": evil}], status="feasible")
@@ -64,8 +64,8 @@ def test_names_are_escaped_everywhere() -> None:
     assert all(evil not in key for _, attrs in found.elements for key in attrs)
 
 
-def test_pictures_are_inside_and_say_what_they_show() -> None:
-    """Each picture is a data URI of its bytes with words in its place."""
+def test_pictures_are_embedded_with_alternative_text() -> None:
+    """Each picture is a data URI with an alternative text."""
     html = page([measured()], [("p.json", placement(gpu(0, model("a", 1))), [PNG, PNG])])
     images = [attrs for tag, attrs in Page(html).elements if tag == "img"]
     assert len(images) == 3  # two of the placement, one of the model
@@ -74,8 +74,8 @@ def test_pictures_are_inside_and_say_what_they_show() -> None:
         assert image["alt"]
 
 
-def test_links_lead_somewhere_on_the_page() -> None:
-    """Every entry of the contents has its section."""
+def test_links_have_targets_on_the_page() -> None:
+    """Every entry of the table of contents has its section."""
     found = Page(page([measured(), failed()], [("p.json", placement(gpu(0, model("a", 1))), [PNG])]))
     targets = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
     links = {(attrs["href"] or "")[1:] for tag, attrs in found.elements if tag == "a"}
@@ -84,7 +84,7 @@ def test_links_lead_somewhere_on_the_page() -> None:
 
 
 def test_failed_trials_are_listed_with_their_cause() -> None:
-    """What failed is counted at the top, and named with its cause."""
+    """Failed trials are counted at the top, and listed with their cause."""
     text = Page(page([measured(), failed(cause="CUDA out of memory")])).text
     assert "2 trials: 1 ok, 1 out of memory" in text
     assert "out of memory: CUDA out of memory" in text
@@ -94,13 +94,13 @@ def test_failed_trials_are_listed_with_their_cause() -> None:
 def test_unknown_figures_are_dashes() -> None:
     """An unmeasured figure beside a measured one is a dash, never 0."""
     html = page([measured(), measured(concurrency=2, memory_utilization=None)])
-    # the last row with its throughput of 200 infer/s: the overview's stands before it
+    # the last row with a throughput of 200 infer/s; one of the overview comes before it
     row = [row for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if ">200<" in row][-1]
-    assert row.count("\N{EN DASH}") == 1  # its memory utilization; what no trial has makes no column
+    assert row.count("\N{EN DASH}") == 1  # its memory utilization; a figure that no trial has is no column
 
 
-def test_page_of_nothing_says_so() -> None:
-    """Without a trial and with an empty plan the page stands, and says what is missing."""
+def test_page_without_contents_says_so() -> None:
+    """Without trials and with an empty plan the page is complete and says what is missing."""
     plan = placement(status="infeasible", unplaced=[{"name": "huge", "reason": "huge fits no GPU"}])
     text = Page(render([], [], {}, [("p.json", plan, [])])).text
     assert "No trial was measured" in text
@@ -109,7 +109,7 @@ def test_page_of_nothing_says_so() -> None:
 
 
 def test_header_names_every_source_once() -> None:
-    """Device, driver, server and version stand at the top, each value once."""
+    """The header names device, driver, server and version, each value once."""
     html = page([measured(), measured(concurrency=2), measured(provenance=HOST, status=Status.UNSETTLED)])
     head = html[html.index("<header>") : html.index("<nav")]
     assert "Tesla T4, 15095 MiB; EPYC, 8192 MiB" in head
@@ -117,5 +117,5 @@ def test_header_names_every_source_once() -> None:
 
 
 def test_same_records_make_the_same_page() -> None:
-    """The page carries no clock."""
+    """The page holds no time stamp."""
     assert page([measured()]) == page([measured()])

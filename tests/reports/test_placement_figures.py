@@ -1,4 +1,4 @@
-"""Placements as pictures: what the axes hold."""
+"""Test the figures of placements: what their axes show."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MEMORY, UTILIZATION, _ = RESOURCES
 
 
 def bars(axes: Axes, gid: str) -> list[tuple[int, float, float]]:
-    """Collect the bars called `gid`: row, start and end."""
+    """Collect row, start and end of the bars with this `gid`."""
     found = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_gid() == gid]
     return [(round(bar.get_y() + bar.get_height() / 2), bar.get_x(), bar.get_x() + bar.get_width()) for bar in found]
 
 
 def texts(figures: Sequence[Figure]) -> str:
-    """Join all that is written in the panels and legends."""
+    """Join all texts of the panels and legends."""
     words = [text.get_text() for f in figures for axes in f.axes for text in axes.texts]
     return "\n".join(words + [text.get_text() for f in figures for legend in f.legends for text in legend.texts])
 
 
 def test_models_are_stacked_on_the_server_against_capacity_and_threshold() -> None:
-    """Each GPU is a row: the server, then its models end to end; its capacity behind, its threshold as a line."""
+    """Each GPU is a row: the server and then its models, in front of its capacity, with a line at its threshold."""
     (figure,) = placement_figures("t", placement(gpu(0, model("a", 1000), model("b", 2000))))
     memory, utilization, _ = figure.axes
     assert bars(memory, "segment") == [(0, 0, 309), (0, 309, 1309), (0, 1309, 3309)]
@@ -41,7 +41,7 @@ def test_models_are_stacked_on_the_server_against_capacity_and_threshold() -> No
 
 @pytest.mark.parametrize("count", [1, 6, 60])
 def test_every_gpu_is_a_row(count: int) -> None:
-    """At any number of GPUs all are drawn, the first at the top, each with its name."""
+    """All GPUs are drawn with their names, the first at the top."""
     (figure,) = placement_figures("t", placement(*(gpu(n, model(f"m{n}", 9)) for n in range(count))))
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"gpu-{n}  T4" for n in range(count)]
@@ -50,8 +50,8 @@ def test_every_gpu_is_a_row(count: int) -> None:
     assert top < 0 < bottom
 
 
-def test_many_gpus_are_cut_into_figures() -> None:
-    """More rows than a figure holds go on in the next one; none is left out."""
+def test_many_gpus_are_divided_into_figures() -> None:
+    """Rows that do not fit in one figure continue in the next; none is left out."""
     figures = placement_figures("t", placement(*(gpu(n, model("m", 100 + n)) for n in range(61))))
     labels = [label.get_text() for figure in figures for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"gpu-{n}  T4" for n in range(61)]
@@ -64,8 +64,8 @@ def test_replicas_are_drawn_one_by_one() -> None:
     assert segments(MEMORY, row) == [(0, 309, SERVER), (309, 100, "a"), (409, 100, "a"), (509, 100, "a")]
 
 
-def test_share_that_the_file_does_not_tell_is_not_made_up() -> None:
-    """Where one model's utilization is missing the GPU's total is one part; an unknown total has none."""
+def test_unknown_share_is_not_drawn() -> None:
+    """If one model's utilization is unknown, the GPU's total is drawn as one part; an unknown total is not drawn."""
     unknown = gpu(0, model("a", 1, None), model("b", 1))
     (row,) = placement(unknown | {"utilization_pct": 50}).gpus
     assert segments(UTILIZATION, row) == [(0.0, 50, TOTAL)]
@@ -82,7 +82,7 @@ def test_panel_without_any_figure_is_left_out() -> None:
 
 
 def test_names_are_drawn_as_they_are() -> None:
-    """A $ is no mathematics, an underscore in front hides no legend entry, and a long name loses its middle only."""
+    """A $ is not read as TeX, a leading underscore hides no entry, and a long name is shortened in the middle."""
     names = ["a$\\frac{$b", "_hidden", "x" * 100, "<b>"]
     figures = placement_figures("t", placement(gpu(0, *(model(name, 4000) for name in names))))
     written = texts(figures)
@@ -96,7 +96,7 @@ def test_plan_without_gpus_has_no_picture() -> None:
 
 
 def test_many_gpus_that_hold_the_same_share_a_row() -> None:
-    """Up to 60 GPUs are shown one by one; of more, those that differ in their id alone are one row with their count."""
+    """Up to 60 GPUs have a row each; with more, those that differ only in their id share a row with their count."""
     few = [gpu(n, model("a", 1)) for n in range(60)]
     assert len(shown_gpus(placement(*few))) == 60
     rows = shown_gpus(placement(*few, gpu(60, model("b", 1))))
@@ -104,7 +104,7 @@ def test_many_gpus_that_hold_the_same_share_a_row() -> None:
 
 
 def test_threshold_is_that_of_the_type() -> None:
-    """Where types have thresholds of their own, a GPU is held to its type's."""
+    """If GPU types have their own thresholds, a GPU's line is at its type's threshold."""
     own = {"memory_pct": 50, "utilization_pct": None, "memory_utilization_pct": None}
     plan = placement(gpu(0, model("a", 1)), gpu_types=[{"type": "T4", "memory_mib": 16384, "thresholds": own}])
     (figure,) = placement_figures("t", plan)

@@ -1,4 +1,4 @@
-"""The command line of `analyze`: what cannot be taken is one line, exit code 2, and nothing is started."""
+"""Test the command line of `analyze`: its checks of the options, its help and `--check`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REFUSED = [
     ("--latency-p99-ms nan --search climb", "is not in the range"),
     ("--latency-p99-ms 50", "add --search climb"),
     ("--find-peak", "needs the latency"),
-    # how sure it must be
+    # how precise it must be
     ("--precision 0", "is not in the range"),
     ("--precision nan", "is not in the range"),
     ("--max-trial-seconds 0", "is not in the range"),
@@ -105,7 +105,7 @@ REFUSED = [
 def test_bad_input_is_one_line_and_starts_nothing(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, said: str
 ) -> None:
-    """The line names the value and the way out; exit code 2; no store is made of it."""
+    """A wrong option ends with exit code 2 and one line that names the value and what to do; no file is written."""
     write_model(repository, "m")
     write_ensemble(repository, "whole", ["m"])
     (tmp_path / "text").write_text("just text")
@@ -127,7 +127,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
 
 
 def test_help_shows_every_option_in_a_group_with_an_example_file() -> None:
-    """The help teaches: groups, examples, the keys of a sweep file, and what each exit status means."""
+    """The help shows the options in groups, an example sweep file, and what each exit status means."""
     text = CliRunner().invoke(main, ["--help"]).stdout
     for heading in ("What is measured:", "How it is searched:", "Where Triton runs:", "Where results go:"):
         assert heading in text
@@ -137,7 +137,7 @@ def test_help_shows_every_option_in_a_group_with_an_example_file() -> None:
 
 
 def test_check_says_what_this_host_can_measure() -> None:
-    """A line for each thing, with how or why not; nothing is measured."""
+    """`--check` prints a line for each figure, with how it is measured or why it cannot be; nothing is measured."""
     done = CliRunner().invoke(main, ["--check"])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What the engine says of a pull becomes bytes here and bytes in all."""
+"""Test the progress of an image pull: the Docker engine's events become bytes received and bytes in total."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from analyzer.cli.pull_progress import follow, show_pull
 
 
 def downloading(layer: str, current: int, total: int) -> dict[str, object]:
-    """Make the engine's event of a layer under way."""
+    """Make the engine's event for a layer that is being downloaded."""
     return {"id": layer, "status": "Downloading", "progressDetail": {"current": current, "total": total}}
 
 
 def test_layers_are_followed_one_by_one() -> None:
-    """A complete layer counts whole; extraction, and layers that were here before, do not count as download."""
+    """A complete layer counts in full; extraction and layers that the engine already has are no download."""
     layers: dict[str, tuple[int, int]] = {}
     for event in (
         {"id": "24.10-py3", "status": "Pulling from nvidia/tritonserver"},
@@ -27,6 +27,6 @@ def test_layers_are_followed_one_by_one() -> None:
 
 
 def test_failure_in_the_middle_is_returned() -> None:
-    """The engine reports a pull that breaks off as an event, after its answer began well."""
+    """The engine reports a failure during the pull as an event; its text is returned."""
     assert show_pull("x", [downloading("b", 10, 100), {"error": "unexpected EOF"}]) == "unexpected EOF"
     assert show_pull("x", [downloading("b", 100, 100)]) is None

@@ -1,4 +1,4 @@
-"""What a search found, in a line."""
+"""Test the line that shows the result of a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.builders.measurements import measured
 
 
 def test_search_results_say_what_was_found_or_why_not() -> None:
-    """One line each, with the model, the batch and the figures: 4 in flight give 400 infer/s at 40 ms."""
+    """The line names the model, the batch and the figures: 4 in flight give 400 infer/s at 40 ms."""
     found = measured(batch=2, concurrency=4)
     about = replace(found.trial, concurrency=1)
     knee = SearchResult(sought="knee", about=about, found=found, why="the p99 budget bounds it")

@@ -1,4 +1,4 @@
-"""Every sampler, on what it is made for, keeps the contract."""
+"""Test every sampler against the shared contract, and the choice of devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes import nvml
 
 
 def test_process_sampler_keeps_the_contract():
-    """On a real process with a real child."""
+    """The contract holds for a real process with a real child."""
     with tree() as parent:
         parent.do("child('')")
         check_sampler(ProcessSampler(parent.pid))
@@ -24,7 +24,7 @@ def test_process_sampler_keeps_the_contract():
 
 @pytest.mark.parametrize("uuid", ["GPU-whole", "GPU-bare", "MIG-part"])
 def test_nvml_sampler_keeps_the_contract(nvml_library, tmp_path, uuid):
-    """On a GPU that tells everything, on one that tells only its memory, and on a slice."""
+    """The contract holds for a GPU that reports every figure, for one that reports only memory, and for a MIG slice."""
     nvml.write_state(
         tmp_path / "gpu0.state", "process 1 10", "gpu_sample 1000 40", "memory_sample 1000 4",
         name="Fake H100", uuid="GPU-whole", memory_total_mib=81920, memory_reserved_mib=600, memory_used_mib=10,
@@ -47,27 +47,27 @@ check_sampler(NvmlSampler({uuid!r}, processes=lambda: {{1}}), period_s=0.11)
 
 @pytest.fixture
 def triton(local_server, tmp_path):
-    """A real Triton without models."""
+    """Serve with a real Triton, without models."""
     (tmp_path / "repository").mkdir()
     with local_server.serve(tmp_path / "repository") as server:
         yield server
 
 
 def test_prometheus_sampler_keeps_the_contract_on_a_real_triton(triton):
-    """A Triton without a GPU shows its host."""
+    """On a host without a GPU, Triton's metrics page shows the host's memory."""
     sampler = PrometheusSampler(triton.endpoint.metrics_url)
     assert sampler.device.memory_bytes > 2**28
     check_sampler(sampler, readings=2, period_s=0.1)
 
 
 def test_process_sampler_keeps_the_contract_on_a_real_triton(triton):
-    """An idle server holds some tens of megabytes."""
+    """The contract holds for a real Triton; without models it holds between 10 MiB and 1 GiB."""
     readings = check_sampler(ProcessSampler(triton.endpoint.process_id))
     assert 10 * 2**20 < readings[-1].memory_bytes < 2**30
 
 
 def test_devices_are_chosen_and_opened(triton, nvml_library, tmp_path):
-    """Every like GPU, the one asked for, the host without one, and the metrics of a server elsewhere."""
+    """Chosen are the host if it has no GPU, a remote server's metrics page, all equal GPUs, or the named GPU."""
     (host,) = choose_devices()
     assert host.gpu is None and host.uuids == () and "no NVIDIA driver" in host.describe()
     assert isinstance(host.open_sampler(triton.endpoint), ProcessSampler)
@@ -93,8 +93,8 @@ assert device.open_sampler(endpoint).read().memory_bytes == 9 * 2**20
     assert done.returncode == 0, done.stderr
 
 
-def test_devices_that_cannot_be_are_told():
-    """A GPU that is not there, two for one server, and servers that tell too little."""
+def test_devices_that_cannot_be_used_are_errors():
+    """Refused are an absent GPU, two GPUs for one server, and a server without a process id or a metrics page."""
     with pytest.raises(UsageError, match=r"GPU '7' is not on this host; present: no NVIDIA driver"):
         choose_devices(["7"])
     with pytest.raises(UsageError, match="2 GPUs are named"):
@@ -106,8 +106,8 @@ def test_devices_that_cannot_be_are_told():
         choose_devices(remote=True)[0].open_sampler(unknown)
 
 
-def test_the_exporter_of_a_remote_device_is_read_too():
-    """Its page's figures join those of Triton's."""
+def test_dcgm_exporter_of_a_remote_device_is_read():
+    """The DCGM exporter's figures are added to those of Triton."""
     with serve(TRITON) as url, serve(DCGM) as dcgm_url:
         remote = Endpoint(http="host:8000", grpc=None, metrics_url=url, process_id=None, server="")
         (device,) = choose_devices(["GPU-a"], remote=True, dcgm_url=dcgm_url)

@@ -1,4 +1,4 @@
-"""The real nvidia-ml-py on a fake driver library: each trap of NVML."""
+"""Test the NVML sampler: the real nvidia-ml-py on a fake driver library, with NVML's known pitfalls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def asdict(value): return dataclasses.asdict(value)
 
 @dataclass(frozen=True)
 class Driver:
-    """A fake driver and its state."""
+    """The fake driver library and the folder with its state."""
 
     library: Path
     state: Path
@@ -51,8 +51,8 @@ def driver(nvml_library: Path, tmp_path: Path) -> Driver:
     return Driver(nvml_library, tmp_path)
 
 
-def test_a_host_without_a_driver_is_an_answer(driver, tmp_path):
-    """No library, a driver that is not loaded and a mismatch each say why there is no GPU."""
+def test_host_without_a_usable_driver_has_no_gpus(driver, tmp_path):
+    """A driver that sees no GPU, a driver of another version than its library, and no library each give the reason."""
     (gpus,) = driver.run("show(asdict(list_gpus()))")
     assert gpus == {"present": [], "why_none": "no NVIDIA GPU can be used (the driver sees none)"}
     nvml.write_state(tmp_path / "driver.state", init=18)
@@ -62,8 +62,8 @@ def test_a_host_without_a_driver_is_an_answer(driver, tmp_path):
     assert "libnvidia-ml.so.1 is not found" in gpus["why_none"]
 
 
-def test_gpus_that_cannot_be_used_are_told_from_none(driver):
-    """A lost GPU, and one cut into slices of which there is none, are two GPUs without a place for a model."""
+def test_unusable_gpus_are_counted_in_the_reason(driver):
+    """A lost GPU and a GPU in MIG mode without slices are not listed; the reason says that two GPUs were seen."""
     driver.gpu(lost=1)
     driver.gpu(name="gpu1", mig_mode=1)
     (gpus,) = driver.run("show(asdict(list_gpus()))")
@@ -72,7 +72,7 @@ def test_gpus_that_cannot_be_used_are_told_from_none(driver):
 
 
 def test_gpus_are_listed_with_what_models_can_use(driver):
-    """Capacity is the total less what the driver reserves: 16384 - 384 = 16000 MiB."""
+    """Capacity is the total minus what the driver reserves: 16384 - 384 = 16000 MiB."""
     driver.gpu(memory_reserved_mib=384, memory_used_mib=25)
     driver.gpu(name="gpu1")
     (gpus,) = driver.run("show(asdict(list_gpus()))")
@@ -81,7 +81,7 @@ def test_gpus_are_listed_with_what_models_can_use(driver):
 
 
 def test_every_figure_is_read_in_the_units_of_the_record(driver):
-    """MiB, percent, milliwatts and MHz become bytes, fractions, watts and hertz; v2 `used` is without reserved."""
+    """MiB, percent, mW and MHz become bytes, fractions, W and Hz; `used` of the v2 call excludes `reserved`."""
     driver.gpu(
         "process 10 100", "process 11 50", "process 12 7", "mps_process 13 3",
         memory_reserved_mib=384, memory_used_mib=25, utilization_pct=40, memory_utilization_pct=7,
@@ -91,7 +91,7 @@ def test_every_figure_is_read_in_the_units_of_the_record(driver):
     del reading["time_s"]
     assert reading == {
         "memory_bytes": 25 * MIB,
-        "process_memory_bytes": 153 * MIB,  # 100 + 50 + 3; 12 is another tenant, 99 holds nothing
+        "process_memory_bytes": 153 * MIB,  # 100 + 50 + 3; process 12 is not the server's, 99 holds nothing
         "utilization": 0.4,
         "memory_utilization": 0.07,
         "sm_utilization": None,
@@ -104,14 +104,14 @@ def test_every_figure_is_read_in_the_units_of_the_record(driver):
 
 
 def test_memory_falls_back_to_the_first_call(driver, tmp_path):
-    """A driver without the v2 call still gives memory, the reserved part included: 25 + 384 = 409 MiB."""
+    """Without the v2 call memory comes from the first version, which includes the reserved part: 25 + 384 = 409 MiB."""
     driver.gpu(memory_reserved_mib=384, memory_used_mib=25)
     old = driver.without(tmp_path / "old", "nvmlDeviceGetMemoryInfo_v2")
     assert old.read()["memory_bytes"] == 409 * MIB
 
 
-def test_memory_stays_with_the_call_it_began_with(driver):
-    """A v2 call that fails once is no figure: the first version would show 384 MiB more that nobody took."""
+def test_memory_never_changes_its_call(driver):
+    """A v2 call that fails once gives None; the first version would show 384 MiB more, which no process took."""
     driver.gpu(memory_reserved_mib=384, memory_used_mib=25)
     code = f"""
 from tests.fakes.nvml import write_state
@@ -126,7 +126,7 @@ show(sampler.read().memory_bytes)
 
 
 def test_refused_figures_are_none(driver):
-    """Nothing but memory: every other figure is None, never 0."""
+    """A figure that the driver refuses is None, never 0; here only memory is known."""
     driver.gpu(memory_used_mib=1)
     reading = driver.read(processes="lambda: {1}")
     assert {key for key, value in reading.items() if value is not None} == {"time_s", "memory_bytes"}
@@ -134,7 +134,7 @@ def test_refused_figures_are_none(driver):
 
 @pytest.mark.parametrize("code", [3, 4, 13, 999])
 def test_any_refusal_is_none(driver, code):
-    """Not supported, no permission, function not found and unknown are all no figure."""
+    """The errors not supported, no permission, function not found and unknown all give None."""
     driver.gpu(
         f"refuse nvmlDeviceGetPowerUsage {code}",
         f"refuse nvmlDeviceGetUtilizationRates {code}",
@@ -150,20 +150,20 @@ def test_any_refusal_is_none(driver, code):
      ("0x80", True), ("0x100", False), ("0x5", True)],
 )  # fmt: skip
 def test_throttled_means_power_or_heat(driver, reasons, throttled):
-    """Idle, application and display clocks are no throttling."""
+    """Clocks lowered by idleness or by settings (application, display) are no throttling."""
     driver.gpu(throttle_reasons=reasons)
     assert driver.read()["throttled"] is throttled
 
 
 def test_throttling_is_read_from_older_drivers(driver, tmp_path):
-    """Before driver 535 the call had another name."""
+    """Drivers before 535 are asked by the call's former name."""
     driver.gpu(throttle_reasons="0x4")
     old = driver.without(tmp_path / "old", "nvmlDeviceGetCurrentClocksEventReasons")
     assert old.read()["throttled"] is True
 
 
-def test_process_memory_is_unknown_unless_all_of_it_is_told(driver):
-    """No amount for one of the server's processes, or none of them listed, is no figure."""
+def test_process_memory_is_unknown_unless_all_of_it_is_reported(driver):
+    """If one of the server's processes has no amount, or none is listed, the figure is None."""
     driver.gpu("process 10 100", "process 11 -1")
     assert driver.read(processes="lambda: {10}")["process_memory_bytes"] == 100 * MIB
     assert driver.read(processes="lambda: {10, 11}")["process_memory_bytes"] is None
@@ -172,7 +172,7 @@ def test_process_memory_is_unknown_unless_all_of_it_is_told(driver):
 
 
 def test_samples_of_the_driver_are_all_counted_once(driver):
-    """Three samples since the last reading are their mean; none is None; the rate does not come in between."""
+    """A reading is the mean of the driver's samples since the last reading, and None if there are none."""
     driver.gpu("gpu_sample 1000 90", "memory_sample 1000 9", utilization_pct=1, memory_utilization_pct=1)
     code = f"""
 from tests.fakes.nvml import write_state
@@ -187,13 +187,13 @@ now("gpu_sample 1000 90", "memory_sample 1000 9")
 now("gpu_sample 1000 90", "gpu_sample 2000 30", "gpu_sample 3000 40", "gpu_sample 4000 80", "memory_sample 2000 6")
 now("gpu_sample 4000 80", "memory_sample 2000 6")
 """
-    # First: nothing new since the sampler was opened and none before, so the rate. Then (30 + 40 + 80) / 3 = 50
-    # and 6. Then nothing new.
+    # First no new sample since the sampler was opened, so the rate. Then (30 + 40 + 80) / 3 = 50
+    # and 6. Then no new sample.
     assert driver.run(code) == [[0.01, 0.02], [0.5, 0.06], [None, None]]
 
 
 def test_windows_hold_several_samples_of_the_driver(driver):
-    """Three periods: of 1/6 s 0.5 s, of 0.4 s 1.2 s; 3 s where the driver keeps no samples; GPM's on a slice."""
+    """The shortest window is three sample periods (0.5 s, 1.2 s), 3 s without samples, and 0.5 s with GPM."""
     windows = []
     for period_us in (166_667, 400_000):
         samples = [f"gpu_sample {1_000_000 + n * period_us} 50" for n in range(5)]
@@ -208,7 +208,7 @@ def test_windows_hold_several_samples_of_the_driver(driver):
 
 
 def test_gpm_gives_means_between_samples_at_least_a_tenth_of_a_second_apart(driver):
-    """The first reading has nothing to compare with, one too early has none either; then (10 + 30) / 2 = 20 %."""
+    """The first reading and one too soon after it are None; the third is (10 + 30) / 2 = 20 %."""
     driver.gpu(gpm=1, gpm_graphics_pct=50, gpm_sm_pct=10, gpm_tensor_pct=4, utilization_pct=90)
     code = f"""
 from tests.fakes.nvml import write_state
@@ -229,8 +229,8 @@ sampler.close()
     assert driver.run(code) == [[None, None, None, 0.9], [None, None, None, 0.9], [0.2, 0.05, None, 0.9]]
 
 
-def test_slices_answer_through_handles_of_their_own(driver):
-    """A GPU cut into slices is listed as its slices; their utilization comes from GPM, for rates are refused."""
+def test_slices_are_read_through_their_own_handles(driver):
+    """A GPU in MIG mode is listed as its slices; their utilization comes from GPM, because the driver refuses rates."""
     driver.gpu(mig_mode=1, memory_used_mib=999)
     for place, instance in ((0, 7), (2, 9)):
         driver.gpu(
@@ -253,7 +253,7 @@ sampler.read(); time.sleep(0.11); show(sampler.read().utilization)
 
 
 def test_a_lost_gpu_is_an_error_that_says_what_to_do(driver):
-    """A GPU that falls off the bus between readings is a DeviceError, not a None."""
+    """A GPU that is lost between readings raises DeviceError instead of giving None."""
     driver.gpu(memory_used_mib=1)
     code = f"""
 from tests.fakes.nvml import write_state
@@ -276,7 +276,7 @@ except TritonpackError as error:
 
 
 def test_a_lost_gpu_leaves_the_others_usable(driver):
-    """The GPU beside it is still listed and read."""
+    """The other GPU of the host is still listed and read."""
     driver.gpu(lost=1)
     driver.gpu(name="gpu1", memory_used_mib=5)
     (gpus,) = driver.run("show(asdict(list_gpus()))")
@@ -284,8 +284,8 @@ def test_a_lost_gpu_leaves_the_others_usable(driver):
     assert driver.read(uuid="GPU-gpu1")["memory_bytes"] == 5 * MIB
 
 
-def test_models_loaded_in_a_whole_chain_add_up(driver):
-    """Files of gpu0.d add memory and utilization, utilization no further than 100 %."""
+def test_files_of_the_fake_driver_add_up(driver):
+    """The fake driver adds the files of gpu0.d to memory and utilization; utilization stays at most 100 %."""
     driver.gpu(memory_used_mib=309, utilization_pct=0, memory_utilization_pct=0)
     folder = driver.state / "gpu0.d"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""The host sampler on real process trees."""
+"""Test the sampler of a host without a GPU on real process trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from analyzer.devices.process import LOOK_SPAN_S, ProcessSampler, _machine_id, host, processors
+from analyzer.devices.process import SCAN_INTERVAL_S, ProcessSampler, _machine_id, host, processors
 from analyzer.devices.process_tree import Process, ProcessTree, busy_between
 from analyzer.errors import DeviceError
 from tests.builders.process_tree import tree
@@ -16,8 +16,8 @@ MIB = 2**20
 
 
 def memory_of(sampler: ProcessSampler) -> int:
-    """What the tree holds, its newest children included."""
-    time.sleep(LOOK_SPAN_S)
+    """Return the memory of the process tree, including its newest children."""
+    time.sleep(SCAN_INTERVAL_S)
     memory = sampler.read().memory_bytes
     assert memory is not None
     return memory
@@ -28,7 +28,7 @@ def process(*, own_s: float, reaped_s: float = 0.0, started: int = 1) -> Process
 
 
 def test_memory_counts_children():
-    """What a child holds is the tree's, within 3 %, and no longer when it ends."""
+    """A child's memory counts for the tree, within 3 %, until the child ends."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         parent.do("child('')")
@@ -43,7 +43,7 @@ def test_memory_counts_children():
 
 
 def test_memory_follows_growth_between_two_exact_readings():
-    """64 MiB that come and go within the span of one exact figure are seen, within 3 %."""
+    """64 MiB that are taken and freed between two exact readings are seen, within 3 %."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         levels = [sampler.read().memory_bytes]
@@ -56,7 +56,7 @@ def test_memory_follows_growth_between_two_exact_readings():
 
 
 def test_memory_is_right_while_it_grows():
-    """A walk over the pages of a growing process once left what it grew by meanwhile in every later reading."""
+    """A process that grew while its pages were counted was once shown too large in every later reading."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         start = sampler.read().memory_bytes
@@ -72,7 +72,7 @@ def test_memory_is_right_while_it_grows():
 
 
 def test_memory_counts_a_shared_page_once():
-    """64 MiB that a parent and two forks of it share are 64 MiB, where resident memory would say 192."""
+    """64 MiB that a parent and its two forks share count as 64 MiB; the sum of resident memory would be 192."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         before = memory_of(sampler)
@@ -85,7 +85,7 @@ def test_memory_counts_a_shared_page_once():
 
 
 def test_utilization_is_the_share_of_all_processors():
-    """A parent that keeps one processor busy uses 1 / processors of the host at most, and about that."""
+    """Utilization is the busy time divided by the time passed and the number of processors: 0.3 s on one of them."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         first = sampler.read()
@@ -98,21 +98,21 @@ def test_utilization_is_the_share_of_all_processors():
 
 
 def test_utilization_makes_no_jump_when_a_busy_child_ends():
-    """A child's past does not come back through its parent's account of reaped children."""
+    """When a child ends, its earlier processor time, now in its parent's sum over children, is not counted again."""
     with tree() as parent:
         parent.do("child('import time\\nwhile time.process_time() < 0.4: pass')")
         sampler = ProcessSampler(parent.pid)
         sampler.read()
         parent.do("end()")
-        time.sleep(LOOK_SPAN_S)
+        time.sleep(SCAN_INTERVAL_S)
         utilization = sampler.read().utilization
-        # Unless its past is taken off, 0.4 s of it over 0.1 s on few processors would show.
+        # If it were counted, the child's 0.4 s would appear within 0.1 s.
         assert utilization is not None
-        assert utilization * processors() * LOOK_SPAN_S < 0.1
+        assert utilization * processors() * SCAN_INTERVAL_S < 0.1
 
 
 def test_utilization_counts_a_child_that_came_and_went_between_readings():
-    """Work of processes that no reading saw is the tree's all the same."""
+    """The processor time of a child that no reading saw counts for the tree."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         start = sampler.read().time_s
@@ -123,7 +123,7 @@ def test_utilization_counts_a_child_that_came_and_went_between_readings():
 
 
 def test_utilization_waits_until_the_span_has_passed():
-    """Two readings in quick succession give no rate of a single burst."""
+    """Two readings in quick succession give None instead of the rate over a moment."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
         sampler.read()
@@ -131,7 +131,7 @@ def test_utilization_waits_until_the_span_has_passed():
 
 
 def test_busy_time_is_worked_out_over_births_deaths_and_reuse():
-    """The account of a tree over a birth, two deaths (one reaped, one not) and a reused pid."""
+    """Busy time is right over a new process, two that ended (one reaped, one not) and a reused process id."""
     before = {
         1: process(own_s=10.0, reaped_s=2.0),
         2: process(own_s=5.0),
@@ -143,7 +143,7 @@ def test_busy_time_is_worked_out_over_births_deaths_and_reuse():
         4: process(own_s=0.125, started=2),  # another process with the same pid
         5: process(own_s=0.5),  # new
     }
-    # own: 0.5 + 0.125 + 0.5 = 1.125; reaped: 5.25, less what the ended had before, 5 + 7 > 5.25, so nothing.
+    # own: 0.5 + 0.125 + 0.5 = 1.125; reaped: 5.25 minus the earlier time of those that ended, 5 + 7 > 5.25, so 0.
     assert busy_between(before, after) == pytest.approx(1.125)
     del before[3]
     # Without the unreaped death: 5.25 - 5 = 0.25 more.
@@ -151,7 +151,7 @@ def test_busy_time_is_worked_out_over_births_deaths_and_reuse():
 
 
 def test_reading_raises_when_the_root_is_gone():
-    """The end of the server is a DeviceError that names the process."""
+    """If the server has ended, reading raises a DeviceError that names the process."""
     with tree() as parent:
         sampler = ProcessSampler(parent.pid)
     with pytest.raises(DeviceError, match=str(parent.pid)):
@@ -161,7 +161,7 @@ def test_reading_raises_when_the_root_is_gone():
 
 
 def test_reading_raises_when_the_root_is_a_zombie():
-    """A killed server that nobody has waited for yet is gone too."""
+    """A killed server that its parent has not waited for counts as ended."""
     with tree() as parent:
         parent.do("child('')")
         child = max(ProcessTree(parent.pid).read())
@@ -172,7 +172,7 @@ def test_reading_raises_when_the_root_is_a_zombie():
 
 
 def test_tree_keeps_a_child_whose_parent_died():
-    """A process that outlives its parent still holds the server's memory."""
+    """A process that outlives its parent stays in the tree, because it still holds memory."""
     with tree() as parent:
         follow = ProcessTree(parent.pid)
         parent.do("import signal; outer = os.fork(); outer or (os.fork(), signal.pause())")
@@ -187,7 +187,7 @@ def test_tree_keeps_a_child_whose_parent_died():
 
 
 def test_machine_id_is_stable_and_not_the_secret_one(tmp_path):
-    """The id is derived from machine-id(5), which is not to be passed on; without one from the host's name."""
+    """The id is a hash of machine-id(5), which must stay private; without that file it is a hash of the host's name."""
     file = tmp_path / "machine-id"
     file.write_text("0123456789abcdef0123456789abcdef\n")
     assert _machine_id([file]) == _machine_id([tmp_path / "absent", file]) != "0123456789abcdef0123456789abcdef"
@@ -198,7 +198,7 @@ def test_machine_id_is_stable_and_not_the_secret_one(tmp_path):
 
 
 def test_host_is_described_by_its_kernel():
-    """Name, id and memory are those of this machine; a host has no driver."""
+    """Name and memory are those of this machine; a host has no driver."""
     device = host()
     meminfo = dict(line.split(":") for line in open("/proc/meminfo"))  # noqa: PTH123, SIM115
     assert device.memory_bytes == int(meminfo["MemTotal"].split()[0]) * 1024

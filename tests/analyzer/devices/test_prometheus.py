@@ -1,4 +1,4 @@
-"""Pages of metrics over real HTTP."""
+"""Test the sampler of Prometheus metrics pages, served over real HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def test_parse_reads_the_text_format():
-    """Labels with every escape, special values, time stamps; comments and nonsense are skipped."""
+    """Labels with every escape, special values and time stamps are read; comments and malformed lines are skipped."""
     page = '# HELP x y\nx 1\ny{a="b",c="q\\"u\\\\o\\nte }"} -2.5e3 1395066363000\nz +Inf\n\nnonsense\nbad value\n'
     assert parse(page) == [
         Sample(name="x", labels={}, value=1.0),
@@ -22,7 +22,7 @@ def test_parse_reads_the_text_format():
 
 
 def test_triton_figures_of_a_gpu():
-    """Bytes, fractions and watts as Triton publishes them; what it does not publish is None."""
+    """Triton's bytes, fractions and watts are read as they are; what Triton does not publish is None."""
     with serve(TRITON) as url:
         sampler = PrometheusSampler(url)
         reading = sampler.read()
@@ -31,8 +31,8 @@ def test_triton_figures_of_a_gpu():
     assert (reading.memory_utilization, reading.sm_utilization, reading.sm_clock_hz) == (None, None, None)
 
 
-def test_dcgm_figures_join_those_of_triton():
-    """Triton's memory is fresher and goes first, used and total alike: 1 of 15360 MiB."""
+def test_dcgm_figures_are_added_to_those_of_triton():
+    """Used and total memory are Triton's, which are newer than DCGM's: 1 of 15360 MiB."""
     with serve(TRITON) as url, serve(DCGM) as dcgm_url:
         sampler = PrometheusSampler(url, dcgm_url=dcgm_url)
         reading = sampler.read()
@@ -45,8 +45,8 @@ def test_dcgm_figures_join_those_of_triton():
     assert reading.sm_clock_hz == 1.59e9
 
 
-def test_a_host_without_gpu_shows_itself():
-    """Processor and memory figures are the host's."""
+def test_host_without_a_gpu_is_the_device():
+    """Without a GPU on the page, the figures are the host's processors and memory."""
     with serve(HOST) as url:
         sampler = PrometheusSampler(url)
         reading = sampler.read()
@@ -54,20 +54,20 @@ def test_a_host_without_gpu_shows_itself():
     assert (reading.memory_bytes, reading.utilization) == (500, 0.25)
 
 
-def test_one_of_several_gpus_is_to_be_named():
-    """Without a name the message lists them; with one only its figures are read."""
+def test_one_of_several_gpus_must_be_named():
+    """Without a name the error lists the GPUs; with a name only that GPU is read."""
     with serve(TRITON + SECOND) as url:
         with pytest.raises(UsageError, match="shows 2 GPUs; name one with `gpus`: GPU-a, GPU-b"):
             PrometheusSampler(url)
         with pytest.raises(UsageError, match=r"'GPU-c' is not shown by .*; shown: GPU-a, GPU-b"):
             PrometheusSampler(url, gpu="GPU-c")
-        with pytest.raises(UsageError, match="means several"):
+        with pytest.raises(UsageError, match="fits several"):
             PrometheusSampler(url, gpu="GPU-")
         assert PrometheusSampler(url, gpu="GPU-b").read().memory_bytes == 5
 
 
-def test_a_page_without_a_device_is_told():
-    """A Triton with its device metrics off, and a page that is no page."""
+def test_page_without_a_device_is_an_error():
+    """Refused are a page without device metrics, an answer of 404, and an address that is not HTTP."""
     with serve("nv_inference_count 1\n") as url, pytest.raises(DeviceError, match="--allow-cpu-metrics=true"):
         PrometheusSampler(url)
     with serve("", status=404) as url, pytest.raises(DeviceError, match="answers 404"):
@@ -76,16 +76,16 @@ def test_a_page_without_a_device_is_told():
         PrometheusSampler("file:///etc/passwd")
 
 
-def test_a_server_that_went_away_is_told():
-    """After its end a reading is a DeviceError that names the page."""
+def test_server_that_ended_is_an_error():
+    """After the server has ended, reading raises a DeviceError that names the page."""
     with serve(HOST) as url:
         sampler = PrometheusSampler(url)
     with pytest.raises(DeviceError, match=url):
         sampler.read()
 
 
-def test_slices_of_one_gpu_are_told_apart():
-    """The exporter numbers them by GPU instance."""
+def test_slices_of_one_gpu_have_names_of_their_own():
+    """A MIG slice is named by its GPU and the exporter's GPU instance id."""
     page = "\n".join(
         f'DCGM_FI_DEV_FB_USED{{UUID="GPU-a",GPU_I_ID="{part}"}} {part}\nDCGM_FI_DEV_FB_FREE{{UUID="GPU-a",'
         f'GPU_I_ID="{part}"}} 100'
@@ -98,7 +98,7 @@ def test_slices_of_one_gpu_are_told_apart():
         assert (sampler.read().memory_bytes, sampler.device.memory_bytes) == (2 * MIB, 102 * MIB)
 
 
-def test_zeros_before_the_first_measurement_are_waited_for():
-    """Triton shows 0 bytes of memory until its first interval is over: that is no figure of the host."""
+def test_zeros_before_the_first_interval_are_skipped():
+    """Triton shows 0 bytes of memory until its first interval is over; the sampler waits for real figures."""
     with serve(HOST.replace("1000", "0").replace("500", "0"), HOST) as url:
         assert PrometheusSampler(url).device.memory_bytes == 1000

@@ -1,4 +1,4 @@
-"""The recorder over samplers that are cheap, costly or broken."""
+"""Test the recorder with samplers that are cheap, costly or broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analyzer.errors import DeviceError
 
 
 class Counting:
-    """A sampler whose n-th reading holds n bytes, and that is gone after `readings` of them."""
+    """A sampler whose n-th reading holds n bytes, and which raises DeviceError after `readings` of them."""
 
     device = Device(name="counter", uuid="0", memory_bytes=1, driver=None)
     min_window_s = 0.05
@@ -37,7 +37,7 @@ class Counting:
 
 
 def test_a_window_has_its_readings_and_no_others():
-    """In order, from within the two times."""
+    """The readings of a window are in order and lie between its two times."""
     with Recorder(Counting()) as recorder:
         time.sleep(0.15)
         start = time.perf_counter()
@@ -46,14 +46,14 @@ def test_a_window_has_its_readings_and_no_others():
         time.sleep(0.15)
         readings = recorder.between(start, end)
         everything = recorder.between(0, time.perf_counter())
-    assert 2 <= len(readings) <= 30  # one in 10 ms at most; on a slow machine costs make it fewer
+    assert 2 <= len(readings) <= 30  # at most one in 10 ms; fewer on a slow machine, where a reading costs more
     assert all(start <= reading.time_s <= end for reading in readings)
     assert [reading.memory_bytes for reading in everything] == list(range(1, len(everything) + 1))
     assert everything[0].time_s < readings[0].time_s < readings[-1].time_s < everything[-1].time_s
 
 
 def test_a_reading_can_be_asked_for():
-    """It is newer than the question and part of the record."""
+    """`read_now` gives a reading that is newer than the call and is recorded as well."""
     with Recorder(Counting()) as recorder:
         asked = time.perf_counter()
         reading = recorder.read_now()
@@ -61,8 +61,8 @@ def test_a_reading_can_be_asked_for():
         assert reading in recorder.between(asked, time.perf_counter())
 
 
-def test_the_end_of_the_device_is_raised_to_who_asks():
-    """Readings from before it are still given; a window after it has only the error."""
+def test_loss_of_the_device_is_raised_to_the_caller():
+    """Readings before the loss are still returned; a window after it raises the error."""
     with Recorder(Counting(readings=3)) as recorder:
         time.sleep(0.1)
         now = time.perf_counter()
@@ -74,7 +74,7 @@ def test_the_end_of_the_device_is_raised_to_who_asks():
 
 
 def test_a_costly_sampler_is_read_less_often():
-    """5 ms a reading within 2 % of a processor is one reading in 250 ms: at 0, 250 and 500 of 600 ms."""
+    """At 5 ms per reading, 2 % of a processor allow a reading every 250 ms: at 0, 250 and 500 of 600 ms."""
     sampler = Counting(cost_s=0.005)
     with Recorder(sampler):
         time.sleep(0.6)
@@ -82,7 +82,7 @@ def test_a_costly_sampler_is_read_less_often():
 
 
 def test_cheap_readings_save_up_for_a_costly_one() -> None:
-    """2 % of 0.5 s are 10 ms of credit: after a reading of 8 ms nothing has to be waited for, after another 300 ms."""
+    """0.5 s give a credit of 2 % = 10 ms: a reading of 8 ms needs no wait, a second one 6 ms / 2 % = 300 ms."""
     budget = CostBudget(now_s=100.0)
     budget.pay(0.0, now_s=100.5)
     budget.pay(0.008, now_s=100.5)
@@ -91,8 +91,8 @@ def test_cheap_readings_save_up_for_a_costly_one() -> None:
     assert budget.wait_s == pytest.approx(0.3)
 
 
-def test_no_more_than_a_tenth_of_a_second_is_saved_up() -> None:
-    """After a minute 100 ms are saved, not 1.2 s: a reading of 200 ms is paid for in 5 s."""
+def test_at_most_a_tenth_of_a_second_is_saved_up() -> None:
+    """After a minute the credit is 100 ms, not 1.2 s: a reading of 200 ms needs a wait of 100 ms / 2 % = 5 s."""
     budget = CostBudget(now_s=0.0)
     budget.pay(0.0, now_s=60.0)
     budget.pay(0.2, now_s=60.0)
@@ -100,7 +100,7 @@ def test_no_more_than_a_tenth_of_a_second_is_saved_up() -> None:
 
 
 def test_nothing_is_read_after_the_end():
-    """Leaving waits for the reading in progress."""
+    """When the ``with`` block has ended, no reading is taken any more."""
     sampler = Counting()
     with Recorder(sampler):
         time.sleep(0.03)

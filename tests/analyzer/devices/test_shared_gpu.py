@@ -1,4 +1,4 @@
-"""A GPU that others use too, on the fake driver library."""
+"""Test the memory figure on a GPU that other processes use too, on the fake driver library."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MIB = 2**20
 CODE = """
 import json
 from analyzer.devices.nvml import NvmlSampler, list_gpus
-from analyzer.devices.shared_gpu import is_shared, own_memory
+from analyzer.devices.shared_gpu import is_shared, sampler_for_shared_gpu
 (gpu,) = list_gpus().present
-sampler = own_memory(NvmlSampler(gpu.uuid, processes=lambda: {41, 42}))
+sampler = sampler_for_shared_gpu(NvmlSampler(gpu.uuid, processes=lambda: {41, 42}))
 print(json.dumps([is_shared(gpu), sampler.read().memory_bytes, sampler.device.name, sampler.min_window_s > 0]))
 sampler.close()
 """
@@ -27,13 +27,13 @@ sampler.close()
     ("processes", "mib"),
     [
         (("process 41 300", "process 42 200", "process 7 4000"), 500),  # 300 + 200 are the server's own
-        ((), 5000),  # the driver lists no process: the card is all there is
+        ((), 5000),  # the driver lists no process: the GPU's total is the only figure
     ],
 )
-def test_memory_on_a_shared_card_is_the_servers_own(
+def test_memory_on_a_shared_gpu_is_the_servers_own(
     nvml_library: Path, tmp_path: Path, processes: tuple[str, ...], mib: int
 ) -> None:
-    """Where somebody else holds memory, only that of the server's own processes counts."""
+    """If other processes hold memory, only that of the server's own processes counts."""
     nvml.write_state(
         tmp_path / "gpu0.state",
         *processes,
@@ -49,6 +49,6 @@ def test_memory_on_a_shared_card_is_the_servers_own(
 
 
 @pytest.mark.parametrize(("used", "shared"), [(None, False), (64 * MIB, False), (65 * MIB, True)])
-def test_a_card_is_shared_where_memory_is_in_use_before_the_server_starts(used: int | None, shared: bool) -> None:
-    """What an idle card shows is below 64 MiB; a driver that counts its own reserve in says nothing."""
+def test_gpu_is_shared_if_memory_is_in_use_before_the_server_starts(used: int | None, shared: bool) -> None:
+    """An idle GPU shows up to 64 MiB in use; an unknown amount (None) does not count as shared."""
     assert is_shared(Gpu(index="0", uuid="GPU-0", name="T4", memory_bytes=1, mig=False, used_bytes=used)) is shared

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and names that are fit for files."""
+"""Test the writing of whole files, and file names made from model names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analyzer.formats.files import file_stem, free_stem, write_whole
 
 
 def test_write_whole_replaces_the_old_content(tmp_path: Path) -> None:
-    """The new content stands alone: nothing of a longer old file and no temporary file is left."""
+    """Only the new content remains: nothing of a longer old file, and no temporary file."""
     path = tmp_path / "plan.json"
     write_whole(path, "a much longer old content\n")
     write_whole(path, "new: é\r\n")
@@ -21,7 +21,7 @@ def test_write_whole_replaces_the_old_content(tmp_path: Path) -> None:
 
 
 def test_write_whole_gives_the_permissions_of_the_umask(tmp_path: Path) -> None:
-    """Under umask 027 a file is 0640, as any other program would make it."""
+    """Under umask 027 the file's mode is 0640, as for a file that is created directly."""
     old = os.umask(0o027)
     try:
         write_whole(tmp_path / "table.csv", b"x")
@@ -31,7 +31,7 @@ def test_write_whole_gives_the_permissions_of_the_umask(tmp_path: Path) -> None:
 
 
 def test_write_whole_leaves_the_old_file_when_it_cannot_replace_it(tmp_path: Path) -> None:
-    """A path that cannot be replaced (a folder stands there) raises and leaves no part behind."""
+    """If the path cannot be replaced (here it is a folder), the error is raised and no temporary file remains."""
     (tmp_path / "table.csv").mkdir()
     with pytest.raises(IsADirectoryError):
         write_whole(tmp_path / "table.csv", "x")
@@ -42,10 +42,10 @@ def test_write_whole_leaves_the_old_file_when_it_cannot_replace_it(tmp_path: Pat
     ("name", "stem"), [("..", "model"), ("a/../b", "a_.._b"), ("é", "model"), ("x" * 99, "x" * 80)]
 )
 def test_file_stem_has_only_harmless_characters(name: str, stem: str) -> None:
-    """Letters, digits, dot, dash and underscore stay, and no file is hidden."""
+    """Letters, digits, dot, dash and underscore are kept; the name never begins with a dot."""
     assert file_stem(name) == stem
 
 
 def test_free_stem_ignores_case() -> None:
-    """Two files whose names differ in case only would be one on some file systems."""
+    """Names that differ only in case count as equal, because some file systems treat them so."""
     assert free_stem("Model", {"model", "model-2"}) == "Model-3"

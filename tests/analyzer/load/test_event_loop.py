@@ -1,4 +1,4 @@
-"""The event loop against small servers on loopback sockets: what it sends, what it times, what it counts."""
+"""Test the load generator's event loop against small loopback servers: what it sends, times and counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.builders.socket_server import BAD, LAST, OK, FakeServer, serving
 
 
 def send(load: Load, seconds: float) -> list[Report]:
-    """Run the loop for so long, in a thread; return its reports."""
+    """Run the loop in a thread for `seconds`; return its reports."""
     ours, theirs = multiprocessing.Pipe()
     reports: list[Report] = []
     thread = threading.Thread(target=lambda: Loop(load, theirs).run())
@@ -42,13 +42,13 @@ def latencies(reports: list[Report]) -> list[float]:
 
 
 def load_on(server: FakeServer, **settings: object) -> Load:
-    """Make a load for a server, of requests of three bytes where nothing else is said."""
+    """Make a load for a server; by default its requests have three bytes."""
     defaults: dict[str, object] = {"scripts": [[b"abc"]], "concurrency": 1}
     return Load(host="127.0.0.1", port=server.port, **(defaults | settings))  # type: ignore[arg-type]
 
 
-def test_closed_loop_keeps_as_many_requests_in_flight_as_asked() -> None:
-    """Four connections whose answers take 20 ms give 200 a second; latency is what the server took."""
+def test_closed_loop_keeps_concurrency_requests_in_flight() -> None:
+    """Four connections with answers after 20 ms complete 200 requests/s; latency is at least the server's 20 ms."""
 
     def answer(_server: FakeServer, _number: int) -> bytes:
         time.sleep(0.02)
@@ -62,7 +62,7 @@ def test_closed_loop_keeps_as_many_requests_in_flight_as_asked() -> None:
 
 
 def test_errors_are_counted_and_never_timed() -> None:
-    """Every third answer is a 500: a third of the requests are errors, and only the others have a latency."""
+    """With a status 500 for every third request, a third are errors, and only the others have a latency."""
     with serving(lambda _server, number: BAD if number % 3 == 0 else OK) as server:
         reports = send(load_on(server), 0.2)
     failed = sum(report.errors for report in reports)
@@ -72,7 +72,7 @@ def test_errors_are_counted_and_never_timed() -> None:
 
 
 def test_each_connection_repeats_its_own_script_in_order() -> None:
-    """Two scripts on two connections: each sends its steps in turn, from the first."""
+    """With two scripts on two connections, each connection sends its script's steps in order, from the first."""
     with serving(lambda _server, _number: OK) as server:
         send(load_on(server, concurrency=2, scripts=[[b"a-1", b"a-2", b"a-3"], [b"b-1", b"b-2"]]), 0.2)
     seen = {number: [step for n, step in server.requests if n == number] for number in (1, 2)}
@@ -83,8 +83,8 @@ def test_each_connection_repeats_its_own_script_in_order() -> None:
     assert {steps[0] for steps in seen.values()} == {b"a-1", b"b-1"}
 
 
-def test_a_large_request_goes_out_in_parts() -> None:
-    """A request that no socket buffer holds (16 MiB) arrives whole."""
+def test_request_larger_than_the_socket_buffer_arrives_whole() -> None:
+    """A request of 16 MiB, more than a socket buffer holds, is sent in parts and arrives complete."""
     request = random.Random(0).randbytes(1 << 20) * 16
     with serving(lambda _server, _number: OK, request_bytes=len(request)) as server:
         reports = send(load_on(server, scripts=[[request]]), 0.5)
@@ -94,7 +94,7 @@ def test_a_large_request_goes_out_in_parts() -> None:
 
 
 def test_a_connection_that_the_server_closes_after_a_response_is_no_error() -> None:
-    """Each tenth response ends its connection and says so: the next request goes over a new one."""
+    """After a response with ``Connection: close`` the next request is sent over a new connection."""
     with serving(lambda _server, number: LAST if number % 10 == 0 else OK) as server:
         reports = send(load_on(server), 0.2)
     assert server.connections > 1
@@ -103,7 +103,7 @@ def test_a_connection_that_the_server_closes_after_a_response_is_no_error() -> N
 
 
 def test_a_connection_that_ends_without_a_response_is_an_error() -> None:
-    """The request it carried has failed; the load goes on over a new connection."""
+    """Only the request on that connection counts as an error; the load continues over a new connection."""
     with serving(lambda _server, number: b"" if number == 5 else OK) as server:
         reports = send(load_on(server), 0.2)
     assert sum(report.errors for report in reports) == 1
@@ -113,7 +113,7 @@ def test_a_connection_that_ends_without_a_response_is_an_error() -> None:
 
 
 def test_a_server_that_is_gone_ends_the_load() -> None:
-    """Nothing listens: the one report says lost, and where."""
+    """If nothing listens at the address, the only report says so and names the address."""
     with serving(lambda _server, _number: OK) as server:
         pass
     reports = send(load_on(server), 5.0)
@@ -122,7 +122,7 @@ def test_a_server_that_is_gone_ends_the_load() -> None:
 
 
 def test_open_loop_counts_latency_from_when_a_request_was_due() -> None:
-    """A server that stalls for 0.3 s shows in every request that was due meanwhile (no coordinated omission)."""
+    """A stall of 0.3 s raises the latency of every request that was due during it (no coordinated omission)."""
 
     def answer(_server: FakeServer, number: int) -> bytes:
         if number == 20:
@@ -134,20 +134,20 @@ def test_open_loop_counts_latency_from_when_a_request_was_due() -> None:
     times = latencies(reports)
     # 30 requests are due, one each 10 ms, while the server stalls: they wait 0.3 s, 0.29 s, ... 0.01 s
     delayed = [latency for latency in times if latency > 0.1]
-    assert 17 <= len(delayed) <= 35  # those with more than 0.1 s of it are 20
+    assert 17 <= len(delayed) <= 35  # 20 of them wait for more than 0.1 s
     assert max(times) >= 0.3
     assert sum(report.late for report in reports) >= 25
 
 
 def test_constant_arrivals_come_at_the_rate() -> None:
-    """100 a second for 0.6 s, on connections enough, are about 60 requests."""
+    """100 requests/s for 0.6 s, with connections enough, are about 60 requests."""
     with serving(lambda _server, _number: OK) as server:
         reports = send(load_on(server, rate_per_s=100.0, poisson=False, concurrency=8), 0.6)
     assert 50 <= len(latencies(reports)) <= 61
 
 
 def test_poisson_arrivals_have_the_mean_of_the_rate_and_its_spread() -> None:
-    """Gaps are exponential: over 1 s at 400 a second the count is 400 +- 4 x 20, and gaps vary as much as they last."""
+    """In 1 s at 400/s the count is 400 ± 4 x 20, and the gaps' standard deviation is about their mean (exponential)."""
     arrivals: list[float] = []
 
     def answer(_server: FakeServer, _number: int) -> bytes:

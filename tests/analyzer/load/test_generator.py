@@ -1,4 +1,4 @@
-"""The load generator's processes: how they share a load, and how their number grows."""
+"""Test the load generator's processes: how they share a load, and how their number grows."""
 
 import multiprocessing
 import os
@@ -14,13 +14,13 @@ from tests.builders.socket_server import OK, FakeServer, serving
 
 
 def answer(_server: FakeServer, _number: int) -> bytes:
-    """Take 10 ms."""
+    """Answer after 10 ms."""
     time.sleep(0.01)
     return OK
 
 
 def sent(generator: LoadGenerator, load: Load, seconds: float) -> Sequence[Report]:
-    """Send for a while; return the reports that came meanwhile."""
+    """Send the load for `seconds`; return the reports that arrived."""
     reports: list[Report] = []
     with generator.sending(load) as stream:
         deadline = time.perf_counter() + seconds
@@ -30,7 +30,7 @@ def sent(generator: LoadGenerator, load: Load, seconds: float) -> Sequence[Repor
 
 
 def test_processes_share_connections_scripts_and_rate() -> None:
-    """Three connections on two processes are 2 and 1, each with the script of its own."""
+    """Two processes share three connections, each with its own script; they also share the request rate."""
     with serving(answer) as server, LoadGenerator(2) as generator:
         scripts = [[f"{name}-{i}".encode() for i in (1, 2)] for name in "abc"]
         load = Load(host="127.0.0.1", port=server.port, scripts=scripts, concurrency=3)
@@ -43,12 +43,12 @@ def test_processes_share_connections_scripts_and_rate() -> None:
             host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=8, rate_per_s=40.0, poisson=False
         )
         reports = sent(generator, load, 1.0)
-    assert 30 <= sum(len(report.end_s) for report in reports) <= 42  # 20 a second each, for 1 s
+    assert 30 <= sum(len(report.end_s) for report in reports) <= 42  # 20 requests/s per process, for 1 s
     assert all(report.errors == 0 for report in reports)
 
 
-def test_a_generator_serves_one_load_after_the_other() -> None:
-    """What a load reported late is not taken for the next one's."""
+def test_generator_serves_one_load_after_another() -> None:
+    """A late report of one load does not count for the next load."""
     with serving(answer) as server, LoadGenerator(1) as generator:
         for concurrency in (1, 4):
             load = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=concurrency)
@@ -59,7 +59,7 @@ def test_a_generator_serves_one_load_after_the_other() -> None:
 
 
 def test_processes_grow_to_half_of_the_processors_unless_their_number_is_given() -> None:
-    """Doubling from one; never more than connections; a number that the user gave is kept."""
+    """Processes are doubled from one, to at most one per connection; a number that the user gave is kept."""
     half = max(1, len(os.sched_getaffinity(0)) // 2)
     with LoadGenerator() as generator:
         assert generator.grow(1) is False
@@ -68,8 +68,8 @@ def test_processes_grow_to_half_of_the_processors_unless_their_number_is_given()
         assert generator.grow(64) is False
 
 
-def test_a_process_that_was_killed_is_told_and_replaced() -> None:
-    """The trial in which it ended fails; the next one has a new process."""
+def test_killed_process_is_an_error_and_is_replaced() -> None:
+    """The load during which a process was killed raises an error; the next load has a new process."""
     before = {child.pid for child in multiprocessing.active_children()}
     with serving(answer) as server, LoadGenerator(1) as generator:
         load = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=1)

@@ -1,4 +1,4 @@
-"""The least of HTTP/2 and gRPC: is a call complete, and successful? And are the windows kept?"""
+"""Test the small HTTP/2 and gRPC client: when a call is complete, whether it succeeded, and flow control."""
 
 import struct
 
@@ -15,12 +15,12 @@ CALL = b"\0\0\0\0\2hi"  # a gRPC message of two bytes
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Lay out a frame as RFC 9113, 4.1 does."""
+    """Build a frame as in RFC 9113, section 4.1."""
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 def split(wire: bytes) -> list[tuple[int, int, int, bytes]]:
-    """Take bytes apart into frames: type, flags, stream, payload."""
+    """Split bytes into frames: type, flags, stream, payload."""
     frames = []
     while wire:
         length = int.from_bytes(wire[:3], "big")
@@ -30,20 +30,20 @@ def split(wire: bytes) -> list[tuple[int, int, int, bytes]]:
 
 
 def block(*fields: tuple[str, str], huffman: bool = False) -> bytes:
-    """Encode headers as a server does for a client without a header table."""
+    """Encode headers as a server does for a client without a dynamic header table."""
     encoder = Encoder()
     encoder.header_table_size = 0
     return encoder.encode(list(fields), huffman=huffman)
 
 
 def trailers(stream: int, status: str = "0", message: str = "", *, huffman: bool = False) -> bytes:
-    """End a call with a status."""
+    """Build the trailers that end a call with this gRPC status."""
     fields = [("grpc-status", status), *([("grpc-message", message)] if message else [])]
     return frame(HEADERS, END_HEADERS | END_STREAM, stream, block(*fields, huffman=huffman))
 
 
 def answer(stream: int, content: bytes = b"\0\0\0\0\5hello") -> bytes:
-    """SearchResult a call as Triton does: headers, one message, trailers."""
+    """Answer a call as Triton does: headers, one message, trailers."""
     head = block((":status", "200"), ("content-type", "application/grpc"))
     return frame(HEADERS, END_HEADERS, stream, head) + frame(DATA, 0, stream, content) + trailers(stream)
 
@@ -56,13 +56,13 @@ def exchange_in_call(*, streaming: bool = False) -> GrpcExchange:
 
 
 def test_header_block_is_read_by_an_independent_decoder() -> None:
-    """Literals of any length, also 127 and 300 bytes, where the length needs a second and a third byte."""
+    """Literals of any length are read, also of 127 and 300 bytes, whose length takes two and three bytes."""
     fields = [(":method", "POST"), ("a", "b" * 126), ("c", "d" * 127), ("e", "f" * 300)]
     assert Decoder().decode(header_block(fields)) == fields
 
 
 def test_preface_asks_for_no_header_table_and_large_windows() -> None:
-    """Settings 1, 2, 4, 5 and the connection's window, which starts at 65,535, raised to 2^31 - 1."""
+    """The preface sends settings 1, 2, 4 and 5, and raises the connection's window from 65,535 to 2^31 - 1."""
     preface = GrpcExchange(b"").preface()
     assert preface.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     settings, window = split(preface[24:])
@@ -71,8 +71,8 @@ def test_preface_asks_for_no_header_table_and_large_windows() -> None:
     assert window == (WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65535).to_bytes(4, "big"))
 
 
-def test_calls_take_odd_streams_in_turn() -> None:
-    """Headers, then the message, which ends our side."""
+def test_calls_use_odd_stream_ids_in_order() -> None:
+    """A call is HEADERS and then the message as DATA, which ends the client's side of the stream."""
     exchange = GrpcExchange(b"HH")
     for stream in (1, 3, 5):
         assert split(exchange.frame(CALL)) == [(HEADERS, END_HEADERS, stream, b"HH"), (DATA, END_STREAM, stream, CALL)]
@@ -100,7 +100,7 @@ NOISE = [
 def test_any_cut_of_the_stream_gives_the_same_outcome(
     expected: tuple[bytes, str], noise: bytes, data: st.DataObject
 ) -> None:
-    """However the bytes are split into packets, and whatever stands before them, the call ends once and alike."""
+    """However the bytes are split into packets, the call ends once, with the same outcome."""
     wire = noise + expected[0]
     cut = sorted(data.draw(st.lists(st.integers(1, len(wire) - 1), max_size=6)))
     exchange = exchange_in_call()
@@ -110,7 +110,7 @@ def test_any_cut_of_the_stream_gives_the_same_outcome(
     assert outcomes[-1] == expected[1]
 
 
-def test_what_follows_the_end_of_a_call_does_not_hide_it() -> None:
+def test_frames_after_the_end_of_a_call_do_not_hide_it() -> None:
     """Triton may send a window update and a reset of the finished stream in the same packet as the trailers."""
     reset = frame(RST_STREAM, 0, 1, (0).to_bytes(4, "big"))
     exchange = exchange_in_call()
@@ -119,7 +119,7 @@ def test_what_follows_the_end_of_a_call_does_not_hide_it() -> None:
 
 
 def test_headers_may_continue_in_further_frames() -> None:
-    """A long message of an error comes as HEADERS and CONTINUATION."""
+    """A long error message arrives in HEADERS and CONTINUATION frames."""
     text = block(("grpc-status", "13"), ("grpc-message", "x" * 500))
     wire = frame(HEADERS, END_STREAM, 1, text[:100]) + frame(CONTINUATION, END_HEADERS, 1, text[100:])
     assert exchange_in_call().feed(wire) == "x" * 500
@@ -142,7 +142,7 @@ def test_an_end_other_than_status_ok_is_an_error(wire: bytes, said: str) -> None
 
 
 def test_a_server_that_goes_away_finishes_the_call_in_flight() -> None:
-    """GOAWAY with our stream as the last one: the call still counts, and the connection takes no other."""
+    """After GOAWAY with this stream as the last, the call is completed and the connection takes no further call."""
     exchange = exchange_in_call()
     assert exchange.feed(frame(GOAWAY, 0, 0, struct.pack(">II", 1, 0))) is None
     assert exchange.closing
@@ -150,7 +150,7 @@ def test_a_server_that_goes_away_finishes_the_call_in_flight() -> None:
 
 
 def test_a_large_message_waits_for_the_servers_windows() -> None:
-    """65,535 bytes may be sent at first, in frames of 16,384; then what each window update allows."""
+    """65,535 bytes are sent at first, in frames of 16,384; then as many as each window update allows."""
     exchange = GrpcExchange(b"")
     message = bytes(range(256)) * 400  # 102,400 bytes
     first = split(exchange.frame(message))[1:]
@@ -172,16 +172,16 @@ def test_a_large_message_waits_for_the_servers_windows() -> None:
     assert b"".join(payload for *_, payload in first + second + third) == message
 
 
-def test_an_answer_before_the_whole_request_gives_the_rest_up() -> None:
-    """The stream is cancelled (error 8), so that the server need not keep it."""
+def test_answer_before_the_whole_request_cancels_the_rest() -> None:
+    """If the server answers before it has the whole message, the stream is cancelled (error 8)."""
     exchange = GrpcExchange(b"")
     exchange.frame(bytes(100_000))
     assert exchange.feed(trailers(1, "8", "too large")) == "too large"
     assert split(exchange.reply) == [(RST_STREAM, 0, 1, (8).to_bytes(4, "big"))]
 
 
-def test_the_window_is_opened_again_after_a_gibibyte() -> None:
-    """Responses of any size and number are taken: the server is told of what was received."""
+def test_window_is_raised_again_after_a_gibibyte() -> None:
+    """After 2^30 received bytes a window update allows the server to send as many again."""
     exchange = exchange_in_call()
     head = (2**24 - 1).to_bytes(3, "big") + bytes([DATA, 0]) + (1).to_bytes(4, "big")
     body = bytes(2**24 - 1)
@@ -193,10 +193,10 @@ def test_the_window_is_opened_again_after_a_gibibyte() -> None:
 
 @given(st.data())
 def test_an_error_inside_a_stream_of_responses_is_an_error(data: st.DataObject) -> None:
-    """ModelStreamInfer ends with status OK also where a response (its field 1) carries an error."""
+    """ModelStreamInfer ends with status OK even if a response holds an error (field 1); the call is an error."""
     text = b"it failed " + b"x" * 200
     error = b"\x0a" + bytes([210 & 127 | 128, 210 >> 7]) + text  # 210 bytes: a length of two bytes
-    good = b"\x12\x02ok"  # field 2, an answer
+    good = b"\x12\x02ok"  # field 2, a response
     messages = b"".join(b"\0" + len(m).to_bytes(4, "big") + m for m in (good, error, good))
     cut = data.draw(st.integers(1, len(messages) - 1))
     exchange = exchange_in_call(streaming=True)

@@ -1,4 +1,4 @@
-"""The least of HTTP/1.1: is a response complete, and successful?"""
+"""Test the small HTTP/1.1 client: when a response is complete, and whether it succeeded."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ BAD = b'HTTP/1.1 400 Bad Request\r\ncontent-length: 15\r\n\r\n{"error":"why"}'
 
 @given(st.lists(st.sampled_from([OK, BAD]), min_size=1, max_size=5), st.data())
 def test_any_cut_of_the_stream_gives_the_same_outcomes(responses: list[bytes], data: st.DataObject) -> None:
-    """However the bytes of a response are split into packets, it ends once, with its own outcome."""
+    """However its bytes are split into packets, a response ends once, with the same outcome."""
     exchange = Http1Exchange()
     for response in responses:
         cut = sorted(data.draw(st.lists(st.integers(1, len(response) - 1), max_size=4)))
@@ -23,7 +23,7 @@ def test_any_cut_of_the_stream_gives_the_same_outcomes(responses: list[bytes], d
 
 
 def test_a_response_without_a_body_is_complete_with_its_head() -> None:
-    """Content-Length 0 needs no further bytes."""
+    """A response with Content-Length 0 is complete after its head."""
     assert Http1Exchange().feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") == ""
 
 
@@ -34,13 +34,13 @@ def test_only_status_200_is_a_success(status: bytes) -> None:
 
 
 def test_more_bytes_than_announced_are_an_error() -> None:
-    """A second response that nobody asked for must not be counted as the next one's."""
+    """A second response that was not asked for must not count as the answer to the next request."""
     assert Http1Exchange().feed(OK + OK)
 
 
 @pytest.mark.parametrize(("field", "closes"), [(b"Connection: close", True), (b"Connection: keep-alive", False)])
 def test_a_connection_that_the_server_closes_takes_no_further_request(field: bytes, closes: bool) -> None:
-    """Proxies close a connection after so many requests, and say so in the last response."""
+    """After ``Connection: close``, which proxies send after some requests, the connection is not reused."""
     exchange = Http1Exchange()
     assert exchange.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + field + b"\r\n\r\n") == ""
     assert exchange.closing is closes

@@ -1,4 +1,4 @@
-"""Real inputs in perf_analyzer's JSON or folders: what is read, and what is refused with its place."""
+"""Test the reading of real inputs from perf_analyzer's JSON or a folder, and the refusal of malformed ones."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def written(folder: Path, document: Any) -> Path:
 
 
 def test_a_list_of_steps_is_one_stream(tmp_path: Path) -> None:
-    """Nested values are flattened in row-major order; content and shape stand apart."""
+    """Nested values are flattened in row-major order; ``content`` and ``shape`` are read as separate keys."""
     steps = [{"A": [[1, 2], [3, 4]]}, {"A": {"content": [5, 6], "shape": [1, 2]}}, {"A": 7}]
     (stream,) = read_input_data(written(tmp_path, {"data": steps})).streams
     assert [list(step["A"].values) for step in stream] == [[1, 2, 3, 4], [5, 6], [7]]
@@ -41,8 +41,8 @@ def test_base64_gives_bytes_with_and_without_a_shape(tmp_path: Path) -> None:
     assert (entry["B"].values, entry["B"].shape) == (b"\1\2", (2,))
 
 
-def test_a_folder_holds_a_raw_file_an_input(tmp_path: Path) -> None:
-    """Named after the inputs; folders and hidden files in it are none."""
+def test_folder_holds_one_raw_file_per_input(tmp_path: Path) -> None:
+    """Each file is named after its input; folders and hidden files are ignored."""
     (tmp_path / "A").write_bytes(b"\1\2")
     (tmp_path / ".hidden").write_bytes(b"")
     (tmp_path / "folder").mkdir()
@@ -50,8 +50,8 @@ def test_a_folder_holds_a_raw_file_an_input(tmp_path: Path) -> None:
     assert {name: entry.values for name, entry in step.items()} == {"A": b"\1\2"}
 
 
-def test_the_same_data_elsewhere_have_the_same_digest(tmp_path: Path) -> None:
-    """A file that moved is no other input; one number that changed is."""
+def test_digest_depends_on_the_data_alone(tmp_path: Path) -> None:
+    """The same data in another file have the same digest; one changed number changes it."""
     digests = []
     for name, number in (("here", 1), ("there", 1), ("other", 2)):
         (tmp_path / name).mkdir()
@@ -78,8 +78,8 @@ def test_the_same_data_elsewhere_have_the_same_digest(tmp_path: Path) -> None:
         ({"data": [{"A": {"content": [1], "shape": [-1]}}]}, "data[0].A.shape"),
     ],
 )
-def test_another_form_is_refused_with_its_place(tmp_path: Path, document: Any, said: str) -> None:
-    """One line that names the file and the place."""
+def test_other_formats_are_refused_with_their_place(tmp_path: Path, document: Any, said: str) -> None:
+    """The error is one line that names the file and the place in it."""
     file = written(tmp_path, document)
     with pytest.raises(UsageError) as caught:
         read_input_data(file)
@@ -89,8 +89,8 @@ def test_another_form_is_refused_with_its_place(tmp_path: Path, document: Any, s
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_not_json_is_refused(tmp_path: Path, text: bytes) -> None:
-    """Empty, cut off, not UTF-8, nested without end."""
+def test_invalid_json_is_refused(tmp_path: Path, text: bytes) -> None:
+    """Refused are files that are empty, cut off, not UTF-8 or nested too deeply."""
     file = tmp_path / "data.json"
     file.write_bytes(text)
     with pytest.raises(UsageError, match="is not JSON"):
@@ -98,7 +98,7 @@ def test_what_is_not_json_is_refused(tmp_path: Path, text: bytes) -> None:
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
-    """Named, with what to do."""
+    """The error names the path and says what to do."""
     with pytest.raises(UsageError, match=r"nowhere cannot be read: No such file"):
         read_input_data(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="holds no file"):
@@ -117,7 +117,7 @@ JSON = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(JSON)
 def test_any_json_is_read_or_refused(tmp_path: Path, document: Any) -> None:
-    """Nothing but UsageError comes of a file, whatever is in it."""
+    """Whatever JSON a file holds, it is read or raises UsageError and nothing else."""
     file = written(tmp_path, {"data": document})
     try:
         data = read_input_data(file)

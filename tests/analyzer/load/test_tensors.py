@@ -1,4 +1,4 @@
-"""What a model is asked: shapes, types and values of its inputs."""
+"""Test the tensors of requests: shapes, types and values of a model's inputs."""
 
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,23 @@ def model_of(*inputs: Input, batches: int = 0, **settings: Any) -> Model:
 
 
 def entry(values: Any, shape: tuple[int, ...] | None = None, **settings: Any) -> TensorValues:
-    """Make an entry of a file."""
+    """Make an input's values as read from a file."""
     return TensorValues(values=values, shape=shape, where="f.json: data[0].X", **settings)
 
 
 def data_of(*streams: list[Any]) -> InputData:
-    """Make data for the one input X."""
+    """Make streams of steps for the only input, X."""
     return InputData(source="f.json", streams=tuple(tuple({"X": value} for value in stream) for stream in streams))
 
 
 def only(model: Model, data: InputData | None = None, **settings: Any) -> np.ndarray[Any, Any]:
-    """Build the first request's X."""
+    """Build the input X of the first request."""
     return build_steps(model, 1, shapes=settings, data=data)[0][0]["X"]
 
 
 @pytest.mark.parametrize("datatype", sorted(NUMPY_TYPES))
 def test_random_values_have_the_inputs_type_and_shape(datatype: str) -> None:
-    """Batch 3 of dims 2 x 5, twice the same with the same seed."""
+    """Batch 3 of dims 2 x 5 has shape 3 x 2 x 5; the same seed gives the same values."""
     model = model_of(Input(name="X", datatype=datatype, dims=(2, 5)), batches=8)
     first, second = (build_steps(model, 3, shapes={}, seed=7)[0][0]["X"] for _ in range(2))
     assert first.shape == (3, 2, 5)
@@ -44,7 +44,7 @@ def test_random_values_have_the_inputs_type_and_shape(datatype: str) -> None:
 
 
 def test_optional_inputs_are_left_out_of_random_requests() -> None:
-    """A request may do without them."""
+    """Random values are made for the required inputs alone."""
     model = model_of(
         Input(name="X", datatype="FP32", dims=(1,)), Input(name="O", datatype="FP32", dims=(-1,), optional=True)
     )
@@ -64,17 +64,17 @@ def test_optional_inputs_are_left_out_of_random_requests() -> None:
         ("BF16", [1.0, -2.0], [0x3F80, 0xC000]),  # upper halves of 0x3F800000 and 0xC0000000
         ("FP32", b"\0\0\x80?\0\0\0@", [1.0, 2.0]),  # 0x3F800000 and 0x40000000, little-endian
         ("BF16", b"\x80?\0\xc0", [0x3F80, 0xC000]),
-        ("BYTES", b"\2\0\0\0hi\0\0\0\0", [b"hi", b""]),  # each after its length
+        ("BYTES", b"\2\0\0\0hi\0\0\0\0", [b"hi", b""]),  # each element after its length
     ],
 )
-def test_values_of_a_file_keep_their_meaning(datatype: str, values: Any, expected: list[Any]) -> None:
-    """As numbers, strings or raw bytes."""
+def test_values_of_a_file_are_converted_to_the_inputs_type(datatype: str, values: Any, expected: list[Any]) -> None:
+    """A file gives values as numbers, strings or raw bytes."""
     model = model_of(Input(name="X", datatype=datatype, dims=(2,)))
     assert only(model, data_of([entry(values)])).tolist() == expected
 
 
-def test_text_of_a_folder_is_an_element_a_line() -> None:
-    """As perf_analyzer reads a file for an input of type BYTES."""
+def test_text_file_has_one_element_per_line() -> None:
+    """A file for an input of type BYTES has one element per line, as in perf_analyzer."""
     model = model_of(Input(name="X", datatype="BYTES", dims=(2,)))
     assert only(model, data_of([entry(b"one\ntwo\n", text_lines=True)])).tolist() == [b"one", b"two"]
 
@@ -96,7 +96,7 @@ def test_text_of_a_folder_is_an_element_a_line() -> None:
     ],
 )
 def test_values_that_do_not_fit_are_refused_with_their_place(datatype: str, values: Any, said: str) -> None:
-    """Nothing is bent to fit: no fraction cut, no overflow, no null as a number."""
+    """No value is changed to fit: no fraction is cut, no integer overflows, null is no number."""
     model = model_of(Input(name="X", datatype=datatype, dims=(2,)))
     with pytest.raises(ModelError) as caught:
         only(model, data_of([entry(values)]))
@@ -104,8 +104,8 @@ def test_values_that_do_not_fit_are_refused_with_their_place(datatype: str, valu
     assert caught.value.message.startswith("f.json: data[0].X")
 
 
-def test_lengths_come_from_the_file_then_the_option_then_the_values() -> None:
-    """A shape in the file wins over --shape; one variable dimension can be told from the number of values."""
+def test_shape_comes_from_the_file_then_the_option_then_the_values() -> None:
+    """A shape in the file wins over --shape; without either, the number of values gives one variable dimension."""
     model = model_of(Input(name="X", datatype="INT32", dims=(-1, 2)))
     values = [1, 2, 3, 4]
     assert only(model, data_of([entry(values, (2, 2))]), X=(9, 2)).shape == (2, 2)
@@ -115,22 +115,22 @@ def test_lengths_come_from_the_file_then_the_option_then_the_values() -> None:
         only(model, data_of([entry(values, (4,))]))
 
 
-def test_a_batch_takes_consecutive_steps_and_goes_round() -> None:
-    """Five steps in batches of two: 0 1, 2 3, 4 0."""
+def test_batch_takes_consecutive_steps_and_wraps_around() -> None:
+    """Five steps in batches of two are 0 1, 2 3 and 4 0."""
     model = model_of(Input(name="X", datatype="INT32", dims=(1,)), batches=8)
     ((*steps,),) = build_steps(model, 2, shapes={}, data=data_of([entry([i]) for i in range(5)]))
     assert [step["X"].ravel().tolist() for step in steps] == [[0, 1], [2, 3], [4, 0]]
 
 
-def test_a_sequences_steps_stay_apart_in_a_batch() -> None:
-    """Each step of each stream is repeated to fill the batch: joined, they would no longer follow each other."""
+def test_batch_of_a_sequence_repeats_one_step() -> None:
+    """Each step is repeated to fill its batch; joined in one batch, steps would no longer follow each other."""
     model = model_of(Input(name="X", datatype="INT32", dims=(1,)), batches=8, sequence=True)
     streams = build_steps(model, 2, shapes={}, data=data_of([entry([1]), entry([2])], [entry([3])]))
     assert [[s["X"].ravel().tolist() for s in steps] for steps in streams] == [[[1, 1], [2, 2]], [[3, 3]]]
 
 
 def test_steps_of_different_shapes_cannot_share_a_batch() -> None:
-    """Said with both shapes; at batch 1 they can be sent one after the other."""
+    """The error names both shapes; at batch 1 the steps are sent one after another."""
     model = model_of(Input(name="X", datatype="INT32", dims=(-1,)), batches=8)
     data = data_of([entry([1]), entry([1, 2])])
     assert len(build_steps(model, 1, shapes={}, data=data)[0]) == 2
@@ -139,7 +139,7 @@ def test_steps_of_different_shapes_cannot_share_a_batch() -> None:
 
 
 def test_unknown_and_missing_inputs_are_named() -> None:
-    """With the model's own."""
+    """The error names the unknown or missing input and the model's inputs."""
     x, y = Input(name="X", datatype="INT32", dims=(1,)), Input(name="Y", datatype="INT32", dims=(1,))
     with pytest.raises(ModelError, match="m has no input X; it has Y"):
         build_steps(model_of(y), 1, shapes={}, data=data_of([entry([1])]))

@@ -1,4 +1,4 @@
-"""Requests as they go out: what each connection sends, and where to."""
+"""Test the requests of a trial: what each connection sends, and to which address."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc="10.0.0.1:7001", metrics_url=None
 
 
 def model_of(**settings: Any) -> Model:
-    """Make a model with one input, two numbers."""
+    """Make a model with one input of two integers."""
     inputs = (Input(name="X", datatype="INT32", dims=(2,)),)
     return Model(name="a b", path=Path("m"), inputs=inputs, max_batch_size=8, **settings)
 
 
 def data_of(*streams: int) -> InputData:
-    """Make streams of so many steps, numbered through: 0, 1, 2, …"""
+    """Make streams with these numbers of steps; the steps are numbered 0, 1, 2, … across all streams."""
     numbers = iter(range(sum(streams)))
     made = tuple(
         tuple({"X": TensorValues(values=[next(numbers)] * 2, shape=None, where="data[0].X")} for _ in range(count))
@@ -46,7 +46,7 @@ def load_of(workload: Workload, model: Model, **point: Any) -> Load:
 
 
 def http_parts(request: bytes) -> tuple[str, dict[str, Any], bytes]:
-    """Take a request apart as a server does: first line, JSON, binary tensors."""
+    """Split a request as a server does: first line, JSON, binary tensors."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     fields = dict(line.split(": ") for line in lines)
@@ -64,12 +64,12 @@ def grpc_parts(request: bytes) -> Any:
 
 
 def number_of(request: bytes) -> int:
-    """Read the step's number out of a request's tensor, whose last four bytes are its last value."""
+    """Read the step's number from a request: the last four bytes are its tensor's last value."""
     return int.from_bytes(request[-4:], "little")
 
 
 def test_http_request_holds_the_batch_as_binary() -> None:
-    """Batch 3 of two INT32: shape 3 x 2 and 24 bytes; the model's name is quoted."""
+    """Batch 3 of two INT32 has shape 3 x 2 and 24 bytes; the model's name is quoted in the URL."""
     ((request,),) = load_of(Workload(protocol="http"), model_of(), batch=3).scripts
     first, document, binary = http_parts(request)
     assert first == "POST /v2/models/a%20b/infer HTTP/1.1"
@@ -81,7 +81,7 @@ def test_http_request_holds_the_batch_as_binary() -> None:
 
 
 def test_grpc_message_holds_the_same_as_http() -> None:
-    """Name, shape, type and the very bytes."""
+    """The gRPC message has the same name, shape, type and bytes as the HTTP request."""
     ((over_http,),) = load_of(Workload(protocol="http"), model_of(), batch=3).scripts
     ((over_grpc,),) = load_of(Workload(protocol="grpc"), model_of(), batch=3).scripts
     message = grpc_parts(over_grpc)
@@ -91,13 +91,13 @@ def test_grpc_message_holds_the_same_as_http() -> None:
 
 
 def test_grpc_goes_where_the_server_says() -> None:
-    """Both addresses come from a server of our own."""
+    """A server that the tool starts reports its gRPC address itself."""
     load = load_of(Workload(protocol="grpc"), model_of())
     assert (load.host, load.port) == ("10.0.0.1", 7001)
 
 
 def test_grpc_address_of_another_server_is_tried_first() -> None:
-    """`grpc_url`, else port 8001 of the same host: one that does not answer is told with the way out."""
+    """`grpc_url` is tried before anything is sent; if it does not answer, the error names it and the option."""
     trial, model = Trial(model="a b", transport="grpc"), model_of()
     elsewhere = replace(ENDPOINT, http="127.0.0.1:1", grpc=None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -113,7 +113,7 @@ def test_grpc_address_of_another_server_is_tried_first() -> None:
 
 
 def test_connections_start_at_different_steps_of_the_data() -> None:
-    """Six steps on three connections start at 0, 2 and 4, and each sends them all."""
+    """With six steps on three connections, these start at steps 0, 2 and 4, and each sends all six."""
     load = load_of(Workload(data=data_of(4, 2)), model_of(), concurrency=3)
     assert [[number_of(request) for request in script] for script in load.scripts] == [
         [0, 1, 2, 3, 4, 5],
@@ -124,18 +124,18 @@ def test_connections_start_at_different_steps_of_the_data() -> None:
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_each_connection_has_a_sequence_of_its_own(protocol: str) -> None:
-    """Random steps: four a sequence, the first one starts it and the last one ends it."""
+    """With random values, each connection sends sequences of four steps with flags on the first and the last."""
     workload = Workload(protocol=protocol, sequence_length=4)
     load = load_of(workload, model_of(sequence=True), concurrency=3)
-    turns = [[turn_of(request, protocol) for request in script] for script in load.scripts]
-    assert [[(start, end) for _, start, end in script] for script in turns] == [
+    steps = [[sequence_step(request, protocol) for request in script] for script in load.scripts]
+    assert [[(start, end) for _, start, end in script] for script in steps] == [
         [(True, False), (False, False), (False, False), (False, True)]
     ] * 3
-    assert len({key for script in turns for key, _, _ in script}) == 3
+    assert len({key for script in steps for key, _, _ in script}) == 3
 
 
-def turn_of(request: bytes, protocol: str) -> tuple[int, bool, bool]:
-    """Read a request's place in its sequence."""
+def sequence_step(request: bytes, protocol: str) -> tuple[int, bool, bool]:
+    """Read a request's sequence id and its start and end flags."""
     if protocol == "http":
         values = http_parts(request)[1]["parameters"]
         return values["sequence_id"], values["sequence_start"], values["sequence_end"]
@@ -144,17 +144,17 @@ def turn_of(request: bytes, protocol: str) -> tuple[int, bool, bool]:
     return (parameters["sequence_id"].int64_param, *flags)
 
 
-def test_streams_of_a_file_are_shared_out_over_connections() -> None:
-    """Three sequences of 2, 1 and 3 steps on two connections: the first one sends the third one too."""
+def test_streams_of_a_file_are_divided_among_connections() -> None:
+    """Three sequences of 2, 1 and 3 steps on two connections: the first connection sends the first and the third."""
     load = load_of(Workload(data=data_of(2, 1, 3)), model_of(sequence=True), concurrency=2)
     assert [[number_of(request) for request in script] for script in load.scripts] == [[0, 1, 3, 4, 5], [2]]
-    starts = [[turn_of(request, "http")[1] for request in script] for script in load.scripts]
+    starts = [[sequence_step(request, "http")[1] for request in script] for script in load.scripts]
     assert starts == [[True, False, True, False, False], [True]]
-    assert turn_of(load.scripts[1][0], "http")[1:] == (True, True)
+    assert sequence_step(load.scripts[1][0], "http")[1:] == (True, True)
 
 
-def test_decoupled_models_go_over_grpc_by_themselves() -> None:
-    """And HTTP, asked for, is refused with the way out."""
+def test_decoupled_models_use_grpc_by_default() -> None:
+    """If HTTP is asked for, the error says to use gRPC."""
     decoupled = model_of(decoupled=True)
     assert Workload().transport(decoupled) == "grpc"
     assert Workload(shared_memory=True).transport(decoupled) == "grpc+shm"

@@ -1,4 +1,4 @@
-"""Measurements as CSV: the columns promised, and nothing lost or invented on the way out and back."""
+"""Test the CSV of measurements: its columns, and that writing and reading neither loses nor invents a figure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNKNOWN = Provenance(
 FAILED = Measurement(
     trial=Trial(model="chest", batch=4, concurrency=2), provenance=UNKNOWN, status=Status.OUT_OF_MEMORY
 )
-# The order that users' programs rely on: issue 2's columns, then issue 3's, then what tells trials apart.
+# The order that users' programs rely on: issue 2's columns, issue 3's, then the settings that distinguish trials.
 HEADER = (
     "model,device,variant,instances,batch,concurrency,status,cause,throughput_infer_per_s,latency_avg_ms,"
     "latency_p50_ms,latency_p90_ms,latency_p95_ms,latency_p99_ms,max_memory_mib,server_memory_mib,"
@@ -47,13 +47,13 @@ HEADER = (
 
 
 def read_text(path: Path, text: str) -> tuple[Measurement, ...]:
-    """Read measurements from a text of CSV."""
+    """Read measurements from a CSV text."""
     path.write_text(text)
     return read_measurements_csv(path)
 
 
-def test_write_measurements_has_the_columns_promised_and_the_readers_units(tmp_path: Path) -> None:
-    """Milliseconds, MiB, percent and MHz, six digits at most, and an empty cell for what is not known."""
+def test_written_csv_has_the_documented_columns_and_units(tmp_path: Path) -> None:
+    """Figures are in milliseconds, MiB, percent and MHz with at most six digits; an unknown figure is an empty cell."""
     full = replace(
         FAILED,
         trial=Trial(model="chest", variant=Variant(instances=2), request_rate_per_s=50.0),
@@ -79,7 +79,7 @@ def test_write_measurements_has_the_columns_promised_and_the_readers_units(tmp_p
 
 
 def test_every_figure_of_a_measurement_has_a_column() -> None:
-    """A figure added to the record must come out, too."""
+    """A figure that is added to the record must be written, too."""
     figures = {field.name for field in fields(Measurement)} - {"trial", "provenance", "status", "instances", "cause"}
     assert {figure.field for figure in FIGURES} == figures | {"model_memory_bytes"}
 
@@ -128,7 +128,7 @@ MEASUREMENTS = st.builds(
 
 
 def alike(left: object, right: object) -> bool:
-    """Whether two figures are the same to the digits that the table holds; None is only like None."""
+    """Return whether two figures are equal to the digits that the table holds; None equals only None."""
     if isinstance(left, float) and isinstance(right, float):
         return math.isclose(left, right, rel_tol=1e-5)
     return left == right
@@ -137,7 +137,7 @@ def alike(left: object, right: object) -> bool:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(MEASUREMENTS, max_size=3))
 def test_measurements_come_back_as_they_were(tmp_path: Path, measurements: list[Measurement]) -> None:
-    """Whatever the texts hold, writing and reading give the same trials, texts and figures."""
+    """Written and read again, trials, texts and figures are the same, whatever characters the texts hold."""
     path = tmp_path / "m.csv"
     write_measurements_csv(path, measurements)
     found = read_measurements_csv(path)
@@ -150,7 +150,7 @@ def test_measurements_come_back_as_they_were(tmp_path: Path, measurements: list[
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXT.filter(str.strip))
 def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
-    """No cell begins with what a spreadsheet runs: = + - @, a tab or a line end."""
+    """No cell begins with a character that makes a spreadsheet run it: = + - @, a tab or a line end."""
     path = tmp_path / "m.csv"
     trial = Trial(model=text, inputs=text)
     write_measurements_csv(path, [replace(FAILED, trial=trial, cause=text)])
@@ -160,7 +160,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
 
 
 def test_read_takes_a_table_with_few_columns(tmp_path: Path) -> None:
-    """Absent columns are unknown figures; batch 2, 30 % and 1461 MiB with a server of 309 MiB are read as such."""
+    """Figures without a column are unknown; 1461 MiB with a server of 309 MiB are 1152 MiB of the model."""
     text = (
         "\ufeffmodel,batch,concurrency,throughput_infer_per_s,max_memory_mib,server_memory_mib,max_utilization_pct\r\n"
     )
@@ -184,7 +184,7 @@ def test_read_takes_a_table_with_few_columns(tmp_path: Path) -> None:
 def test_read_fills_in_the_third_memory(
     tmp_path: Path, columns: str, cells: str, highest_mib: int, server_mib: int | None
 ) -> None:
-    """Of the highest, the server's and the model's own memory, two tell the third; they may differ by rounding."""
+    """Of the highest, the server's and the model's memory, two give the third; all three may differ by rounding."""
     (found,) = read_text(tmp_path / "m.csv", f"model,batch,concurrency,{columns}\nm,1,1,{cells}\n")
     assert found.max_memory_bytes == highest_mib * MIB
     assert found.server_memory_bytes == (None if server_mib is None else server_mib * MIB)
@@ -196,7 +196,7 @@ def test_read_fills_in_the_third_memory(
         ("", "line 1: no column model, batch, concurrency"),
         ("model,batch\nm,1\n", "line 1: no column concurrency"),
         ("model,batch,concurrency,max_memory\n", "unknown column 'max_memory'; did you mean 'max_memory_mib'?"),
-        ("model,batch,concurrency,batch\n", "line 1: column batch stands there twice"),
+        ("model,batch,concurrency,batch\n", "line 1: column batch appears twice"),
         ("model,batch,concurrency\nm,1,1\nm,1\n", "line 3 has 2 cells under 3 columns"),
         ("model,batch,concurrency\n ,1,1\n", "line 2: column model is empty"),
         ("model,batch,concurrency\nm,0,1\n", "line 2: column batch: '0' is not a whole number from 1"),
@@ -220,7 +220,7 @@ def test_read_fills_in_the_third_memory(
     ],
 )
 def test_read_names_line_and_column(tmp_path: Path, text: str, said: str) -> None:
-    """What cannot be taken is one line with the file, the line and the column."""
+    """A malformed table is refused in one line that names the file, the line and the column."""
     with pytest.raises(UsageError) as raised:
         read_text(tmp_path / "m.csv", text)
     assert said in str(raised.value)
@@ -228,8 +228,8 @@ def test_read_names_line_and_column(tmp_path: Path, text: str, said: str) -> Non
     assert "\n" not in str(raised.value)
 
 
-def test_read_refuses_what_is_no_text(tmp_path: Path) -> None:
-    """A missing file, a folder and a file that is not UTF-8 are one line each."""
+def test_read_refuses_files_without_text(tmp_path: Path) -> None:
+    """A missing file, a folder and a file that is not UTF-8 are refused with the reason."""
     with pytest.raises(UsageError, match="No such file"):
         read_measurements_csv(tmp_path / "none.csv")
     with pytest.raises(UsageError, match="Is a directory"):
@@ -240,7 +240,7 @@ def test_read_refuses_what_is_no_text(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_rows_are_read_in_a_second(tmp_path: Path) -> None:
-    """Processor time, so that a busy machine does not fail it."""
+    """10,000 rows take less than 1 s of processor time, which does not depend on other load of the machine."""
     full = replace(
         FAILED,
         status=Status.OK,
@@ -253,8 +253,8 @@ def test_ten_thousand_rows_are_read_in_a_second(tmp_path: Path) -> None:
     assert time.process_time() - start_s < 1.0
 
 
-def test_server_only_comes_back(tmp_path: Path) -> None:
-    """The idle server's figures keep device and server; a figure not known stays so."""
+def test_server_only_is_read_as_written(tmp_path: Path) -> None:
+    """The idle server's row keeps device, server and figures; an unknown figure stays unknown."""
     baseline = ServerOnly(
         provenance=replace(UNKNOWN, server="2.51.0"),
         memory_bytes=309 * MIB,

@@ -1,4 +1,4 @@
-"""Measurements as pictures: what the axes hold."""
+"""Test the figures of measurements: what their axes show."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def figure_of(measurements: list[Measurement]) -> Figure:
 
 
 def points(axes: Axes, gid: str) -> list[tuple[float, float]]:
-    """Collect what the lines called `gid` hold."""
+    """Collect the points of the lines with this `gid`."""
     lines = [line for line in axes.lines if line.get_gid() == gid]
     return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
 
 
 def test_every_measured_point_is_drawn_in_the_unit_of_its_axis() -> None:
-    """One line a batch size holds every trial: inferences/s, ms and %, over the concurrency."""
+    """Each batch size is a line through all its trials: inferences/s, ms and % over the concurrency."""
     figure = figure_of([measured(batch=b, concurrency=c) for b in (1, 2) for c in (1, 2, 4)])
     throughput, latency, memory, utilization = figure.axes
     for batch in (1, 2):
@@ -45,7 +45,7 @@ def test_every_measured_point_is_drawn_in_the_unit_of_its_axis() -> None:
 
 
 def test_server_share_is_the_foot_of_the_memory_bar() -> None:
-    """A bar is the highest trial of its batch: the idle server below, the model's own above it."""
+    """A bar shows the batch's trial with the most memory: the idle server's share below, the model's own above."""
     memory = figure_of([measured(memory_mib=1000), measured(concurrency=2, memory_mib=1461)]).axes[2]
     bars = {bar.get_gid(): (bar.get_y(), bar.get_height()) for bar in memory.patches}
     # 1461 MiB, of which the idle server holds 309
@@ -53,7 +53,7 @@ def test_server_share_is_the_foot_of_the_memory_bar() -> None:
 
 
 def test_failed_trials_are_crosses_below_zero_and_break_the_line() -> None:
-    """A failed trial hides no point: it stands in a strip below 0, and no line runs over it."""
+    """A failed trial is a cross below 0, where it hides no point; the line has a gap at its concurrency."""
     throughput = figure_of([measured(), failed(batch=1, concurrency=2), measured(concurrency=4)]).axes[0]
     crosses = points(throughput, "failed")
     assert [x for x, _ in crosses] == [2]
@@ -64,13 +64,13 @@ def test_failed_trials_are_crosses_below_zero_and_break_the_line() -> None:
 
 
 def test_crosses_of_several_batches_do_not_cover_each_other() -> None:
-    """Trials that failed at one concurrency stand on each other."""
+    """Trials of several batch sizes that failed at the same concurrency are drawn one above another."""
     crosses = points(figure_of([failed(batch=b) for b in (1, 2, 4)]).axes[0], "failed")
     assert len(set(crosses)) == 3
 
 
 def test_figure_that_a_device_refuses_is_said_not_drawn_as_zero() -> None:
-    """Without any utilization the panel says so; with some it counts those that lack it."""
+    """Without any utilization the panel says "not measured"; with some it counts the trials without."""
     known = measured(provenance=HOST)
     unknown = replace(measured(provenance=HOST, concurrency=2), max_utilization=None)
     texts = [text.get_text() for text in figure_of([unknown]).axes[3].texts]
@@ -80,13 +80,13 @@ def test_figure_that_a_device_refuses_is_said_not_drawn_as_zero() -> None:
 
 
 def test_unsettled_point_is_hollow() -> None:
-    """A trial that did not settle is drawn, and marked."""
+    """An unsettled trial is drawn with a mark of its own."""
     throughput = figure_of([measured(), measured(concurrency=2, status=Status.UNSETTLED)]).axes[0]
     assert points(throughput, "unsettled") == [(2, 200)]
 
 
-def test_files_are_pictures_one_a_subject_inside_the_folder(tmp_path: Path) -> None:
-    """Names that would leave the folder, collide or mean mathematics make files of their own inside it."""
+def test_each_subject_is_a_file_inside_the_folder(tmp_path: Path) -> None:
+    """Model names with paths, TeX, or equal but for case each give a file of their own in the folder."""
     names = ["../../etc/x", "a$\\frac$b$", "A b", "a_b", "<script>", "_"]
     paths = write_measurement_figures([measured(model=name) for name in names], tmp_path / "new")
     assert [path.parent for path in paths] == [tmp_path / "new"] * len(names)
@@ -98,12 +98,12 @@ def test_files_are_pictures_one_a_subject_inside_the_folder(tmp_path: Path) -> N
 
 
 def test_same_records_make_the_same_bytes(tmp_path: Path) -> None:
-    """A picture carries no clock."""
+    """A picture holds no time stamp."""
     first, second = (write_measurement_figures([measured()], tmp_path / n)[0].read_bytes() for n in "ab")
     assert first == second
 
 
 def test_label_is_one_line() -> None:
-    """A drawn name has no line break, and at most the length asked for."""
+    """A label has no line break and at most 80 characters."""
     assert label("a\nb") == "a b"
     assert len(label("x" * 200)) == 80

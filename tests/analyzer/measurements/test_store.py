@@ -1,4 +1,4 @@
-"""The store: what is appended is kept, the later replaces the earlier, and failures are one clear line."""
+"""Test the store: rows are kept, a later one replaces an earlier one, and failures are one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.builders.stored import APPEND_100, BASELINE, DONE, HOST, TRIAL, full_
 
 
 def test_append_keeps_every_field(tmp_path: Path) -> None:
-    """What comes back after reopening equals what was appended, None and text that looks like code included."""
+    """After reopening every field equals what was appended, including None and text that looks like code."""
     failed = replace(DONE, trial=replace(TRIAL, batch=8), status=Status.LOAD_FAILED, cause='it\'s "bad"; DROP TABLE é')
     rated = replace(full_record(), trial=replace(TRIAL, concurrency=0, request_rate_per_s=50.5))
     with Store.open(tmp_path / "deep" / "measurements.sqlite") as store:
@@ -31,7 +31,7 @@ def test_append_keeps_every_field(tmp_path: Path) -> None:
 
 
 def test_append_replaces_the_same_trial_and_provenance(tmp_path: Path) -> None:
-    """Measured again, the later wins and stands last; another trial is left alone."""
+    """A trial that is measured again replaces its earlier row and comes last; other trials are unchanged."""
     other = replace(DONE, trial=replace(TRIAL, batch=1))
     again = replace(DONE, throughput_infer_per_s=180.0)
     with Store.open(tmp_path / "s") as store:
@@ -50,8 +50,8 @@ def test_a_rate_is_the_same_trial_as_a_whole_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"model_hash": "b" * 64}, {"server": "2.52.0"}, {"tool_version": "0.2.0"}, {"driver": "550"}]
 )
-def test_finished_asks_for_the_same_provenance(tmp_path: Path, change: dict[str, str]) -> None:
-    """A changed model file, server, tool or driver is measured anew, and then supersedes the old figures."""
+def test_finished_requires_the_same_provenance(tmp_path: Path, change: dict[str, str]) -> None:
+    """With a changed model file, server, tool or driver nothing counts as measured; new figures supersede the old."""
     changed = replace(DONE, provenance=replace(HOST, **change))
     with Store.open(tmp_path / "s") as store:
         store.append(DONE)
@@ -65,7 +65,7 @@ def test_finished_asks_for_the_same_provenance(tmp_path: Path, change: dict[str,
 
 
 def test_finished_leaves_out_failures_and_other_settings(tmp_path: Path) -> None:
-    """Failed trials are tried again, and so is one measured with other settings; an unsettled one has figures."""
+    """Failed trials and trials with other settings do not count as measured; unsettled ones do."""
     failed = replace(DONE, trial=replace(TRIAL, batch=8), status=Status.TIMED_OUT, cause="60 s")
     unsettled = replace(DONE, trial=replace(TRIAL, batch=16), status=Status.UNSETTLED, cause="drift")
     with Store.open(tmp_path / "s") as store:
@@ -76,8 +76,8 @@ def test_finished_leaves_out_failures_and_other_settings(tmp_path: Path) -> None
         assert store.find(TRIAL, HOST, settings="grpc") is None
 
 
-def test_measurements_of_other_devices_and_models_stand_side_by_side(tmp_path: Path) -> None:
-    """Only the same model on the same device is superseded."""
+def test_measurements_of_other_devices_and_models_are_kept(tmp_path: Path) -> None:
+    """Only measurements of the same model on the same device are superseded."""
     elsewhere = replace(DONE, provenance=replace(HOST, device_uuid="GPU-2"))
     other = replace(DONE, trial=replace(TRIAL, model="liver"), provenance=replace(HOST, model_hash="c"))
     with Store.open(tmp_path / "s") as store:
@@ -96,7 +96,7 @@ def test_server_only_keeps_the_last_of_each_device(tmp_path: Path) -> None:
 
 
 def test_open_refuses_a_newer_schema(tmp_path: Path) -> None:
-    """A store of a later tool is not touched; both versions are named."""
+    """A store of a later tool is refused; the error names both schema versions."""
     Store.open(tmp_path / "s").close()
     with sqlite3.connect(tmp_path / "s") as connection:
         connection.execute("UPDATE tritonpack_schema SET version = 99")
@@ -106,7 +106,7 @@ def test_open_refuses_a_newer_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION])
 def test_open_brings_an_older_schema_up_to_date(tmp_path: Path, version: int) -> None:
-    """Columns that an older tool's tables lack are added, at their defaults, and its trials are still known."""
+    """Columns that an older tool's tables lack are added with their defaults; its trials are kept."""
     with Store.open(tmp_path / "s") as store:
         store.append(full_record())
     with sqlite3.connect(tmp_path / "s") as connection:
@@ -129,7 +129,7 @@ def test_open_brings_an_older_schema_up_to_date(tmp_path: Path, version: int) ->
     ],
 )
 def test_open_refuses_what_is_no_store(place: str, error: type[Exception], said: str) -> None:
-    """A URL that cannot be taken or reached is one line, without the password in it."""
+    """A URL that is not valid or cannot be reached is refused in one line, without its password."""
     with pytest.raises(error, match=said) as raised:
         Store.open(place)
     assert "secret" not in str(raised.value)
@@ -137,7 +137,7 @@ def test_open_refuses_what_is_no_store(place: str, error: type[Exception], said:
 
 
 def test_open_explains_files_that_are_no_store(tmp_path: Path) -> None:
-    """A file of another kind, a folder, a missing store and a path through a file are each one line."""
+    """Refused with the reason are a file of another kind, a folder, a missing store and a path below a file."""
     (tmp_path / "text").write_text("not a database, but long enough to have a header" * 10)
     with pytest.raises(StoreError, match="is not an SQLite file"):
         Store.open(tmp_path / "text")
@@ -151,7 +151,7 @@ def test_open_explains_files_that_are_no_store(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_share_one_store(tmp_path: Path) -> None:
-    """Four processes that lay and fill one store at once lose nothing: 4 x 100 rows."""
+    """Four processes that create and fill one store at once lose no row: 4 x 100 rows."""
     runs = [
         subprocess.Popen([sys.executable, "-c", APPEND_100, str(tmp_path / "s"), f"m{number}"]) for number in range(4)
     ]
@@ -179,7 +179,7 @@ with Store.open(sys.argv[1]) as store:
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
-    """On a file system of 1 MiB the store says which path is full and what to do, and keeps every finished row."""
+    """When the disk (1 MiB) is full, the error names the path and what to do; every appended row is kept."""
     mount = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "$@"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:

@@ -1,4 +1,4 @@
-"""Measurements as tables."""
+"""Test the tables of measurements on the screen."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from analyzer.measurements.text import by_subject, measurement_table, server_onl
 from tests.builders.measurements import HOST, SERVER, failed, measured
 
 
-def test_table_has_one_row_a_trial_under_titles_and_units() -> None:
-    """Every trial is a row; the figures are in the units of the heading."""
-    # 4 in flight: 4 x 100 infer/s, 4 x 10 ms; 1461 MiB less the server's 309
+def test_table_has_one_row_per_trial_with_titles_and_units() -> None:
+    """Each trial is a row; its figures are in the units that the heading names."""
+    # 4 in flight: 4 x 100 infer/s, 4 x 10 ms; 1461 MiB minus the server's 309
     assert measurement_table([measured(concurrency=4)]).splitlines() == [
         "chest on Tesla T4",
         "                                              Max memory      Max GPU  Max GPU",
@@ -22,14 +22,14 @@ def test_table_has_one_row_a_trial_under_titles_and_units() -> None:
 
 
 def test_failed_trial_keeps_its_row_and_cause() -> None:
-    """A failed trial is a row of dashes with status and cause, not a gap."""
+    """A failed trial is a row with dashes, its status and its cause."""
     row = measurement_table([measured(), failed(batch=4)]).splitlines()[-1]
     assert row.split()[:4] == ["4", "1", "-", "-"]
     assert row.endswith("out of memory: no memory")
 
 
 def test_causes_stay_short_in_the_table() -> None:
-    """An unsettled row holds its status alone, a failed one the beginning of its cause: 60 characters at most."""
+    """An unsettled row shows only its status, a failed one at most 60 characters of its cause."""
     unsettled = measurement_table([measured(), measured(batch=2, status=Status.UNSETTLED)]).splitlines()[-1]
     assert unsettled.endswith("unsettled")
     row = measurement_table([failed(cause="no memory " * 30)]).splitlines()[-1]
@@ -40,14 +40,14 @@ def test_causes_stay_short_in_the_table() -> None:
 
 
 def test_rates_with_constant_arrivals_are_a_table_of_their_own() -> None:
-    """Poisson arrivals queue more: the two are never one table."""
+    """Poisson and constant arrivals are never in one table, because Poisson arrivals queue more."""
     trials = [Trial(model="m", concurrency=0, request_rate_per_s=50.0, arrivals=a) for a in ("poisson", "constant")]
     groups = by_subject([replace(measured(), trial=trial) for trial in trials])
     assert [subject.title for subject in groups] == ["m", "m (constant arrivals)"]
 
 
 def test_columns_unknown_throughout_are_left_out() -> None:
-    """A host reports no memory utilization, and says CPU where a GPU's table says GPU."""
+    """A host's table has no memory utilization, and says CPU instead of GPU."""
     text = measurement_table([measured(provenance=HOST, memory_utilization=None)])
     heading = " ".join(text.split())
     assert "Max memory utilization" not in heading
@@ -55,8 +55,8 @@ def test_columns_unknown_throughout_are_left_out() -> None:
     assert "CPU" in heading
 
 
-def test_subjects_are_told_apart_by_configuration_and_device() -> None:
-    """A variant, and another device, are tables of their own; rows are sorted by batch and load."""
+def test_tables_are_separate_by_variant_and_device() -> None:
+    """Each variant and each device has its own table; rows are sorted by batch and concurrency."""
     trials = [
         measured(batch=2),
         measured(batch=1, concurrency=2),
@@ -71,7 +71,7 @@ def test_subjects_are_told_apart_by_configuration_and_device() -> None:
 
 
 def test_name_with_control_characters_cannot_break_the_table() -> None:
-    """A model's name is one line of printable text."""
+    """Control characters in a model's name are replaced, so that it stays on one line."""
     assert measurement_table([measured(model="a\n\x1b[2Jb")]).splitlines()[0] == "a  [2Jb on Tesla T4"
 
 

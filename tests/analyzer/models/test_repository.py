@@ -1,4 +1,4 @@
-"""Model repositories: what is a model, what its configuration says, and its variants."""
+"""Test the reading of model repositories and configurations, and the configurations of variants."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ parameters {{ key: "size" value {{ string_value: "7" }} }}
 
 
 def make_model(repository: Path, name: str, config: str | None = CONFIG) -> Path:
-    """Lay a model with one version and, unless None, a config.pbtxt."""
+    """Write a model with one version and, unless None, a config.pbtxt."""
     version = repository / name / "1"
     version.mkdir(parents=True)
     (version / "model.py").write_text("weights = 1\n")
@@ -37,8 +37,8 @@ def make_model(repository: Path, name: str, config: str | None = CONFIG) -> Path
     return repository / name
 
 
-def test_read_repository_takes_the_figures_of_the_configuration(tmp_path: Path) -> None:
-    """Names, datatypes, dimensions and instances are those of config.pbtxt: 2 + 1 (a count unset is 1)."""
+def test_read_repository_reads_the_configuration(tmp_path: Path) -> None:
+    """Names, datatypes, dimensions and instances come from config.pbtxt: 2 + 1 instances (a missing count is 1)."""
     make_model(tmp_path, "chest")
     (model,) = read_repository(tmp_path)
     assert (model.name, model.max_batch_size, model.instances, model.backend) == ("chest", 8, 3, "python")
@@ -52,7 +52,7 @@ def test_read_repository_takes_the_figures_of_the_configuration(tmp_path: Path) 
     assert not (model.error or model.decoupled or model.sequence or model.depends_on)
 
 
-def test_read_repository_ignores_what_is_no_model(tmp_path: Path) -> None:
+def test_read_repository_ignores_other_files_and_folders(tmp_path: Path) -> None:
     """A README, a hidden folder, Python's cache and a folder without version or configuration are no models."""
     make_model(tmp_path, "b")
     make_model(tmp_path, "a", config=None)
@@ -64,7 +64,7 @@ def test_read_repository_ignores_what_is_no_model(tmp_path: Path) -> None:
 
 
 def test_read_repository_leaves_a_model_without_configuration_to_triton(tmp_path: Path) -> None:
-    """Without config.pbtxt nothing is known until Triton has completed it."""
+    """Without config.pbtxt the configuration is unknown until Triton has completed it."""
     make_model(tmp_path, "auto", config=None)
     (model,) = read_repository(tmp_path)
     assert (model.config, model.max_batch_size, model.error) == (None, None, "")
@@ -73,7 +73,7 @@ def test_read_repository_leaves_a_model_without_configuration_to_triton(tmp_path
 
 
 def test_read_repository_reads_kinds_of_models(tmp_path: Path) -> None:
-    """Decoupled, sequence, ensemble and scripted models are told apart, each with the models it calls."""
+    """Decoupled, sequence, ensemble and business-logic models are recognized, with the models that they need."""
     make_model(tmp_path, "stream", "model_transaction_policy {{ decoupled: true }}")
     make_model(tmp_path, "talk", "sequence_batching {{ max_sequence_idle_microseconds: 5000 }}")
     step = "ensemble_scheduling {{ step [ {{ model_name: 'stream' }}, {{ model_name: 'talk' }} ] }}"
@@ -97,7 +97,7 @@ def test_read_repository_reads_kinds_of_models(tmp_path: Path) -> None:
     ],
 )
 def test_read_repository_marks_a_bad_configuration(tmp_path: Path, config: str, said: str) -> None:
-    """A config.pbtxt that cannot be taken marks its own model, in one line with the place; others stay sound."""
+    """A malformed config.pbtxt marks only its own model, with a one-line error that names the place."""
     make_model(tmp_path, "good")
     folder = make_model(tmp_path, "m", config=None)
     (folder / "config.pbtxt").write_text(config)
@@ -111,7 +111,7 @@ def test_read_repository_marks_a_bad_configuration(tmp_path: Path, config: str, 
 
 
 def test_parse_config_names_the_nearest_key_within_a_message() -> None:
-    """The keys known are those of the message that the wrong one stands in."""
+    """The suggested key is one of the message that holds the wrong key."""
     with pytest.raises(ValueError, match="line 2: unknown key 'dim'; did you mean 'dims'"):
         parse_config("input {\n  dim: 4\n}")
 
@@ -125,15 +125,15 @@ def test_parse_config_names_the_nearest_key_within_a_message() -> None:
         (lambda path: make_model(path.parent, path.name), "is a model; give the folder above it"),
     ],
 )
-def test_read_repository_refuses_what_is_no_repository(tmp_path: Path, make, said: str) -> None:  # type: ignore[no-untyped-def]
-    """A path that is not a repository is one clear line."""
+def test_read_repository_refuses_other_paths(tmp_path: Path, make, said: str) -> None:  # type: ignore[no-untyped-def]
+    """A path that is no repository is refused with the reason."""
     make(tmp_path / "repository")
     with pytest.raises(UsageError, match=said):
         read_repository(tmp_path / "repository")
 
 
 def test_select_keeps_the_order_given_and_each_once(tmp_path: Path) -> None:
-    """Names come back in the order asked for; none given means all."""
+    """Models are returned in the order of the names; without names all are returned."""
     for name in ("a", "b", "c"):
         make_model(tmp_path, name)
     models = read_repository(tmp_path)
@@ -150,7 +150,7 @@ def test_select_keeps_the_order_given_and_each_once(tmp_path: Path) -> None:
     ],
 )
 def test_select_refuses_unknown_names(tmp_path: Path, name: str, said: str) -> None:
-    """A name that is not a model's folder, a path among them, is refused with the nearest names."""
+    """A name that is not a model's folder, also a path, is refused with the nearest names."""
     make_model(tmp_path, "chest_xray")
     with pytest.raises(UsageError, match=said):
         select(read_repository(tmp_path), [name])
@@ -160,8 +160,8 @@ def hash_of(repository: Path, name: str) -> str:
     return select(read_repository(repository), [name])[0].content_hash
 
 
-def test_content_hash_follows_every_file(tmp_path: Path) -> None:
-    """Contents and names of files change the hash; Python's cache and other models do not."""
+def test_content_hash_depends_on_every_file(tmp_path: Path) -> None:
+    """The hash depends on the contents and names of the model's files, not on Python's cache or on other models."""
     model = make_model(tmp_path, "m")
     seen = [hash_of(tmp_path, "m")]
     (model / "1" / "__pycache__").mkdir()
@@ -176,8 +176,8 @@ def test_content_hash_follows_every_file(tmp_path: Path) -> None:
     assert all(len(value) == 64 for value in seen)
 
 
-def test_content_hash_of_an_ensemble_follows_its_steps(tmp_path: Path) -> None:
-    """A changed step makes the ensemble another model."""
+def test_content_hash_of_an_ensemble_depends_on_its_steps(tmp_path: Path) -> None:
+    """A changed step changes the ensemble's hash."""
     part = make_model(tmp_path, "part")
     make_model(tmp_path, "pipe", "ensemble_scheduling {{ step {{ model_name: 'part' }} }}")
     before = hash_of(tmp_path, "pipe")
@@ -186,14 +186,14 @@ def test_content_hash_of_an_ensemble_follows_its_steps(tmp_path: Path) -> None:
 
 
 def test_select_marks_an_ensemble_whose_step_is_missing(tmp_path: Path) -> None:
-    """A step that the repository does not hold is said, and is not looked for elsewhere."""
+    """A step that the repository does not hold is named in the error, and is not searched outside the repository."""
     make_model(tmp_path, "good")
     make_model(tmp_path, "pipe", "ensemble_scheduling {{ step {{ model_name: '../gone' }} }}")
     assert select(read_repository(tmp_path))[1].error == "needs ../gone, which the repository does not hold"
 
 
 def test_links_may_not_leave_the_repository(tmp_path: Path) -> None:
-    """A link within the repository is followed; one that leaves it or runs in a circle marks its model."""
+    """A link within the repository is followed; one to the outside or to a folder above it is an error of its model."""
     repository = tmp_path / "repository"
     make_model(repository, "good")
     inner = make_model(repository, "inner")
@@ -210,7 +210,7 @@ def test_links_may_not_leave_the_repository(tmp_path: Path) -> None:
 
 
 def test_variant_config_applies_every_part_to_the_whole_configuration() -> None:
-    """Instances, batching and the largest batch change; all else stays, and the original is not touched."""
+    """Instances, batching and the largest batch change; the rest and the original configuration stay the same."""
     config = parse_config(CONFIG.format(name="m"))
     before = parse_config(CONFIG.format(name="m"))
     variant = Variant(instances=4, dynamic_batching=True, max_queue_delay_s=250e-6, max_batch_size=4)

@@ -1,4 +1,4 @@
-"""What is tried, in which order, and what a result rules out."""
+"""Test the grid search: the order of its trials, and which trials a failure rules out."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ PROVENANCE = Provenance(
 
 
 def follow(search: TrialSearch, outcome: Callable[[Trial], Status]) -> list[tuple[int, int]]:
-    """Play a search to its end and list its (batch, concurrency)."""
+    """Run a search to its end and list the (batch, concurrency) of its trials."""
     tried = []
     trial = next(search, None)
     while trial is not None:
@@ -26,19 +26,19 @@ def follow(search: TrialSearch, outcome: Callable[[Trial], Status]) -> list[tupl
 
 
 def test_grid_goes_from_the_lightest_to_the_heaviest() -> None:
-    """Batches ascend, and concurrencies within each."""
+    """Batches ascend, and concurrencies ascend within each batch."""
     tried = follow(grid(Trial(model="m"), AXES, 8), lambda _: Status.OK)
     assert tried == [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2)]
 
 
 def test_grid_leaves_out_batches_above_the_models_own() -> None:
-    """max_batch_size 2 leaves 1 and 2; a model without batching takes 1 alone."""
+    """max_batch_size 2 allows batches 1 and 2; a model without batching allows 1 alone."""
     assert follow(grid(Trial(model="m"), AXES, 2), lambda _: Status.OK)[-1] == (2, 2)
     assert follow(grid(Trial(model="m"), AXES, 0), lambda _: Status.OK) == [(1, 1), (1, 2)]
 
 
 def test_out_of_memory_rules_out_larger_batches_only() -> None:
-    """The other concurrencies of the batch are still tried."""
+    """After out of memory at batch 2, its other concurrencies are still tried, and batch 4 is not."""
     tried = follow(
         grid(Trial(model="m"), AXES, 8),
         lambda t: Status.OUT_OF_MEMORY if (t.batch, t.concurrency) == (2, 1) else Status.OK,
@@ -52,8 +52,8 @@ def test_an_inference_error_rules_out_nothing() -> None:
     assert len(tried) == 6
 
 
-def test_a_hang_rules_out_what_is_as_heavy_in_both() -> None:
-    """After a hang at (1, 2): (2, 2) and (4, 2) are not tried, (2, 1) and (4, 1) are."""
+def test_a_hang_rules_out_trials_as_heavy_in_batch_and_concurrency() -> None:
+    """After a hang at (1, 2), the trials (2, 2) and (4, 2) are left out, and (2, 1) and (4, 1) are made."""
     tried = follow(
         grid(Trial(model="m"), AXES, 8), lambda t: Status.TIMED_OUT if (t.batch, t.concurrency) == (1, 2) else Status.OK
     )
@@ -61,12 +61,12 @@ def test_a_hang_rules_out_what_is_as_heavy_in_both() -> None:
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_search() -> None:
-    """One row says why."""
+    """If the model cannot be loaded, the first trial is the only one."""
     assert follow(grid(Trial(model="m"), AXES, 8), lambda _: Status.LOAD_FAILED) == [(1, 1)]
 
 
 def test_request_rates_replace_the_concurrencies() -> None:
-    """An open loop has rates, and no concurrency."""
+    """With request rates the loop is open, and the trial's concurrency is 0."""
     search = grid(Trial(model="m"), Axes(batches=(1,), concurrencies=(1, 2), request_rates_per_s=(50.0,)), 8)
     trial = next(search)
     assert (trial.concurrency, trial.request_rate_per_s) == (0, 50.0)

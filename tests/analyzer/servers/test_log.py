@@ -1,4 +1,4 @@
-"""How a server ended, as its log and its exit status tell."""
+"""Test the cause of a server's end, read from its log and its exit status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ a model's own words
 
 
 def test_last_error_is_the_latest_error_line_of_the_log() -> None:
-    """Warnings, information and what models print are no errors; the message stands without its prefix and quotes."""
+    """Warnings, information and models' output are ignored; the message is returned without prefix and quotes."""
     assert last_error(LOG) == "CudaDriverHelper has not been initialized."
     assert last_error("tritonserver: unrecognized option '--x'\nUsage: tritonserver [options]\nDefault is 0.\n") == (
         "tritonserver: unrecognized option '--x'"
@@ -22,6 +22,6 @@ def test_last_error_is_the_latest_error_line_of_the_log() -> None:
 
 
 def test_exit_cause_names_status_or_signal() -> None:
-    """128 + 9 is SIGKILL; 1 is a status."""
+    """Status 137 is 128 + 9, SIGKILL; status 1 is named with the last error of the log."""
     assert exit_cause(137, "") == "tritonserver was ended by SIGKILL"
     assert exit_cause(1, LOG).startswith("tritonserver ended with exit status 1; the last error of its log: Cuda")

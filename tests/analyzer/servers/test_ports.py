@@ -1,4 +1,4 @@
-"""Ports of the servers that we start, and the start on them."""
+"""Test the choice of ports for a server, and its start on them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from analyzer.servers.ports import Ports, choose_ports, start_on_ports
 
 
 def test_ports_are_all_different() -> None:
-    """Three free ports are three numbers."""
+    """The three ports that are chosen are different."""
     ports = choose_ports(http=None, grpc=None, metrics=None)
     assert len({ports.http, ports.grpc, ports.metrics}) == 3
 
 
-def test_port_somebody_listens_on_is_refused_with_its_option() -> None:
-    """The message names the port and the option that changes it."""
+def test_port_in_use_is_refused_with_its_option() -> None:
+    """The error names the port and its option."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ServerError, match=rf"port {port} .* `grpc_port`"):
@@ -25,14 +25,14 @@ def test_port_somebody_listens_on_is_refused_with_its_option() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_port_that_is_none_is_refused(port: int) -> None:
-    """A number that no port has is one clear line too."""
+def test_invalid_port_is_refused(port: int) -> None:
+    """A number outside the range of ports is refused with its option."""
     with pytest.raises(ServerError, match="`http_port`"):
         choose_ports(http=port, grpc=None, metrics=None)
 
 
 def test_same_port_twice_is_refused() -> None:
-    """One port cannot be HTTP and metrics."""
+    """HTTP and metrics cannot share one port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(ServerError, match="`metrics_port`"):
@@ -40,7 +40,7 @@ def test_same_port_twice_is_refused() -> None:
 
 
 class _Start:
-    """Starts that fail with these messages, one after the other; the one without a message succeeds."""
+    """A server whose starts fail with these messages in order; an empty message is a success."""
 
     def __init__(self, *messages: str) -> None:
         self.messages = list(messages)
@@ -63,8 +63,8 @@ class _Start:
 TAKEN = "Triton did not start: Socket '127.0.0.1:1' already in use"
 
 
-def test_start_takes_new_ports_when_somebody_was_faster() -> None:
-    """A port lost between our choice and Triton's start is chosen anew, twice; the third loss is told."""
+def test_start_is_repeated_on_new_ports_if_a_port_was_taken() -> None:
+    """If another program takes a port before Triton does, new ports are tried twice; the third failure is raised."""
     lost_twice = _Start(TAKEN, TAKEN, "")
     assert start_on_ports(lost_twice, None, None, None, timeout_s=7.0) is lost_twice
     assert (len(lost_twice.made), lost_twice.stopped) == (3, 2)
@@ -75,7 +75,7 @@ def test_start_takes_new_ports_when_somebody_was_faster() -> None:
 
 
 def test_start_failure_of_another_kind_is_not_tried_again() -> None:
-    """Only a lost port is worth another attempt; what was started is ended."""
+    """Another failure than a port in use is raised at once, and the started process is stopped."""
     failing = _Start("no such file")
     with pytest.raises(ServerError, match="no such file"):
         start_on_ports(failing, None, None, None, timeout_s=7.0)

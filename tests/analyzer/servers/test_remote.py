@@ -1,4 +1,4 @@
-"""A Triton that somebody else runs, as far as a fake at the socket can play it."""
+"""Test a remote server against a fake Triton at the socket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def polling_triton() -> Iterator[str]:
 
 
 def test_a_server_that_loads_no_models_on_request_is_refused_at_once(polling_triton: str, tmp_path: Path) -> None:
-    """No model could be measured alone on it; the line says how to start it."""
+    """A server without explicit model control cannot measure models alone; the error says how to start it."""
     with (
         pytest.raises(ServerError, match="--model-control-mode=explicit"),
         RemoteServer(polling_triton).serve(tmp_path),

@@ -1,4 +1,4 @@
-"""What a hypervisor disturbed is left out, all of it and nothing else."""
+"""Test that the times in which a hypervisor took processors away are left out of a window, and no others."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from analyzer.statistics.window import summarize
 
 
 def samples(stolen_s: list[float], *, period_s: float = 0.1, busy: float = 0.5) -> list[ProcessorTimes]:
-    """Look every `period_s`; `stolen_s` is what was stolen since the look before."""
+    """Make a sample every `period_s`; `stolen_s` holds the time stolen since the sample before."""
     totals = np.concatenate(([0.0], np.cumsum(stolen_s)))
     return [
         ProcessorTimes(time_s=i * period_s, busy_s=i * period_s * busy, stolen_s=float(total))
@@ -18,7 +18,7 @@ def samples(stolen_s: list[float], *, period_s: float = 0.1, busy: float = 0.5) 
 
 
 def test_slices_of_half_a_second_with_more_than_2_percent_stolen_are_disturbed() -> None:
-    """0.01 s of 0.5 is what the kernel's clock may round to; 0.02 s is too much."""
+    """Of 0.5 s, 0.01 s stolen may be the rounding of the kernel's clock; 0.02 s are disturbed."""
     stolen = [0.01, 0, 0, 0, 0] + [0.01, 0, 0.01, 0, 0] + [0] * 5
     ((begin, end),) = find_disturbed_times(samples(stolen))
     assert (begin, end) == pytest.approx((0.5, 1.0))
@@ -26,8 +26,8 @@ def test_slices_of_half_a_second_with_more_than_2_percent_stolen_are_disturbed()
     assert find_disturbed_times([]) == []
 
 
-def test_more_processors_in_use_bear_more() -> None:
-    """0.02 s of 0.5 are 4 % of one processor and 1 % of four."""
+def test_stolen_share_is_relative_to_the_processors_in_use() -> None:
+    """0.02 s stolen in 0.5 s are 4 % of one processor, which is disturbed, and 1 % of four, which is not."""
     stolen = [0.02, 0, 0, 0, 0]
     assert find_disturbed_times(samples(stolen, busy=1.0))
     assert not find_disturbed_times(samples(stolen, busy=4.0))
@@ -35,15 +35,15 @@ def test_more_processors_in_use_bear_more() -> None:
     assert stolen_share(before, after) == pytest.approx(0.2)
 
 
-def test_the_rest_counts_with_the_half_second_that_it_ends() -> None:
-    """Of 0.2 s left over, 0.02 s stolen are told at once, and 0.01 s are not."""
+def test_last_incomplete_half_second_is_judged_too() -> None:
+    """In a remainder of 0.2 s, 0.02 s stolen are disturbed, and 0.01 s are not."""
     ((begin, end),) = find_disturbed_times(samples([0] * 5 + [0, 0.02]))
     assert (begin, end) == pytest.approx((0.5, 0.7))
     assert find_disturbed_times(samples([0] * 5 + [0, 0.01])) == []
 
 
-def test_a_gap_lasts_until_what_was_in_flight_has_completed() -> None:
-    """A request each 0.1 s that takes 0.25 s: what is in flight from 1.05 to 1.5 completes by 1.7."""
+def test_gap_lasts_until_requests_in_flight_have_completed() -> None:
+    """With a request every 0.1 s that takes 0.25 s, those in flight from 1.05 s to 1.5 s are completed by 1.7 s."""
     end_s = np.arange(0.3, 3.05, 0.1)
     gaps = Gaps([(1.05, 1.5)], end_s, np.full(len(end_s), 0.25))
     inside = gaps.contain(end_s)
@@ -52,8 +52,8 @@ def test_a_gap_lasts_until_what_was_in_flight_has_completed() -> None:
     assert gaps.remove_from(np.array([0.5, 1.0, 1.8, 2.8])) == pytest.approx([0.5, 1.0, 1.1, 2.1])
 
 
-def test_leaving_out_changes_no_rate() -> None:
-    """10 requests/s one after the other, and 6 gaps that begin and end between completions: still exactly 10/s."""
+def test_removing_gaps_keeps_the_rate() -> None:
+    """At 10 requests/s in sequence, 6 gaps that begin and end between completions leave exactly 10/s."""
     end_s = np.cumsum(np.full(150, 0.1))
     gaps = Gaps([(b, b + 0.5) for b in (1.03, 3.27, 5.55, 7.71, 9.98, 12.34)], end_s, np.full(150, 0.1))
     kept = gaps.remove_from(end_s[~gaps.contain(end_s)])
@@ -61,10 +61,10 @@ def test_leaving_out_changes_no_rate() -> None:
     assert gaps.total_s == pytest.approx(6 * 0.6, abs=0.2)
 
 
-def test_in_an_open_loop_what_waits_behind_a_gap_is_left_out_too() -> None:
-    """Due each 0.1 s and taking 0.05 s; nothing is done from 1.0 to 1.5, and what waits is done every 0.05 s then.
+def test_open_loop_leaves_out_requests_that_queued_behind_a_gap() -> None:
+    """Requests are due every 0.1 s and take 0.05 s; none is started from 1.0 s to 1.5 s, so that a queue builds up.
 
-    Six wait at 1.5; with those that come meanwhile the last of them is done at 2.05, which was due at 2.0.
+    At 1.5 s six requests wait; at one per 0.05 s the queue is empty when the request due at 2.0 s ends at 2.05 s.
     """
     due_s = np.arange(0.0, 4.0, 0.1)
     end_s, free_s = np.empty(len(due_s)), 0.0
@@ -74,21 +74,21 @@ def test_in_an_open_loop_what_waits_behind_a_gap_is_left_out_too() -> None:
         end_s[i] = free_s = begin_s + 0.05
     latency_s = end_s - due_s
     closed = Gaps([(0.98, 1.5)], end_s, latency_s)
-    assert latency_s[~closed.contain(end_s)].max() > 0.1  # in a closed loop nothing would wait
+    assert latency_s[~closed.contain(end_s)].max() > 0.1  # a closed loop is not expected to have a queue
     opened = Gaps([(0.98, 1.5)], end_s, latency_s, backlog=True)
     assert latency_s[~opened.contain(end_s)] == pytest.approx(0.05)
     assert opened.total_s < 0.52 * 4 + 0.2
 
 
-def test_a_backlog_without_an_end_is_cut_off() -> None:
-    """Two in flight at any time: one always overlaps the next, and the gap ends at four times its stretch."""
+def test_gap_with_an_endless_queue_is_cut_off() -> None:
+    """With two requests in flight at all times the queue never ends, so the gap ends at four times its length."""
     end_s = np.arange(0.1, 9.0, 0.1)
     gaps = Gaps([(2.0, 2.5)], end_s, np.full(len(end_s), 0.2), backlog=True)
     assert 1.9 < gaps.total_s < 2.4
 
 
-def test_gaps_that_meet_are_one() -> None:
-    """A slow request of the first reaches into the second."""
+def test_gaps_that_overlap_are_joined() -> None:
+    """A slow request of the first gap ends in the second, so both are one gap."""
     end_s, latency_s = np.array([0.1, 1.2, 3.0]), np.array([0.05, 1.0, 0.1])
     gaps = Gaps([(0.5, 1.0), (1.1, 1.6)], end_s, latency_s)
     assert gaps.total_s == pytest.approx(1.5)  # from 0.1 to 1.6
@@ -96,7 +96,7 @@ def test_gaps_that_meet_are_one() -> None:
 
 
 def test_no_gaps_change_nothing() -> None:
-    """Every machine of one's own."""
+    """Without gaps no time and no request is removed."""
     end_s = np.array([1.0, 2.0])
     gaps = Gaps([], end_s, np.array([0.5, 0.5]))
     assert gaps.total_s == 0.0
@@ -105,7 +105,7 @@ def test_no_gaps_change_nothing() -> None:
 
 
 def test_figures_without_the_gaps_are_those_of_an_undisturbed_machine() -> None:
-    """100 requests/s of 10 ms; for 2 s in the middle they take 40 ms. What is left is 100/s and 10 ms again."""
+    """100 requests/s of 10 ms take 40 ms for 2 s in the middle; without that gap the window is 100/s and 10 ms."""
     gaps_s = np.concatenate((np.full(300, 0.01), np.full(50, 0.04), np.full(300, 0.01)))
     end_s = np.cumsum(gaps_s)
     gaps = Gaps([(3.0, 5.0)], end_s, gaps_s)

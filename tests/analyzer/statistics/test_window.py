@@ -1,4 +1,4 @@
-"""Request timings → throughput, percentiles and how sure they are."""
+"""Test the statistics of a window: throughput, percentiles, their confidence intervals, and the warm-up."""
 
 import math
 
@@ -17,7 +17,7 @@ def test_percentile_takes_the_nearest_rank() -> None:
 
 
 def test_summarize_divides_requests_by_the_time_between_completions() -> None:
-    """Throughput counts the completions after the first over the time from the first to the last."""
+    """Throughput is the number of completions after the first, divided by the time from the first to the last."""
     ends = np.arange(1001) * 0.01  # one every 10 ms
     window = summarize(ends, np.full(1001, 0.01))
     assert window is not None
@@ -33,7 +33,7 @@ def test_summarize_needs_two_requests() -> None:
 
 
 def test_warmup_is_found_where_requests_become_fast() -> None:
-    """A slow start is cut off at the block that holds its end, and not more than a block later."""
+    """A slow start is cut off at the block that holds its end, or one block later."""
     # 100 slow requests of 1001: blocks of 25, of which the first four are slow; noise of 2 %
     gaps = np.concatenate([np.full(100, 0.05), np.full(901, 0.01)]) * np.random.default_rng(5).normal(1, 0.02, 1001)
     cut = find_warmup(np.cumsum(gaps))
@@ -41,7 +41,7 @@ def test_warmup_is_found_where_requests_become_fast() -> None:
 
 
 def test_warmup_is_empty_where_requests_are_alike() -> None:
-    """A run that is steady from the start loses nothing to speak of."""
+    """A run that is steady from the start loses at most a quarter of its requests."""
     rng = np.random.default_rng(1)
     gaps = rng.normal(0.01, 0.0005, size=2000)
     assert find_warmup(np.cumsum(gaps)) <= 500
@@ -62,7 +62,7 @@ def test_throughput_interval_holds_the_truth_in_nineteen_of_twenty_runs(scale: f
 
 @pytest.mark.parametrize("count", [200, 367, 368, 2000])
 def test_p99_interval_holds_the_truth(count: int) -> None:
-    """p99 of an exponential with mean 1 is ln 100 = 4.605; the interval around the sample's p99 covers it."""
+    """The p99 of an exponential with mean 1 is ln 100 = 4.605; 1.5 x the interval covers it in 85 % of the runs."""
     rng = np.random.default_rng(3)
     covered = 0
     for _ in range(300):
@@ -72,12 +72,12 @@ def test_p99_interval_holds_the_truth(count: int) -> None:
 
 
 def test_p99_interval_is_unknown_below_a_hundred_requests() -> None:
-    """Of 99 requests the 99th percentile is the largest but one: nothing bounds it."""
+    """With fewer than 100 requests the sample does not bound the 99th percentile."""
     assert p99_half_width_s(np.arange(99.0)) == math.inf
 
 
 def test_p99_interval_takes_the_ranks_of_the_binomial() -> None:
-    """Of 1000 requests 4 to 17 lie above the true p99 with 95 % (binomial n = 1000, p = 0.01)."""
+    """With a probability of 95 %, 4 to 17 of 1000 requests lie above the true p99 (binomial, n = 1000, p = 0.01)."""
     # P(K <= 3) = 0.0101 <= 0.025 < P(K <= 4) = 0.0287 ; P(K <= 16) = 0.9737 < 0.975 <= P(K <= 17) = 0.9861
     # so the ranks are 1000 - 17 = 983 and 1000 - 4 + 1 = 997: values 983 and 997, half of their distance is 7
     assert p99_half_width_s(np.arange(1.0, 1001.0)) == 7.0

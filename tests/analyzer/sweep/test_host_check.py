@@ -1,4 +1,4 @@
-"""What a host can measure, on this one and on one with GPUs that tell much or little."""
+"""Test the check of what a host can measure: on this host, and on fake GPUs that report much or little."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def findings_of(library, state) -> dict[tuple[str, str], tuple[bool, str]]:
 
 
 def test_a_host_without_gpu_says_so_and_what_is_measured_instead():
-    """Rows for the GPU that is missing, the host, and both ways to run Triton; each cannot has a reason."""
+    """There are rows for the missing GPU, the host, and both ways to run Triton; each "cannot" has a reason."""
     rows = {(row.subject, row.what): row for row in check_host()}
     assert not rows["GPU", "memory and utilization"].can
     assert "no NVIDIA driver" in rows["GPU", "memory and utilization"].detail
@@ -32,8 +32,8 @@ def test_a_host_without_gpu_says_so_and_what_is_measured_instead():
     assert all(row.detail for row in rows.values() if not row.can)
 
 
-def test_what_a_hypervisor_took_is_told():
-    """1 s of 100 in use is what trials cope with, 5 s make them long."""
+def test_stolen_processor_time_is_shown():
+    """1 s stolen of 100 s in use is acceptable; with 5 s the row says that trials last longer."""
     rows = {(row.subject, row.what): row for row in check_host()}
     assert ("host", "undisturbed processors") in rows
     little, much, none = (
@@ -47,8 +47,8 @@ def test_what_a_hypervisor_took_is_told():
     assert "no hypervisor" in none.detail
 
 
-def test_a_gpu_that_tells_everything(nvml_library, tmp_path):
-    """Every figure can be had."""
+def test_gpu_that_reports_every_figure(nvml_library, tmp_path):
+    """On a GPU that reports every figure, each row says that it can be measured."""
     nvml.write_state(
         tmp_path / "gpu0.state", "process 1 10", "gpu_sample 1000 40", "memory_sample 1000 4",
         name="Fake H100", uuid="GPU-whole", memory_total_mib=81920, memory_reserved_mib=600, memory_used_mib=10,
@@ -63,8 +63,8 @@ def test_a_gpu_that_tells_everything(nvml_library, tmp_path):
     assert "81320 MiB" in gpu["memory"][1]  # 81920 - 600
 
 
-def test_a_gpu_that_tells_little(nvml_library, tmp_path):
-    """Refusals are quoted as the driver gives them, with the way out."""
+def test_gpu_that_reports_few_figures(nvml_library, tmp_path):
+    """A row for a figure that the driver refuses quotes the driver's reason, or says which GPUs report it."""
     nvml.write_state(
         tmp_path / "gpu0.state", "refuse nvmlDeviceGetPowerUsage 4",
         "refuse nvmlDeviceGetComputeRunningProcesses_v3 4",
@@ -80,8 +80,8 @@ def test_a_gpu_that_tells_little(nvml_library, tmp_path):
     assert not rows["GPU 0", "memory of the server's own processes"][0]
 
 
-def test_slices_and_an_old_driver_are_told(nvml_library, tmp_path):
-    """Each slice has rows of its own; without the v2 call memory is with what the driver reserves."""
+def test_slices_and_an_old_driver_are_shown(nvml_library, tmp_path):
+    """Each MIG slice has its own rows; with an old driver the memory row says that it includes the reserved part."""
     nvml.write_state(tmp_path / "gpu0.state", name="Cut", uuid="GPU-cut", memory_total_mib=40960, mig_mode=1)
     nvml.write_state(
         tmp_path / "gpu0.mig1.state", name="MIG 1g.5gb", uuid="MIG-part", gpu_instance_id=7, memory_total_mib=4864

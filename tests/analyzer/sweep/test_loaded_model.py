@@ -1,4 +1,4 @@
-"""A model and those it needs on a made-up server: the order of loads, their memory, and what a failure leaves."""
+"""Test the loading of a model and those it needs on a fake server: order, memory, and cleanup after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.builders.fake_server import MIB, SERVER_BYTES, UNCHARGED_BYTES, FakeM
 
 @contextmanager
 def on(server: FakeServer, name: str, variant: Variant | None = None) -> Iterator[LoadedModel]:
-    """Start a server for one of its models, which is not loaded yet."""
+    """Start a server and yield the `LoadedModel` of one of its models, which is not loaded yet."""
     with server.instrumented() as running:
         yield loaded_model(server, running, name, variant)
 
@@ -24,13 +24,13 @@ def on(server: FakeServer, name: str, variant: Variant | None = None) -> Iterato
 def loaded_model(
     server: FakeServer, running: InstrumentedServer, name: str, variant: Variant | None = None
 ) -> LoadedModel:
-    """Make what loads one of a running server's models."""
+    """Make the `LoadedModel` of one of a running server's models."""
     idle = running.measure_idle(tool_version="0.1.0")
     return LoadedModel(running, server.repository[name], variant or Variant(), idle, server.repository)
 
 
-def whole_of_three(**caller: object) -> FakeServer:
-    """Make an ensemble of a light model and one that calls a third by its business logic."""
+def ensemble_of_three(**caller: object) -> FakeServer:
+    """Make an ensemble, ``whole``, of a light model and one that calls a third in its business logic."""
     return FakeServer(
         FakeModel(name="held", memory_bytes=100 * MIB),
         FakeModel(name="caller", calls=["held"], memory_bytes=10 * MIB, **caller),  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def whole_of_three(**caller: object) -> FakeServer:
 
 
 def test_memory_is_read_before_during_and_after_the_load() -> None:
-    """Two instances of 64 MiB hold 428 with the server's 300; while they load they take 32 more."""
+    """Two instances of 64 MiB and the server's 300 MiB are 428 MiB; the load takes 32 MiB more."""
     server = FakeServer(FakeModel(name="m", instances=2, load_peak_bytes=32 * MIB))
     with on(server, "m") as loaded:
         assert loaded.load() == MemoryAtLoad(
@@ -55,10 +55,10 @@ def test_memory_is_read_before_during_and_after_the_load() -> None:
 
 
 def test_costly_readings_leave_no_figure_out() -> None:
-    """The recorder comes once a minute, and both the idle server's and the model's memory are read all the same.
+    """The memory of the idle server and of the model is read even if the recorder reads only once a minute.
 
-    They were not: a host's reading may take so long that the next one is due after the half second of an idle server
-    or the rest after a load. An idle server without a figure then cost each model a new one.
+    It once was not: on a host a reading may cost so much that the next one is due after the half second of an idle
+    server or the pause after a load. Without the idle server's figure each model was given a new server.
     """
     server = FakeServer(FakeModel(name="m"), period_s=60.0)
     with server.instrumented() as running:
@@ -68,19 +68,19 @@ def test_costly_readings_leave_no_figure_out() -> None:
     assert server.starts == 1
 
 
-def test_model_is_charged_for_those_it_needs() -> None:
-    """The whole holds its caller's 10 MiB, the 100 MiB of what that calls, and the light one's."""
-    server = whole_of_three()
+def test_memory_includes_the_models_that_are_needed() -> None:
+    """The ensemble's memory is its caller's 10 MiB, the called model's 100 MiB, and the light one's 1 MiB."""
+    server = ensemble_of_three()
     with on(server, "whole") as loaded:
         memory = loaded.load()
     assert (memory.server_bytes, memory.steady_bytes) == (300 * MIB, 411 * MIB)
 
 
-# --- what is loaded, and in which order
+# --- loads and their order
 
 
 def test_model_is_loaded_once_and_unloaded_once() -> None:
-    """Further trials find it loaded, with the memory of its load; what is not loaded is not unloaded."""
+    """A second load returns the first one's memory without loading; a model that is not loaded is not unloaded."""
     server = FakeServer(FakeModel(name="m"))
     with on(server, "m") as loaded:
         loaded.unload()
@@ -91,8 +91,8 @@ def test_model_is_loaded_once_and_unloaded_once() -> None:
 
 
 def test_parts_are_loaded_first_and_unloaded_last() -> None:
-    """Triton loads an ensemble's steps with it, but not what they call; it unloads none of them by itself."""
-    server = whole_of_three()
+    """Triton loads an ensemble's steps with it, but not the models that they call; it unloads none of them."""
+    server = ensemble_of_three()
     with on(server, "whole") as loaded:
         loaded.load()
         assert server.loaded == {"held", "caller", "light", "whole"}
@@ -104,9 +104,9 @@ def test_parts_are_loaded_first_and_unloaded_last() -> None:
     ]
 
 
-def test_part_that_cannot_load_is_the_models_cause_and_leaves_nothing_loaded() -> None:
-    """The parts that did load are unloaded at once, and not again when the model is left."""
-    server = whole_of_three(load_error="no weights here")
+def test_load_failure_of_a_part_is_raised_and_leaves_nothing_loaded() -> None:
+    """The parts that were loaded are unloaded at once, and only once."""
+    server = ensemble_of_three(load_error="no weights here")
     with on(server, "whole") as loaded:
         with pytest.raises(ModelError, match="no weights here"):
             loaded.load()
@@ -115,8 +115,8 @@ def test_part_that_cannot_load_is_the_models_cause_and_leaves_nothing_loaded() -
     assert server.events.count("unload held") == 1
 
 
-def test_variant_is_loaded_over_the_models_configuration() -> None:
-    """The variant's number of instances is what Triton is told, and what holds memory."""
+def test_variant_replaces_the_models_configuration() -> None:
+    """Triton loads the variant's number of instances, and the memory is theirs."""
     server = FakeServer(FakeModel(name="m", instances=2))
     with on(server, "m", Variant(instances=3)) as loaded:
         assert loaded.load().steady_bytes == SERVER_BYTES + 3 * 64 * MIB
@@ -125,7 +125,7 @@ def test_variant_is_loaded_over_the_models_configuration() -> None:
 
 
 def test_configuration_is_known_once_triton_has_completed_it() -> None:
-    """Before, one instance is assumed, and the largest batch is unknown."""
+    """Before Triton has completed the configuration, one instance is assumed and the largest batch is unknown."""
     server = FakeServer(FakeModel(name="auto", has_config=False, instances=3, max_batch_size=4))
     with on(server, "auto") as loaded:
         assert (loaded.instances, loaded.model.max_batch_size) == (1, None)
@@ -136,8 +136,8 @@ def test_configuration_is_known_once_triton_has_completed_it() -> None:
 # --- servers that fail
 
 
-def test_new_server_gets_the_model_as_before() -> None:
-    """A configuration that Triton completed for a variant is not asked for again."""
+def test_new_server_gets_the_same_configuration() -> None:
+    """On a new server a variant is loaded with the configuration that Triton completed before, without asking again."""
     server = FakeServer(FakeModel(name="auto", has_config=False))
     with on(server, "auto", Variant(instances=2)) as loaded:
         loaded.load()
@@ -148,7 +148,7 @@ def test_new_server_gets_the_model_as_before() -> None:
 
 
 def test_server_that_cannot_unload_is_replaced() -> None:
-    """The next model needs a server without this one."""
+    """If the unload fails, the server is replaced, so that the next model is measured alone."""
     server = FakeServer(FakeModel(name="m"))
     with on(server, "m") as loaded:
         loaded.load()
@@ -158,16 +158,16 @@ def test_server_that_cannot_unload_is_replaced() -> None:
         assert server.loaded == set()
 
 
-def test_server_that_dies_of_a_load_is_told() -> None:
-    """It is no fault of the model's files, so that it is another error."""
+def test_death_of_the_server_during_a_load_is_a_server_error() -> None:
+    """A server that dies during a load raises ServerError, not ModelError, which is for errors in the model's files."""
     server = FakeServer(FakeModel(name="m", load_faults={1: Fault.CRASH}))
     with on(server, "m") as loaded, pytest.raises(ServerError):
         loaded.load()
 
 
 @pytest.mark.parametrize(("remote", "left"), [(False, {"m"}), (True, set())])
-def test_model_is_unloaded_from_a_server_that_goes_on_without_us(*, remote: bool, left: set[str]) -> None:
-    """One of our own ends anyway, and need not unload a busy model before."""
+def test_abandoned_model_is_unloaded_from_a_remote_server(*, remote: bool, left: set[str]) -> None:
+    """A remote server continues to run, so the model is unloaded; a server of the tool's own ends without an unload."""
     server = FakeServer(FakeModel(name="m"), remote=remote)
     with on(server, "m") as loaded:
         loaded.load()

@@ -1,4 +1,4 @@
-"""The sweep on made-up servers: what is loaded when, what is measured anew, and what a failure costs."""
+"""Test the sweep on fake servers: loads, repeated measurements, failures, memory and instances."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from analyzer.sweep.observer import Recording
 from analyzer.sweep.runner import SweepRunner
 from tests.builders.fake_server import GENERATOR_ENDED, KILLED, MIB, SERVER_BYTES, FakeModel, FakeServer, Fault
 
-NO_GENERATOR = cast(LoadGenerator, None)  # nothing is sent: `FakeServer.measure` gives the figures
-TWICE_DEAD = {1: Fault.CRASH, 2: Fault.CRASH}
+NO_GENERATOR = cast(LoadGenerator, None)  # no request is sent: `FakeServer.measure` gives the figures
+CRASH_TWICE = {1: Fault.CRASH, 2: Fault.CRASH}
 
 
 @dataclass(slots=True)
 class Following(Recording):
-    """An observer that keeps too what was found in the store, and is told to stop after some trials."""
+    """An observer that records whether trials were found in the store, and interrupts after some trials."""
 
     found: list[bool] = field(default_factory=list)
     interrupt_after: int = 1024
 
     def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
-        """Keep a measurement, and where it was from."""
+        """Record a measurement and whether it was found in the store."""
         Recording.trial_ended(self, measurement, found=found)
         self.found.append(found)
         if len(self.found) == self.interrupt_after:
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def closed_loop(*concurrencies: int, batches: Sequence[int] = (1,), max_instances: int = 1) -> Strategy:
-    """Make the strategy of a grid."""
+    """Make the strategy of a grid of batches and concurrencies."""
     return Strategy(axes=Axes(batches=batches, concurrencies=concurrencies), max_instances=max_instances)
 
 
@@ -67,7 +67,7 @@ def sweep(
     flags: Mapping[str, str] | None = None,
     observer: Following | None = None,
 ) -> Following:
-    """Run a sweep of a server's models, of all or some, at one batch and concurrency unless a strategy says more."""
+    """Sweep all of a server's models, or those in `names`; the default strategy is batch 1 at concurrency 1."""
     repository = {name: change(model) for name, model in server.repository.items()}
     models = [repository[name] for name in names or repository]
     job = Job(
@@ -94,12 +94,12 @@ def sweep(
 
 
 def outcomes(seen: Following) -> list[tuple[str, int, int, str]]:
-    """Show each row as model, batch, concurrency and status."""
+    """Return model, batch, concurrency and status of each row."""
     return [(m.trial.model, m.trial.batch, m.trial.concurrency, m.status.value) for m in seen.measurements]
 
 
 def test_models_are_loaded_alone_one_after_the_other(store: Store) -> None:
-    """One server serves the whole sweep; each model stays loaded for all its trials, and has a row for each."""
+    """One server serves the whole sweep; each model is loaded once for all its trials, and each trial is a row."""
     server = FakeServer(FakeModel(name="a"), FakeModel(name="b"))
     seen = sweep(server, store, closed_loop(1, 2))
     assert server.events == [
@@ -114,7 +114,7 @@ def test_models_are_loaded_alone_one_after_the_other(store: Store) -> None:
 
 
 def test_idle_server_is_measured_before_any_model(store: Store) -> None:
-    """Whoever follows is told what the server itself holds, and the store keeps it."""
+    """The idle server's memory is passed to the observer and kept in the store."""
     seen = sweep(FakeServer(FakeModel(name="m")), store)
     assert [idle.memory_bytes for idle in seen.idle] == [SERVER_BYTES]
     assert store.server_only() == tuple(seen.idle)
@@ -123,8 +123,8 @@ def test_idle_server_is_measured_before_any_model(store: Store) -> None:
 # --- crashes, time-outs and lost devices
 
 
-def test_trial_that_loses_its_server_is_tried_again_on_a_new_one(store: Store) -> None:
-    """A crash costs a trial one repetition, for which the model is loaded anew, and leaves no trace in its row."""
+def test_trial_is_repeated_once_after_a_crash(store: Store) -> None:
+    """After a crash the model is loaded on a new server and the trial repeated; its row does not mention the crash."""
     server = FakeServer(FakeModel(name="m", trial_faults={1: Fault.CRASH}))
     seen = sweep(server, store)
     assert server.events == ["start", "load m", "trial m", "start", "load m", "trial m", "unload m"]
@@ -133,8 +133,8 @@ def test_trial_that_loses_its_server_is_tried_again_on_a_new_one(store: Store) -
 
 
 def test_second_crash_is_a_row_and_the_next_trial_goes_on(store: Store) -> None:
-    """The row says why the server died; the next trial finds a new one, the third, with the model loaded."""
-    server = FakeServer(FakeModel(name="m", trial_faults=TWICE_DEAD))
+    """After a second crash the row gives the cause; the next trial runs on a third server."""
+    server = FakeServer(FakeModel(name="m", trial_faults=CRASH_TWICE))
     seen = sweep(server, store, closed_loop(1, 2))
     assert outcomes(seen) == [("m", 1, 1, "server_crashed"), ("m", 1, 2, "ok")]
     assert seen.measurements[0].cause == KILLED
@@ -144,10 +144,10 @@ def test_second_crash_is_a_row_and_the_next_trial_goes_on(store: Store) -> None:
     ]
 
 
-def test_server_that_dies_of_a_load_is_replaced_and_the_load_repeated(store: Store) -> None:
-    """It is a crash like one in a trial: the first is repeated, the second is a row with the cause of death."""
+def test_load_is_repeated_once_after_a_crash(store: Store) -> None:
+    """After a first crash the load is repeated on a new server; after a second one the row gives the cause."""
     once = FakeModel(name="once", load_faults={1: Fault.CRASH})
-    always = FakeModel(name="always", load_faults=TWICE_DEAD)
+    always = FakeModel(name="always", load_faults=CRASH_TWICE)
     server = FakeServer(once, always, FakeModel(name="next"))
     seen = sweep(server, store)
     assert outcomes(seen) == [("once", 1, 1, "ok"), ("always", 1, 1, "server_crashed"), ("next", 1, 1, "ok")]
@@ -156,7 +156,7 @@ def test_server_that_dies_of_a_load_is_replaced_and_the_load_repeated(store: Sto
 
 
 def test_time_out_replaces_the_server_and_is_not_repeated(store: Store) -> None:
-    """The next trial needs a server that answers; the same trial would only hang again."""
+    """After a time-out the next trial gets a new server; the trial is not repeated, because it would hang again."""
     server = FakeServer(FakeModel(name="asleep", trial_faults={1: Fault.HANG}), FakeModel(name="awake"))
     seen = sweep(server, store)
     assert outcomes(seen) == [("asleep", 1, 1, "timed_out"), ("awake", 1, 1, "ok")]
@@ -171,10 +171,10 @@ def test_time_out_replaces_the_server_and_is_not_repeated(store: Store) -> None:
     ]
 
 
-def test_server_that_died_for_want_of_memory_is_replaced_for_the_next_trial(store: Store) -> None:
-    """The trial is not repeated, but the next one is sent to a server that lives.
+def test_server_that_ran_out_of_memory_is_replaced_for_the_next_trial(store: Store) -> None:
+    """The trial is not repeated, and the next one gets a new server.
 
-    It was sent to the dead one, so that each trial after it was a row `out_of_memory` too, and a knee was narrowed
+    It once was sent to the dead server, so that every later trial was `out_of_memory` too, and a knee was narrowed
     down on such rows.
     """
     server = FakeServer(FakeModel(name="m", trial_faults={2: Fault.MEMORY_CRASH}))
@@ -186,7 +186,7 @@ def test_server_that_died_for_want_of_memory_is_replaced_for_the_next_trial(stor
 
 
 def test_end_of_the_load_generator_costs_one_repetition(store: Store) -> None:
-    """The server lives, so that the row of a second time has the generator's own words."""
+    """If the load generator ends, the trial is repeated once; the second time the row has the generator's error."""
     once = FakeModel(name="once", trial_faults={1: Fault.GENERATOR_ENDED})
     twice = FakeModel(name="twice", trial_faults={1: Fault.GENERATOR_ENDED, 2: Fault.GENERATOR_ENDED})
     seen = sweep(FakeServer(once, twice), store)
@@ -195,8 +195,8 @@ def test_end_of_the_load_generator_costs_one_repetition(store: Store) -> None:
 
 
 @pytest.mark.parametrize("faults", ["load_faults", "trial_faults"])
-def test_death_that_the_device_shows_first_is_a_crash(store: Store, faults: str) -> None:
-    """The sampler misses the server's process before anybody else does: the server is asked, and says how it died."""
+def test_death_that_the_sampler_notices_first_is_a_crash(store: Store, faults: str) -> None:
+    """If the sampler is the first to miss the server's process, the row still gives the cause of the server's death."""
     twice = {1: Fault.SILENT_CRASH, 2: Fault.SILENT_CRASH}
     server = FakeServer(FakeModel(name="m", **{faults: twice}), FakeModel(name="next"))  # type: ignore[arg-type]
     seen = sweep(server, store)
@@ -213,7 +213,7 @@ def test_death_that_the_device_shows_first_is_a_crash(store: Store, faults: str)
     ],
 )
 def test_lost_device_ends_the_sweep_while_the_server_lives(store: Store, lost: FakeModel) -> None:
-    """No other server would find the device again: what was measured before is stored, and the error is told."""
+    """A new server would not find the device either: earlier rows are stored, and the error is raised."""
     server = FakeServer(FakeModel(name="before"), lost, FakeModel(name="after"))
     with pytest.raises(DeviceError, match="fallen off the bus"):
         sweep(server, store, closed_loop(1, batches=(1, 2)))
@@ -222,7 +222,7 @@ def test_lost_device_ends_the_sweep_while_the_server_lives(store: Store, lost: F
 
 
 def test_server_that_cannot_be_started_again_ends_the_sweep(store: Store) -> None:
-    """What was measured before is stored."""
+    """If no new server starts, the error is raised and earlier rows are stored."""
     server = FakeServer(FakeModel(name="m", trial_faults={2: Fault.CRASH}), most_starts=1)
     with pytest.raises(ServerError, match="does not answer"):
         sweep(server, store, closed_loop(1, 2))
@@ -233,7 +233,7 @@ def test_server_that_cannot_be_started_again_ends_the_sweep(store: Store) -> Non
 
 
 def test_load_failure_is_one_row_and_the_other_models_are_measured(store: Store) -> None:
-    """The model's other trials are not tried; the row has Triton's words and no figures."""
+    """The model's other trials are left out; the row has Triton's error and no figures."""
     server = FakeServer(FakeModel(name="bad", load_error="no weights here"), FakeModel(name="good"))
     seen = sweep(server, store, closed_loop(1, 2, batches=(1, 2)))
     assert outcomes(seen) == [
@@ -245,8 +245,8 @@ def test_load_failure_is_one_row_and_the_other_models_are_measured(store: Store)
     assert server.events[:4] == ["start", "load bad", "unload bad", "load good"]
 
 
-def test_model_that_finds_no_memory_to_load_is_out_of_memory(store: Store) -> None:
-    """PyTorch's words for it are known; larger batches are not tried, and the server lives and goes on."""
+def test_load_failure_for_lack_of_memory_is_out_of_memory(store: Store) -> None:
+    """PyTorch's message is recognized; larger batches are not tried, and the server continues to serve."""
     big = FakeModel(name="big", load_error="CUDA out of memory. Tried to allocate 20.00 GiB")
     server = FakeServer(big, FakeModel(name="next"))
     seen = sweep(server, store, closed_loop(1, batches=(1, 2)))
@@ -254,8 +254,8 @@ def test_model_that_finds_no_memory_to_load_is_out_of_memory(store: Store) -> No
     assert server.starts == 1
 
 
-def test_model_whose_files_are_wrong_is_a_row_and_is_not_loaded(store: Store) -> None:
-    """Its row has what was found when the repository was read."""
+def test_model_with_malformed_files_is_a_row_and_is_not_loaded(store: Store) -> None:
+    """The row has the error that was found when the repository was read."""
     server = FakeServer(FakeModel(name="m", has_config=False))
     seen = sweep(server, store, closed_loop(1, batches=(1, 2)), change=lambda m: _with_error(m, "config.pbtxt: line 3"))
     assert outcomes(seen) == [("m", 1, 1, "load_failed")]
@@ -264,7 +264,7 @@ def test_model_whose_files_are_wrong_is_a_row_and_is_not_loaded(store: Store) ->
 
 
 def test_variant_that_a_model_cannot_have_is_a_row(store: Store) -> None:
-    """An ensemble has no instances of its own; its step has."""
+    """A variant with two instances is a failed row for an ensemble, which has no instances of its own."""
     whole = FakeModel(name="whole", steps=["step"], memory_bytes=0)
     seen = sweep(FakeServer(FakeModel(name="step"), whole), store, variants=[Variant(instances=2)])
     assert outcomes(seen) == [("step", 1, 1, "ok"), ("whole", 1, 1, "load_failed")]
@@ -275,7 +275,7 @@ def test_variant_that_a_model_cannot_have_is_a_row(store: Store) -> None:
 
 
 def test_own_server_that_is_left_early_is_not_asked_to_unload(store: Store) -> None:
-    """It ends with the sweep; a busy model would hold up its unload."""
+    """The server ends with the sweep; the unload of a busy model would delay that."""
     server = FakeServer(FakeModel(name="m"))
     with pytest.raises(KeyboardInterrupt):
         sweep(server, store, closed_loop(1, 2), observer=Following(interrupt_after=1))
@@ -283,7 +283,7 @@ def test_own_server_that_is_left_early_is_not_asked_to_unload(store: Store) -> N
 
 
 def test_remote_server_that_is_left_early_is_left_empty(store: Store) -> None:
-    """It goes on without us, and somebody else needs its memory."""
+    """A remote server continues to run, so the model is unloaded."""
     server = FakeServer(FakeModel(name="m"), remote=True)
     with pytest.raises(KeyboardInterrupt):
         sweep(server, store, closed_loop(1, 2), observer=Following(interrupt_after=1))
@@ -292,15 +292,15 @@ def test_remote_server_that_is_left_early_is_left_empty(store: Store) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.INTERRUPT, Fault.DEVICE_LOST])
 def test_remote_server_that_is_left_during_a_load_is_left_empty(store: Store, fault: Fault) -> None:
-    """A load that did not come to its end may have loaded the model: it stayed on the server."""
+    """An interrupted load may have loaded the model, so it is unloaded; it once stayed on the server."""
     server = FakeServer(FakeModel(name="m", load_faults={1: fault}), remote=True)
     with pytest.raises((KeyboardInterrupt, DeviceError)):
         sweep(server, store)
     assert server.loaded == set()
 
 
-def test_interrupt_is_told_where_the_remote_server_died_too(store: Store) -> None:
-    """That it does not unload any more is not what ended the sweep; its error took the place of the interrupt."""
+def test_interrupt_is_raised_if_the_remote_server_died_too(store: Store) -> None:
+    """The failed unload does not replace the interrupt, which ended the sweep; it once did."""
     server = FakeServer(FakeModel(name="m"), remote=True)
 
     @dataclass(slots=True)
@@ -313,8 +313,8 @@ def test_interrupt_is_told_where_the_remote_server_died_too(store: Store) -> Non
         sweep(server, store, observer=Killing())
 
 
-def test_remote_server_that_hangs_is_unloaded_before_the_model_is_loaded_anew(store: Store) -> None:
-    """Reaching it anew does not empty it: what stayed loaded was counted as the server's memory, not as the model's."""
+def test_remote_server_that_hangs_is_unloaded_before_the_next_load(store: Store) -> None:
+    """A new connection does not unload the model, whose memory was once counted as the server's."""
     server = FakeServer(FakeModel(name="m", trial_faults={2: Fault.HANG}), remote=True)
     seen = sweep(server, store, closed_loop(1, 2, batches=(1, 2)))
     assert outcomes(seen) == [("m", 1, 1, "ok"), ("m", 1, 2, "timed_out"), ("m", 2, 1, "ok")]
@@ -329,10 +329,10 @@ def test_remote_server_that_hangs_is_unloaded_before_the_model_is_loaded_anew(st
 
 
 @pytest.mark.parametrize(("load_peak_mib", "highest_mib"), [(32, 464), (200, 564)])
-def test_memory_of_a_row_is_the_highest_of_load_rest_and_trial(
+def test_memory_of_a_row_is_the_highest_of_load_idle_and_trial(
     store: Store, load_peak_mib: int, highest_mib: int
 ) -> None:
-    """Beside the server's 300 MiB the model holds 64 at rest, and 100 more in a trial; a load is long past then."""
+    """The server holds 300 MiB, the model 64 MiB, a trial 100 MiB more; the load's peak is freed before trials."""
     model = FakeModel(name="m", load_peak_bytes=load_peak_mib * MIB, run_bytes=100 * MIB)
     seen = sweep(FakeServer(model), store, closed_loop(1, 2))
     for row in seen.measurements:
@@ -344,8 +344,8 @@ def test_memory_of_a_row_is_the_highest_of_load_rest_and_trial(
         assert row.model_memory_bytes == (highest_mib - 300) * MIB
 
 
-def test_model_that_leaves_memory_behind_costs_a_new_server(store: Store) -> None:
-    """More than 4 MiB stay: the next model is loaded on a new server, and is charged its own 64 + 16 MiB alone."""
+def test_memory_left_after_an_unload_causes_a_new_server(store: Store) -> None:
+    """If over 4 MiB stay in use, the next model gets a new server; its memory is its own 64 + 16 MiB."""
     server = FakeServer(
         FakeModel(name="leaky", leftover_bytes=4 * MIB + 1), FakeModel(name="next", load_peak_bytes=16 * MIB)
     )
@@ -358,8 +358,8 @@ def test_model_that_leaves_memory_behind_costs_a_new_server(store: Store) -> Non
     assert seen.measurements[1].model_memory_bytes == (64 + 16) * MIB
 
 
-def test_little_that_stays_behind_is_the_servers(store: Store) -> None:
-    """4 MiB are not worth a new server; they are in use before the next model's load, and so not charged to it."""
+def test_little_memory_left_after_an_unload_counts_as_the_servers(store: Store) -> None:
+    """4 MiB that stay in use cause no new server; they count for the server, not for the next model."""
     server = FakeServer(FakeModel(name="leaky", leftover_bytes=4 * MIB), FakeModel(name="next"))
     seen = sweep(server, store)
     assert server.starts == 1
@@ -367,8 +367,8 @@ def test_little_that_stays_behind_is_the_servers(store: Store) -> None:
     assert seen.measurements[1].model_memory_bytes == 64 * MIB
 
 
-def test_what_stays_on_a_remote_server_is_the_servers(store: Store) -> None:
-    """It is reached anew in vain; the next model is not charged for it either."""
+def test_memory_left_on_a_remote_server_counts_as_the_servers(store: Store) -> None:
+    """A new connection does not free the memory; it does not count for the next model either."""
     server = FakeServer(FakeModel(name="leaky", leftover_bytes=64 * MIB), FakeModel(name="next"), remote=True)
     seen = sweep(server, store)
     assert server.starts == 2
@@ -380,15 +380,15 @@ def test_what_stays_on_a_remote_server_is_the_servers(store: Store) -> None:
 
 
 def instances_climbed(server: FakeServer, store: Store, strategy: Strategy) -> tuple[list[tuple[int, str]], str]:
-    """Sweep one model; return instances and status of its rows, and the answer: the best number and why no more."""
+    """Sweep one model; return instances and status of its rows, and the result: the best number and its reason."""
     seen = sweep(server, store, strategy)
     (answer,) = [result for result in seen.search_results if result.sought == "instances"]
     best = "none" if answer.found is None else f"{answer.found.instances} instances"
     return [(m.instances, m.status.value) for m in seen.measurements], f"{best}: {answer.why}"
 
 
-def test_instances_are_doubled_up_to_the_most_that_are_allowed(store: Store) -> None:
-    """8 in flight keep 1, 2, 4 and 6 instances busy: 100, 200, 400 and 600/s; each is loaded alone."""
+def test_instances_are_doubled_up_to_max_instances(store: Store) -> None:
+    """8 in flight keep 1, 2, 4 and 6 instances busy (100, 200, 400, 600/s); each number is loaded on its own."""
     server = FakeServer(FakeModel(name="m"))
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=6))
     assert rows == [(1, "ok"), (2, "ok"), (4, "ok"), (6, "ok")]
@@ -409,7 +409,7 @@ def test_instances_are_doubled_up_to_the_most_that_are_allowed(store: Store) -> 
 
 
 def test_instances_are_doubled_while_that_adds_throughput(store: Store) -> None:
-    """Two work at once: 100, 200 and 200/s, so that 4 add nothing and 2 are the answer."""
+    """Only two instances work at once (100, 200, 200/s): 4 add nothing, and the result is 2."""
     server = FakeServer(FakeModel(name="m", most_parallel=2))
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok"), (4, "ok")]
@@ -417,7 +417,7 @@ def test_instances_are_doubled_while_that_adds_throughput(store: Store) -> None:
 
 
 def test_instances_are_doubled_while_their_memory_is_free(store: Store) -> None:
-    """Of 1000 MiB the server takes 300: two instances of 300 MiB fit into 700, four would need 1200."""
+    """Of 1000 MiB the server takes 300: two instances of 300 MiB fit into 700 MiB, four would need 1200."""
     server = FakeServer(FakeModel(name="m", memory_bytes=300 * MIB), memory_bytes=1000 * MIB)
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok")]
@@ -425,7 +425,7 @@ def test_instances_are_doubled_while_their_memory_is_free(store: Store) -> None:
 
 
 def test_instances_on_a_remote_server_are_not_bounded_by_its_memory(store: Store) -> None:
-    """What is free there cannot be asked; too many fail to load instead."""
+    """A remote server's free memory is unknown, so instances are raised until a load fails."""
     model = FakeModel(name="m", memory_bytes=300 * MIB, most_instances=2)
     server = FakeServer(model, memory_bytes=1000 * MIB, remote=True)
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
@@ -434,7 +434,7 @@ def test_instances_on_a_remote_server_are_not_bounded_by_its_memory(store: Store
 
 
 def test_number_of_instances_that_fails_leaves_the_one_before(store: Store) -> None:
-    """The third load of the model and its repetition kill their servers: 4 instances are a row, and 2 the answer."""
+    """The third load and its repetition crash the server: 4 instances are a failed row, and the result is 2."""
     server = FakeServer(FakeModel(name="m", load_faults={3: Fault.CRASH, 4: Fault.CRASH}))
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok"), (4, "server_crashed")]
@@ -442,21 +442,21 @@ def test_number_of_instances_that_fails_leaves_the_one_before(store: Store) -> N
 
 
 def test_instances_are_not_raised_where_the_models_own_number_fails(store: Store) -> None:
-    """There is nothing to compare more of them with."""
+    """If the model's own number of instances fails, no other number is tried."""
     seen = sweep(FakeServer(FakeModel(name="m", load_error="no weights")), store, closed_loop(8, max_instances=4))
     assert outcomes(seen) == [("m", 1, 8, "load_failed")]
     assert seen.search_results == []
 
 
 def test_instances_of_an_ensemble_are_not_raised(store: Store) -> None:
-    """It has none of its own."""
+    """An ensemble has no instances of its own, so no number is tried."""
     server = FakeServer(FakeModel(name="step"), FakeModel(name="whole", steps=["step"], memory_bytes=0))
     seen = sweep(server, store, closed_loop(8, max_instances=4), names=["whole"])
     assert outcomes(seen) == [("whole", 1, 8, "ok")]
 
 
 def test_each_number_of_instances_is_climbed_for_its_own_knee(store: Store) -> None:
-    """One instance has its knee at 1 in flight, two at 2, for every request above waits."""
+    """One instance has its knee at 1 in flight and two at 2, because every further request waits."""
     seen = sweep(
         FakeServer(FakeModel(name="m")),
         store,
@@ -470,7 +470,7 @@ def test_each_number_of_instances_is_climbed_for_its_own_knee(store: Store) -> N
 
 
 def test_batches_that_only_triton_can_rule_out_are_left_out_with_a_note(store: Store) -> None:
-    """The largest batch is known once the model is loaded, which it stays for its trials."""
+    """The largest batch is known after the load; the model stays loaded for its trials."""
     server = FakeServer(FakeModel(name="auto", has_config=False, max_batch_size=4))
     seen = sweep(server, store, closed_loop(1, batches=(1, 4, 8)))
     assert outcomes(seen) == [("auto", 1, 1, "ok"), ("auto", 4, 1, "ok")]
@@ -478,7 +478,7 @@ def test_batches_that_only_triton_can_rule_out_are_left_out_with_a_note(store: S
     assert server.events == ["start", "load auto", "trial auto", "trial auto", "unload auto"]
 
 
-def test_variant_of_an_unknown_configuration_is_made_of_what_triton_completed(store: Store) -> None:
+def test_variant_of_an_unknown_configuration_changes_what_triton_completed(store: Store) -> None:
     """The model is loaded as it is and unloaded again, then loaded as the variant."""
     server = FakeServer(FakeModel(name="auto", has_config=False, instances=3))
     seen = sweep(server, store, variants=[Variant(instances=2), Variant(max_batch_size=4)])
@@ -490,7 +490,7 @@ def test_variant_of_an_unknown_configuration_is_made_of_what_triton_completed(st
 
 
 def test_variants_largest_batch_needs_no_configuration(store: Store) -> None:
-    """What the variant says itself rules batches out, without a note: the job has told that before."""
+    """A variant's own max_batch_size leaves larger batches out without a note, which the job has already given."""
     server = FakeServer(FakeModel(name="auto", has_config=False))
     seen = sweep(server, store, closed_loop(1, batches=(1, 4)), variants=[Variant(max_batch_size=2)])
     assert outcomes(seen) == [("auto", 1, 1, "ok")]
@@ -498,7 +498,7 @@ def test_variants_largest_batch_needs_no_configuration(store: Store) -> None:
 
 
 def test_unknown_configuration_of_a_model_that_cannot_load_is_one_row(store: Store) -> None:
-    """The load that should have told it has failed; it is not tried again."""
+    """If the load that would give the configuration fails, the model is one row and is not loaded again."""
     server = FakeServer(FakeModel(name="auto", has_config=False, load_error="no weights here"))
     seen = sweep(server, store, closed_loop(1, 2, batches=(1, 2)))
     assert [(m.status, m.cause) for m in seen.measurements] == [(Status.LOAD_FAILED, "no weights here")]
@@ -507,9 +507,9 @@ def test_unknown_configuration_of_a_model_that_cannot_load_is_one_row(store: Sto
 
 @pytest.mark.parametrize("fault", [Fault.CRASH, Fault.SILENT_CRASH])
 def test_server_that_dies_while_it_is_asked_for_a_configuration_is_replaced(store: Store, fault: Fault) -> None:
-    """The first trial goes on, on a new server, with a repetition of its own: the third load succeeds here.
+    """The first trial continues on a new server and has its own repetition, so that the third load succeeds.
 
-    A death that the device showed first ended the sweep.
+    A death that the sampler noticed first once ended the sweep.
     """
     server = FakeServer(FakeModel(name="auto", has_config=False, load_faults={1: fault, 2: fault}))
     seen = sweep(server, store, closed_loop(1, batches=(1, 2)))
@@ -521,7 +521,7 @@ def test_server_that_dies_while_it_is_asked_for_a_configuration_is_replaced(stor
 
 
 def test_second_sweep_measures_only_what_is_missing(store: Store) -> None:
-    """Two of three trials are found, and are told as found; the model is loaded for the third."""
+    """Two of three trials are found in the store and reported as found; the model is loaded for the third."""
     first = sweep(FakeServer(FakeModel(name="m")), store, closed_loop(1, 2))
     server = FakeServer(FakeModel(name="m"))
     seen = sweep(server, store, closed_loop(1, 2, 4))
@@ -531,7 +531,7 @@ def test_second_sweep_measures_only_what_is_missing(store: Store) -> None:
 
 
 def test_model_that_is_measured_is_not_loaded(store: Store) -> None:
-    """A sweep that finds everything loads nothing, however its models are searched."""
+    """A sweep that finds all its trials in the store loads no model, also with a climb."""
     climb = Strategy(method=SearchMethod.CLIMB, max_concurrency=8, max_instances=4)
     first = sweep(FakeServer(FakeModel(name="m")), store, climb)
     server = FakeServer(FakeModel(name="m"))
@@ -542,8 +542,8 @@ def test_model_that_is_measured_is_not_loaded(store: Store) -> None:
     assert all(seen.found)
 
 
-def test_variant_of_an_unknown_configuration_is_only_asked_for_its_largest_batch(store: Store) -> None:
-    """Which of its trials are found is not known before; the model is loaded and unloaded for that, and not again."""
+def test_measured_variant_is_loaded_only_for_its_configuration(store: Store) -> None:
+    """Without a configuration its trials are unknown: the model is loaded once for that, then all are found."""
     strategy, variants = closed_loop(1, batches=(1, 16)), [Variant(instances=2)]
     sweep(FakeServer(FakeModel(name="auto", has_config=False)), store, strategy, variants=variants)
     server = FakeServer(FakeModel(name="auto", has_config=False))
@@ -552,22 +552,22 @@ def test_variant_of_an_unknown_configuration_is_only_asked_for_its_largest_batch
 
 
 def test_interrupted_sweep_goes_on_where_it_was(store: Store) -> None:
-    """The trial before the interrupt is in the store."""
+    """After an interrupt the next sweep finds the finished trial in the store and measures the rest."""
     with pytest.raises(KeyboardInterrupt):
         sweep(FakeServer(FakeModel(name="m")), store, closed_loop(1, 2), observer=Following(interrupt_after=1))
     assert sweep(FakeServer(FakeModel(name="m")), store, closed_loop(1, 2)).found == [True, False]
 
 
 def test_failed_trial_is_tried_again(store: Store) -> None:
-    """Its row is in the store, but a figure may be had next time; it takes the row's place then."""
-    sweep(FakeServer(FakeModel(name="m", trial_faults=TWICE_DEAD)), store)
+    """A failed row in the store is measured again and replaced."""
+    sweep(FakeServer(FakeModel(name="m", trial_faults=CRASH_TWICE)), store)
     seen = sweep(FakeServer(FakeModel(name="m")), store)
     assert seen.found == [False]
     assert [m.status for m in store.measurements()] == [Status.OK]
 
 
 def test_fresh_sweep_measures_everything_again(store: Store) -> None:
-    """What the store has is replaced."""
+    """With `fresh` every row in the store is measured again and replaced."""
     sweep(FakeServer(FakeModel(name="m")), store, closed_loop(1, 2))
     slower = FakeServer(FakeModel(name="m", service_s=0.02))
     assert sweep(slower, store, closed_loop(1, 2), fresh=True).found == [False, False]
@@ -585,13 +585,13 @@ def test_fresh_sweep_measures_everything_again(store: Store) -> None:
     ],
 )
 def test_figures_of_another_precision_are_measured_again(store: Store, rule: StoppingRule, *, found: bool) -> None:
-    """Only what a figure depends on counts: when to give up on a server is not part of it."""
+    """Only settings that figures depend on count; the request time-out does not."""
     sweep(FakeServer(FakeModel(name="m")), store)
     assert sweep(FakeServer(FakeModel(name="m")), store, rule=rule).found == [found]
 
 
 def test_changed_model_is_measured_again(store: Store) -> None:
-    """Its files have another hash."""
+    """A model whose files have another hash is measured again."""
     sweep(FakeServer(FakeModel(name="m")), store)
     seen = sweep(FakeServer(FakeModel(name="m")), store, change=lambda model: _with_hash(model, "other"))
     assert seen.found == [False]
@@ -599,7 +599,7 @@ def test_changed_model_is_measured_again(store: Store) -> None:
 
 @pytest.mark.parametrize(("alike", "found"), [((), False), (("GPU-7",), False), (("GPU-7", "GPU-1"), True)])
 def test_figures_of_like_devices_count(store: Store, alike: Sequence[str], *, found: bool) -> None:
-    """Of devices that are named as alike, and of no others."""
+    """Figures in the store count if they are from a device of the list `alike`, and from no other device."""
     sweep(FakeServer(FakeModel(name="m"), uuid="GPU-1"), store)
     seen = sweep(FakeServer(FakeModel(name="m"), uuid="GPU-0"), store, alike=alike)
     assert seen.found == [found]
@@ -613,8 +613,8 @@ def test_figures_of_like_devices_count(store: Store, alike: Sequence[str], *, fo
         ({"request_timeout_s": "request-timeout"}, "no response for 30 s (--request-timeout)"),
     ],
 )
-def test_causes_speak_the_callers_language(store: Store, flags: Mapping[str, str], cause: str) -> None:
-    """On the command line an option is its flag, in Python its name: as told and as stored."""
+def test_causes_name_options_as_the_caller_does(store: Store, flags: Mapping[str, str], cause: str) -> None:
+    """A cause names an option by its flag on the command line and by its name in Python, shown and stored."""
     seen = sweep(FakeServer(FakeModel(name="m", trial_faults={1: Fault.HANG})), store, flags=flags)
     assert [m.cause for m in seen.measurements] == [cause]
     assert [m.cause for m in store.measurements()] == [cause]

@@ -1,4 +1,4 @@
-"""The sweep file under the command line: what wins, and what is refused."""
+"""Test the sweep file: which of several values is used, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from analyzer.sweep.sweep_file import merge
 
 
 def settings(folder: Path, text: str, **given: Any) -> SweepSettings:
-    """Merge a file of this text under what was given."""
+    """Merge a file with this text and the options given."""
     file = folder / "sweep.yaml"
     file.write_text(text)
     return merge(given, file)
 
 
 def test_command_line_wins_over_model_over_file_over_default(tmp_path: Path) -> None:
-    """Each value is from the first of these that gives it."""
+    """Each value comes from the first of: command line, the model's section, the file, the default."""
     text = """
 batch: [1, 2]
 concurrency: 4
@@ -40,14 +40,14 @@ models:
 
 
 def test_options_of_single_models_win_over_all_others(tmp_path: Path) -> None:
-    """What Python says of one model is nearer than what it says of all, and than the file."""
+    """Options for one model, as Python gives them, win over options for all models and over the file."""
     merged = settings(tmp_path, "models: {m: {batch: 2}}", batches=(4,), per_model={"m": {"batches": [8]}})
     assert merged.of("m").batches == (8,)
     assert merged.of("other").batches == (4,)
 
 
-def test_off_and_on_are_settings_and_not_truths(tmp_path: Path) -> None:
-    """YAML reads a bare off as false; the file means what the command line means."""
+def test_off_and_on_are_settings_and_not_booleans(tmp_path: Path) -> None:
+    """YAML reads a bare ``off`` as false; in the file it has the same meaning as on the command line."""
     merged = settings(tmp_path, "dynamic-batching: [off, on, on:100us]\nexport: true\nmax_batch_size: 4\n")
     assert merged.dynamic_batching == ((False, 0.0), (True, 0.0), (True, pytest.approx(1e-4)))
     assert merged.export is True
@@ -55,13 +55,13 @@ def test_off_and_on_are_settings_and_not_truths(tmp_path: Path) -> None:
 
 
 def test_shapes_are_a_list_of_the_options_values(tmp_path: Path) -> None:
-    """An option that may be repeated takes a list."""
+    """An option that may be repeated on the command line is a list in the file."""
     merged = settings(tmp_path, "shape: ['TOKENS:128', 'm:PIXELS:3,4']\n")
     assert dict(merged.shapes) == {"TOKENS": (128,), "m:PIXELS": (3, 4)}
 
 
-def test_empty_file_says_nothing(tmp_path: Path) -> None:
-    """Comments alone, and a models key without any, are fine."""
+def test_empty_file_is_valid(tmp_path: Path) -> None:
+    """A file with only comments, or with an empty `models`, leaves the defaults."""
     assert settings(tmp_path, "# nothing yet\n").batches == (1,)
     assert settings(tmp_path, "models:\n").batches == (1,)
 
@@ -115,7 +115,7 @@ def test_empty_file_says_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_file_is_refused_with_key_and_line(tmp_path: Path, text: str, said: str) -> None:
-    """The message is one line that names the file, the place and the value."""
+    """The error is one line that names the file, the line and the value."""
     with pytest.raises(UsageError) as raised:
         settings(tmp_path, text)
     assert said in raised.value.message
@@ -124,7 +124,7 @@ def test_malformed_file_is_refused_with_key_and_line(tmp_path: Path, text: str, 
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """A missing file, a folder, and what is no text."""
+    """Refused with the reason are a missing file, a folder, a file that is not UTF-8, and one over 1 MiB."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "large").write_bytes(b"#" * (1 << 20) + b"\n")
     for name, said in (("none", "No such file"), ("", "directory"), ("binary", "not UTF-8"), ("large", "1 MiB")):

@@ -1,4 +1,4 @@
-"""A trial's window, and the device's readings of it, without what a hypervisor disturbed."""
+"""Test a trial's window and its device readings, without the time that a hypervisor disturbed."""
 
 from array import array
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def disturbed_from_4_to_6() -> Timings:
         for t in np.arange(0, 8.05, 0.1)
     ]
     timings.add([report(np.cumsum(latency_s).tolist(), latency_s.tolist())])
-    del timings.processors[81:]  # a look at this machine's own
+    del timings.processors[81:]  # a sample of this machine's own processors
     return timings
 
 
 def test_the_window_is_of_undisturbed_time() -> None:
-    """100/s and 10 ms as before and after; the whole has slower ones."""
+    """Without the disturbed time the window has 100/s and 10 ms; with it p99 is 40 ms."""
     seen = disturbed_from_4_to_6().summarize(1)
     assert seen.window is not None
     assert seen.window.requests_per_s == pytest.approx(100, rel=1e-3)
@@ -47,7 +47,7 @@ def test_the_window_is_of_undisturbed_time() -> None:
 
 
 def test_readings_are_those_of_the_window() -> None:
-    """None of the disturbed time, and none that may show what was before the window."""
+    """Readings in disturbed time are left out, and those so early that they may show the time before the window."""
     seen = disturbed_from_4_to_6().summarize(1)
     assert seen.window is not None
     readings = [Reading(time_s=t) for t in (-1.0, 3.5, 5.0, 7.0, 9.0)]
@@ -59,7 +59,7 @@ def test_readings_are_those_of_the_window() -> None:
 
 
 def test_too_few_requests_make_no_window() -> None:
-    """Then every reading counts: a failed trial's row has what was seen."""
+    """With too few requests there is no window and every reading counts, so that a failed row has device figures."""
     timings = Timings()
     timings.add([report([1.0], [0.1])])
     seen = timings.summarize(1)
@@ -69,7 +69,7 @@ def test_too_few_requests_make_no_window() -> None:
 
 
 def test_errors_late_requests_and_the_busiest_client_add_up() -> None:
-    """The first error is kept; a client's share of a core is smoothed over some reports."""
+    """Counts are added, the first error is kept, and a client's processor share is smoothed over the reports."""
     timings = Timings()
     for text in ("first", "second"):
         timings.add([report([], [], errors=2, first_error=text, late=1, cpu_s=0.05)])

@@ -1,4 +1,4 @@
-"""Build the fake libnvidia-ml.so.1, write its state, run the real nvidia-ml-py against it."""
+"""Build the fake libnvidia-ml.so.1, write its state, and run the real nvidia-ml-py with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPOSITORY = SOURCE.parents[3]
 
 
 def build(folder: Path, *, absent: Collection[str] = ()) -> Path:
-    """Compile the library into `folder`, without the functions that are to be `absent` as in an older driver."""
+    """Compile the library into `folder`, without the `absent` functions, as in an older driver."""
     folder.mkdir(parents=True, exist_ok=True)
     hidden = [f"-D{function}=absent_{function}" for function in absent]
     command = ["gcc", "-shared", "-fPIC", "-O1", f"-Wl,-soname,{LIBRARY}", *hidden, str(SOURCE)]
@@ -31,12 +31,12 @@ def write_state(file: Path, *lines: str, **figures: object) -> None:
 
 
 def environment(library: Path, state: Path) -> dict[str, str]:
-    """Variables with which a new process finds the library, and the library its state."""
+    """Return the environment variables with which a new process finds the library, and the library its state."""
     return {**os.environ, "LD_LIBRARY_PATH": str(library), "TRITONPACK_FAKE_NVML": str(state)}
 
 
 def run_python(code: str, *, library: Path, state: Path) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a process of its own, since a library is found when a process starts."""
+    """Run `code` in a new process, because the library is found when a process starts."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env=environment(library, state),

@@ -1,4 +1,4 @@
-"""`plan` at its door: what it refuses, and how it says so."""
+"""Test the command line of `plan`: its output, and the options that it refuses."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ def plan(*arguments: object) -> Result:
 
 @pytest.fixture
 def csv(tmp_path: Path) -> Path:
-    """Two models measured on a T4: 1000 and 2000 MiB of their own, 50 % and 60 %."""
+    """Write the measurements of two models on a T4: chest (1000 MiB, 50 %) and liver (2000 MiB, 60 %)."""
     path = tmp_path / "metrics-model.csv"
     rows = [measurement("chest"), measurement("liver", max_memory_mib=2309, utilization=0.6)]
     write_measurements_csv(path, rows)
     return path
 
 
-def test_table_goes_to_stdout_and_notes_to_stderr(csv: Path) -> None:
-    """stdout is the result alone: 50 % and 60 % need two GPUs."""
-    result = plan("solve", csv, "--gpu-memory", "16GiB")
+def test_table_goes_to_stdout_and_notes_to_stderr(csv: Path, tmp_path: Path) -> None:
+    """Half a rate in proportion: 25 % and 30 % fit on one GPU, and a note says what that takes for granted."""
+    demand = tmp_path / "demand.csv"
+    demand.write_text("model,rate_infer_per_s\nchest,50\nliver,50\n")
+    result = plan("solve", csv, "--gpu-memory", "16GiB", "--demand", demand, "--proportional")
     assert result.exit_code == 0
-    assert result.stdout.startswith("2 GPUs: proven")
+    assert result.stdout.startswith("1 GPU: proven")
     assert "note" not in result.stdout
+    assert "note: --proportional takes utilization to grow from 0" in result.stderr
 
 
 def test_model_too_big_is_named_with_its_figure_and_exit_code_3(csv: Path) -> None:
@@ -62,7 +65,7 @@ def test_model_too_big_is_named_with_its_figure_and_exit_code_3(csv: Path) -> No
     ],
 )
 def test_bad_option_is_one_line_with_the_way_out(csv: Path, arguments: list[str], message: str) -> None:
-    """Exit code 2, no traceback, the fact and what to do."""
+    """A wrong option ends with exit code 2 and one line that says what is wrong and what to do."""
     result = plan("solve", csv, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -70,13 +73,13 @@ def test_bad_option_is_one_line_with_the_way_out(csv: Path, arguments: list[str]
 
 
 def test_missing_profiles_say_what_can_be_given(tmp_path: Path) -> None:
-    """A path that is not there, and a folder without measurements."""
+    """For a missing path and for a folder without measurements the error says what to give."""
     assert "there is no" in plan("solve", tmp_path / "nothing").stderr
     assert "run analyze -o" in plan("solve", tmp_path).stderr
 
 
 def test_unmeasured_utilization_is_refused_where_others_have_it(tmp_path: Path) -> None:
-    """An unmeasured figure is never taken as 0; where no model has it, it does not limit and a note says so."""
+    """A figure that one model lacks is an error; a figure that all models lack does not limit, and a note says so."""
     path = tmp_path / "some.csv"
     write_measurements_csv(path, [measurement("chest"), measurement("liver", memory_utilization=None)])
     result = plan("solve", path, "--gpu-memory", "16GiB")
@@ -108,8 +111,8 @@ def test_help_loads_neither_solver_nor_tables() -> None:
     assert result.stderr.strip() == "[]"
 
 
-def test_sweep_says_what_growth_needs(csv: Path, tmp_path: Path) -> None:
-    """chest delivers 100 infer/s at 50 %: 150 are two replicas on one GPU, twice that three on two."""
+def test_sweep_shows_gpus_over_growth(csv: Path, tmp_path: Path) -> None:
+    """A replica of chest gives 100 infer/s at 50 %: 150/s need two replicas on one GPU, 300/s three on two."""
     (tmp_path / "demand.csv").write_text("model,rate_infer_per_s\nchest,150\n")
     options = ("--demand", tmp_path / "demand.csv", "--gpu-memory", "16GiB")
     picture = tmp_path / "growth.png"
@@ -122,7 +125,7 @@ def test_sweep_says_what_growth_needs(csv: Path, tmp_path: Path) -> None:
     assert (result.exit_code, "there is nothing that grows" in result.stderr) == (2, True)
 
 
-def test_diff_tells_what_a_threshold_changes(csv: Path, tmp_path: Path) -> None:
+def test_diff_shows_what_a_threshold_changes(csv: Path, tmp_path: Path) -> None:
     """At 110 % chest and liver (50 % and 60 %) share a GPU, at 100 % they do not."""
     for name, threshold in (("a", "110"), ("b", "100")):
         options = ("--gpu-memory", "16GiB", "--max-utilization", threshold, "-o", tmp_path / f"{name}.json")
@@ -134,7 +137,7 @@ def test_diff_tells_what_a_threshold_changes(csv: Path, tmp_path: Path) -> None:
 
 
 def test_names_cannot_move_the_cursor_or_fake_a_line(tmp_path: Path) -> None:
-    """A model's name with an escape sequence or a line break stays one harmless word of its line."""
+    """Control characters in a model's name are replaced in every output."""
     path = tmp_path / "metrics-model.csv"
     rows = [measurement("a\x1b[2Jb"), measurement("c\nd", max_memory_mib=30_000)]
     write_measurements_csv(path, rows)
@@ -145,14 +148,14 @@ def test_names_cannot_move_the_cursor_or_fake_a_line(tmp_path: Path) -> None:
 
 
 def test_demand_and_model_names_that_have_nothing_in_common_are_refused(csv: Path, tmp_path: Path) -> None:
-    """A traceback came of it."""
+    """Demand and model names without a common model are an error of one line; they once gave a traceback."""
     (tmp_path / "demand.csv").write_text("model\nchest\n")
     result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--model-names", "liver")
     assert result.exit_code == 2
     assert "the demand has none of --model-names liver" in result.stderr
 
 
-def test_fleet_that_is_too_small_is_told_in_numbers(csv: Path, tmp_path: Path) -> None:
+def test_fleet_that_is_too_small_is_reported_in_numbers(csv: Path, tmp_path: Path) -> None:
     """Three copies of 50 % need two GPUs; there is one."""
     (tmp_path / "demand.csv").write_text("model,replicas\nchest,3\n")
     result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--gpu", "T4:1")

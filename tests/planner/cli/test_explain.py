@@ -1,4 +1,4 @@
-"""`plan explain` on the seed's case study."""
+"""Test `plan explain` on the case study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plan(*arguments: object) -> Result:
 
 
 def test_explanation_says_what_binds_and_what_would_save_a_gpu(tmp_path: Path) -> None:
-    """At 95 % the hippocampus model (52 %) cannot join the brain tumor's (48 %): 7 GPUs, with a tenth more 6.
+    """At 95 % hippocampus (52 %) and brain tumor (48 %) cannot share a GPU: 7 GPUs; at 10 % more it would be 6.
 
     By volume: utilization 491 / 95 = 5.2, so 6; memory utilization 332 / 95 = 3.5 and memory 52 of 4 x 15.9 GiB, so 4.
     """
@@ -36,7 +36,7 @@ def test_explanation_says_what_binds_and_what_would_save_a_gpu(tmp_path: Path) -
 
 
 def test_conflicting_demands_are_named(tmp_path: Path) -> None:
-    """Two GPUs: three replicas of the chest model (56 %) and the liver model (76 %) cannot meet there, breast can."""
+    """Two GPUs cannot hold two replicas of chest (56 %) and liver (76 %); breast is not part of the conflict."""
     demand, file = tmp_path / "demand.csv", tmp_path / "placement.json"
     demand.write_text("model,replicas\nclassification_chest,2\nsegmentation_liver,1\nclassification_breast,1\n")
     fleet = tmp_path / "fleet.toml"
@@ -47,7 +47,7 @@ def test_conflicting_demands_are_named(tmp_path: Path) -> None:
 
 
 def test_placement_alone_explains_what_it_can(tmp_path: Path) -> None:
-    """Without the profiles: what binds and what the last GPU is there for."""
+    """Without profiles it names the fullest resource and what the emptiest GPU holds, and asks for the profiles."""
     file = tmp_path / "placement.json"
     assert plan("solve", DATA, "--gpu-memory", "16GiB", "-o", file).exit_code == 0
     result = plan("explain", file)

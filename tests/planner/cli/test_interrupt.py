@@ -1,4 +1,4 @@
-"""Ctrl-C while a plan is searched for."""
+"""Test Ctrl-C and a closed pipe during `plan solve`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODELS, LIMIT_S = 400, 300
 
 
 def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
-    """Long before the time limit the command ends with a plan, its bound and exit code 0, and says that it stopped."""
+    """Ctrl-C ends the search with exit code 0, the best plan so far and its bound, and a line that says so."""
     draw = random.Random(4)
     with (tmp_path / "metrics-model.csv").open("w") as file:
         file.write("model,device,batch,concurrency,status,max_memory_mib,server_memory_mib,")
@@ -29,7 +29,7 @@ def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
     start = time.monotonic()
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        first_line = process.stderr.readline()  # the search is on
+        first_line = process.stderr.readline()  # the search has begun
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert "at least" in first_line, first_line + err
@@ -40,8 +40,8 @@ def test_interrupt_gives_the_best_plan_so_far(tmp_path: Path) -> None:
     assert time.monotonic() - start < LIMIT_S / 3
 
 
-def test_reader_that_goes_away_does_not_cost_the_file(tmp_path: Path) -> None:
-    """`plan solve -o placement.json | head -1` closes the pipe after a line; the file was lost that way."""
+def test_file_is_written_if_the_reader_of_stdout_ends(tmp_path: Path) -> None:
+    """`plan solve -o placement.json | head -1` writes the file although head closes the pipe; it once was lost."""
     data = Path(__file__).parents[2] / "data" / "case-study.csv"
     file = tmp_path / "placement.json"
     command = [sys.executable, "-c", "from planner.cli.main import main; main()", "solve", str(data)]

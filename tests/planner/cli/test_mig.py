@@ -1,4 +1,4 @@
-"""`plan solve --mig`: geometry and start positions in the placement."""
+"""Test `plan solve --mig`: geometry and start positions in the placement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.builders.profiles import measurement
 
 
 def test_placement_says_how_each_gpu_is_cut(tmp_path: Path) -> None:
-    """Four copies that fill a 1g.6gb slice each, 1000 MiB beside a server of 309 MiB: 4 x 1309 MiB on one A30."""
+    """Four replicas each fill a 1g.6gb slice: 4 x (1000 MiB + a server of 309 MiB) = 4 x 1309 MiB on one A30."""
     path = tmp_path / "metrics-model.csv"
     write_measurements_csv(path, [measurement(device="NVIDIA A30 MIG 1g.6gb", utilization=1.0)])
     (tmp_path / "demand.csv").write_text("model,replicas\nchest,4\n")
@@ -31,7 +31,7 @@ def test_placement_says_how_each_gpu_is_cut(tmp_path: Path) -> None:
 
 
 def test_type_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
-    """The types that can are named."""
+    """The error names the GPU types that support MIG."""
     path = tmp_path / "metrics-model.csv"
     write_measurements_csv(path, [measurement()])
     result = CliRunner().invoke(main, ["solve", str(path), "--gpu", "T4", "--mig"])

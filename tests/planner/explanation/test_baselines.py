@@ -1,4 +1,4 @@
-"""What simpler rules would do."""
+"""Test the baselines: first-fit decreasing and the rule of thumb."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MEMORY = Rules(mode=Mode.MEMORY)
 
 
 def models(*sizes_mib: int) -> list:  # type: ignore[type-arg]
-    """Profiles of models with these sizes, on a card with 10,000 MiB beside the server."""
+    """Make profiles of models with these sizes, on a GPU with 10,000 MiB beside the server."""
     return [profile(f"m{i}", point(memory_mib=size)) for i, size in enumerate(sizes_mib)]
 
 
 def test_first_fit_decreasing_opens_a_gpu_only_when_none_has_room() -> None:
-    """Capacity 10,000: 6000 | 5000 + 5000 would be 2 with 4000 beside 6000; first fit: 6000+4000, 5000+5000 = 2."""
+    """With a capacity of 10,000, first fit puts 4000 beside 6000 although the second GPU came later: two GPUs."""
     profiles = models(4000, 5000, 5000, 6000)
     demand = [Requirement(model=p.model) for p in profiles]
     fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
@@ -28,15 +28,15 @@ def test_first_fit_decreasing_opens_a_gpu_only_when_none_has_room() -> None:
 
 
 def test_first_fit_decreasing_can_miss_the_optimum() -> None:
-    """Two GPUs hold 4400+3000+2600 and 3600+3400+3000; first fit fills 4400+3600, 3400+3000+3000, then 2600."""
+    """Two GPUs could hold 4400+3000+2600 and 3600+3400+3000; first fit fills 4400+3600, 3400+3000+3000 and 2600."""
     profiles = models(4400, 3000, 2600, 3600, 3400, 3000)
     demand = [Requirement(model=p.model) for p in profiles]
     fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
     assert fit.gpus == 3
 
 
-def test_copies_are_placed_as_many_as_fit() -> None:
-    """Three of 3000 fit a GPU: seven copies take three GPUs, and one of 4000 fits beside the single one."""
+def test_each_gpu_takes_as_many_replicas_as_fit() -> None:
+    """Three replicas of 3000 fit on a GPU: seven take three GPUs, and the model of 3900 fits on the third."""
     profiles = models(3000, 3900)
     demand = [Requirement(model="m0", replicas=7), Requirement(model="m1")]
     fit, _ = baselines(formulate(request(profiles, demand, [T4], MEMORY)))
@@ -44,7 +44,7 @@ def test_copies_are_placed_as_many_as_fit() -> None:
 
 
 def test_rule_of_thumb_says_where_it_runs_out_of_memory() -> None:
-    """14 x 1500 = 21,000 MiB at 70 % of 10,300 are three GPUs; dealt at random one gets more than the six that fit."""
+    """14 x 1500 = 21,000 MiB at 70 % of 10,300 are three GPUs; placed at random, one gets more than the 6 that fit."""
     profiles = models(1500)
     found = formulate(request(profiles, [Requirement(model="m0", replicas=14)], [T4], MEMORY))
     outcomes = [baselines(found, seed=seed)[1] for seed in range(20)]

@@ -1,4 +1,4 @@
-"""Copies of one model."""
+"""Test how many replicas of one model fit on a GPU."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from planner.inputs.fleet import Thresholds
 GB = 10**9
 
 
-def test_rule_of_thumb_gives_five_on_one_card_and_ten_on_two() -> None:
-    """16 GB x 0.7 / 2 GB = 5.6: five copies a card."""
+def test_rule_of_thumb_gives_five_on_one_gpu_and_ten_on_two() -> None:
+    """16 GB x 0.7 / 2 GB = 5.6: five replicas per GPU."""
     for n_gpus, total in ((1, 5), (2, 10)):
         found = count_replicas(model_bytes=2 * GB, gpu_bytes=16 * GB, thresholds=Thresholds(memory=0.7), n_gpus=n_gpus)
         assert (found.per_gpu, found.total, found.limited_by) == (5, total, "memory")
 
 
-def test_utilization_limits_where_it_is_known() -> None:
-    """At 30 % a copy and a threshold of 90 %, three copies: inclusive."""
+def test_utilization_limits_if_it_is_known() -> None:
+    """At 30 % per replica and a threshold of 90 %, which is inclusive, three replicas fit."""
     found = count_replicas(
         model_bytes=2 * GB,
         gpu_bytes=16 * GB,
@@ -27,7 +27,7 @@ def test_utilization_limits_where_it_is_known() -> None:
     assert (found.per_gpu, found.limited_by) == (3, "utilization")
 
 
-def test_server_is_taken_off_once() -> None:
-    """(16 - 2) / 2 = 7 copies beside a server of 2 GB."""
+def test_server_memory_is_subtracted_once() -> None:
+    """Beside a server of 2 GB, (16 - 2) / 2 = 7 replicas fit."""
     found = count_replicas(model_bytes=2 * GB, gpu_bytes=16 * GB, server_bytes=2 * GB, thresholds=Thresholds())
     assert found.per_gpu == 7

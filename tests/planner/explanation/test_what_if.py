@@ -1,4 +1,4 @@
-"""What saves a GPU, what conflicts, and what each resource alone makes necessary."""
+"""Test the explanations: relaxations that save a GPU, the smallest conflict, and the bound of each resource."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T4 = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))
 
 
 def request(*utilizations: float, fleet: FleetType = T4, latency_p99_s: float | None = None) -> Request:
-    """One copy each of models a, b, c ... with these utilizations."""
+    """Make a request for one replica each of models a, b, c ... with these utilizations."""
     names = "abcdefgh"[: len(utilizations)]
     return Request(
         profiles=tuple(
@@ -42,29 +42,29 @@ def request(*utilizations: float, fleet: FleetType = T4, latency_p99_s: float | 
 
 
 def test_higher_threshold_that_saves_a_gpu_is_found() -> None:
-    """55 % and 50 % need two GPUs at 100 % and one at 110 %; memory utilization is not what binds."""
+    """55 % and 50 % need two GPUs at 100 % and one at 110 %; the threshold of memory utilization does not matter."""
     found = relaxations(request(0.55, 0.5), 2, SearchLimits(seconds=20))
     assert [(r.change, r.gpus, r.saved) for r in found] == [("the threshold of utilization at 110%, not 100%", 1, 1)]
 
 
 def test_lifted_latency_budget_that_saves_a_gpu_is_found() -> None:
-    """At 30 ms only the point at 60 % will do, for each of two models; at 60 ms a point of half the rate at 10 %."""
+    """Within 30 ms each of two models needs its point at 60 %; within 60 ms one with half the rate at 10 % suffices."""
     asked = request(0.6, 0.6, latency_p99_s=0.03)
     rated = tuple(replace(r, rate_infer_per_s=40.0) for r in asked.requirements)
     found = relaxations(replace(asked, requirements=rated), 2, SearchLimits(seconds=20))
     assert {"a at twice its p99 budget of 30 ms", "b at twice its p99 budget of 30 ms"} <= {r.change for r in found}
 
 
-def test_dropped_wish_that_saves_a_gpu_is_found() -> None:
-    """Three models of 10 % share a GPU but for the group that may be there once."""
+def test_dropped_group_limit_that_saves_a_gpu_is_found() -> None:
+    """Three models of 10 % would share a GPU, but two of them are in a group limited to one per GPU."""
     asked = request(0.1, 0.1, 0.1)
     limited = tuple(replace(r, group_max=(("g", 1),)) for r in asked.requirements[:2])
     found = relaxations(replace(asked, requirements=(*limited, asked.requirements[2])), 2, SearchLimits(seconds=20))
     assert "a as often on a GPU as there is room" in {r.change for r in found}
 
 
-def test_smaller_form_of_a_model_is_proposed() -> None:
-    """chest at 60 % twice takes two GPUs; chest_int8 at 30 % was measured and lets one do. chestnut is another tree."""
+def test_measured_variant_of_a_model_is_proposed() -> None:
+    """Two replicas of chest at 60 % need two GPUs; with chest_int8 at 30 % one suffices. chestnut is another model."""
     models = (
         profile("chest", point(utilization=0.6)),
         profile("chest_int8", point(utilization=0.3)),
@@ -82,13 +82,13 @@ def test_smaller_form_of_a_model_is_proposed() -> None:
 
 
 def test_nothing_saves_what_is_needed() -> None:
-    """Three models of 90 % need three GPUs whatever is changed by a tenth."""
+    """Three models of 90 % need three GPUs even if a threshold is raised by 10 %."""
     found = relaxations(replace(request(0.9, 0.9, 0.9), rules=Rules(mode=Mode.THROUGHPUT)), 3, SearchLimits(seconds=20))
     assert [r.change for r in found if "keep-throughput" not in r.change] == []
 
 
-def test_smallest_conflict_leaves_out_who_is_not_part_of_it() -> None:
-    """One GPU: 60 % and 50 % conflict, the models of 5 % do not matter."""
+def test_smallest_conflict_leaves_out_uninvolved_models() -> None:
+    """On one GPU the models of 60 % and 50 % conflict; those of 5 % are left out."""
     asked = request(0.05, 0.6, 0.05, 0.5, fleet=replace(T4, limit=1))
     assert [r.model for r in conflict(asked, SearchLimits(seconds=20))] == ["b", "d"]
 
@@ -99,7 +99,7 @@ def test_smallest_conflict_leaves_out_who_is_not_part_of_it() -> None:
     st.sampled_from([1.0, 0.9]),
 )
 def test_no_plan_costs_less_than_any_resource_alone(models: list[tuple[int, int]], memory: float) -> None:
-    """The volume of each resource bounds the optimum from below."""
+    """The volume of each resource is a lower bound of the optimum."""
     fleet = replace(T4, thresholds=Thresholds(memory=memory))
     asked = Request(
         profiles=tuple(
@@ -116,7 +116,7 @@ def test_no_plan_costs_less_than_any_resource_alone(models: list[tuple[int, int]
 
 
 def test_resource_bound_is_the_rounded_volume() -> None:
-    """Three models of 50 % need 1.5 GPUs by utilization, so two; 3 x 1000 of 10,000 MiB one by memory."""
+    """Three models of 50 % need 1.5 GPUs by utilization, rounded up to 2; 3 x 1000 of 10,000 MiB need one."""
     assert resource_bounds(formulate(request(0.5, 0.5, 0.5))) == {
         "memory": 1,
         "utilization": 2,

@@ -1,4 +1,4 @@
-"""From demand, profiles and fleet to a Problem, solved where the answer shows it."""
+"""Test the formulation of demand, profiles and fleet as a problem, most often by the plan that solves it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THROUGHPUT = Rules(mode=Mode.THROUGHPUT)
 def plan(
     profiles: list[Profile], demand: list[Requirement], *fleet: FleetType, rules: Rules = THROUGHPUT
 ) -> tuple[Plan, float]:
-    """Formulate and solve; the plan and its value in the objective's unit."""
+    """Formulate and solve; return the plan and its value in the objective's unit."""
     found = formulate(request(profiles, demand, fleet or (T4,), rules))
     solved = solve(found.problem, SearchLimits(seconds=20))
     return solved, from_units(solved.objective or 0, found.cost_divisor)
@@ -50,12 +50,14 @@ def test_solver_chooses_the_operating_point() -> None:
 
 
 def test_latency_budget_excludes_points() -> None:
-    """With the p99 within 20 ms only the slow point is left, and 90 infer/s take two replicas of 60 %: two GPUs."""
+    """Within a p99 of 20 ms only the slower point is allowed: 90 infer/s take two replicas at 60 % on two GPUs."""
     chest = profile(
         "chest",
         point(throughput=50, utilization=0.6, latency_p99_s=0.02),
         point(batch=4, throughput=100, utilization=0.6, latency_p99_s=0.021),
-        point(batch=8, throughput=200, utilization=0.6, latency_p99_s=None),  # cannot be shown to keep the budget
+        point(
+            batch=8, throughput=200, utilization=0.6, latency_p99_s=None
+        ),  # without a measured p99 it does not count as within the budget
     )
     demand = Requirement(model="chest", rate_infer_per_s=90, latency_p99_s=0.02)
     assert plan([chest], [demand])[1] == 2
@@ -64,15 +66,15 @@ def test_latency_budget_excludes_points() -> None:
 
 
 def test_copies_without_a_rate_stay_at_the_best_throughput() -> None:
-    """At its best a copy takes 60 %, so two copies take two GPUs; at 0.9 of the best 50 %, and they share one."""
+    """At its best throughput a replica takes 60 %, so two need two GPUs; at 0.9 of it 50 %, and they share one."""
     chest = profile("chest", point(throughput=100, utilization=0.6), point(batch=2, throughput=92, utilization=0.5))
     demand = [Requirement(model="chest", replicas=2)]
     assert plan([chest], demand)[1] == 2
     assert plan([chest], demand, rules=Rules(mode=Mode.THROUGHPUT, keep_throughput=0.9))[1] == 1
 
 
-def test_variant_may_serve_the_demand() -> None:
-    """fp32 takes 60 % for 100 infer/s, int8 20 %: 300 infer/s by int8 fit one GPU."""
+def test_other_model_named_as_variant_may_serve_the_demand() -> None:
+    """fp32 takes 60 % for 100 infer/s and int8 20 %: three replicas of int8 serve 300 infer/s on one GPU."""
     models = [
         profile("fp32", point(utilization=0.6)),
         profile("int8", point(utilization=0.2)),
@@ -83,8 +85,8 @@ def test_variant_may_serve_the_demand() -> None:
     assert plan(models, [allowed])[1] == 1
 
 
-def test_proportional_charging_charges_what_is_served() -> None:
-    """30 of 100 infer/s at 50 % are charged 15 %: four such models on one GPU by memory 1000 MiB each, not two."""
+def test_proportional_charging_scales_utilization_by_the_rate_served() -> None:
+    """30 of 100 infer/s at 50 % are charged as 15 %: four such models share a GPU instead of two."""
     models = [profile(name) for name in "abcd"]
     demand = [Requirement(model=name, rate_infer_per_s=30) for name in "abcd"]
     assert plan(models, demand)[1] == 2
@@ -92,16 +94,16 @@ def test_proportional_charging_charges_what_is_served() -> None:
 
 
 def test_spare_replicas_survive_a_loss() -> None:
-    """Two copies and one more, each on a GPU of its own: three GPUs. 150 infer/s at 100: 150 + 100, three as well."""
+    """Two replicas and a spare, each on its own GPU: three GPUs; 150 infer/s at 100 each need three as well."""
     spare = Rules(mode=Mode.THROUGHPUT, spare=1)
     assert plan([profile("chest")], [Requirement(model="chest", replicas=2)], rules=spare)[1] == 3
     assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=150)], rules=spare)[1] == 3
-    # a model of 10 infer/s needs one replica; if it is lost the other serves: two GPUs, not 1 + 10
+    # 10 infer/s need one replica, and a spare that serves if it is lost: two GPUs
     assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=10)], rules=spare)[1] == 2
 
 
 def test_rules_follow_the_demand() -> None:
-    """Small models would share one GPU; spread, apart and alone keep them on two."""
+    """Small models would share one GPU; with spread, apart or alone they need two."""
     small = point(utilization=0.1, memory_utilization=0.1, memory_mib=100)
     models = [profile("a", small), profile("b", small)]
     both = [Requirement(model="a"), Requirement(model="b")]
@@ -111,8 +113,8 @@ def test_rules_follow_the_demand() -> None:
     assert plan(models, [Requirement(model="a", alone=True), Requirement(model="b")])[1] == 2
 
 
-def test_gpu_holds_at_most_so_many_of_a_group() -> None:
-    """Six small replicas fit a GPU; with at most two of the group `scans` on each, four of its replicas take two."""
+def test_group_max_limits_the_replicas_per_gpu() -> None:
+    """Six small replicas fit on a GPU; with at most two of the group `scans` per GPU, four of them need two GPUs."""
     small = point(utilization=0.1, memory_utilization=0.1, memory_mib=100)
     models = [profile(name, small) for name in "abc"]
     demand = [Requirement(model=name, replicas=2) for name in "abc"]
@@ -127,7 +129,7 @@ def test_gpu_holds_at_most_so_many_of_a_group() -> None:
 
 
 def test_cheapest_mix_of_types() -> None:
-    """200 infer/s: two T4 at 1 an hour (100 each, alone at 60 %) beat one L4 at 3; at 1.5 the L4 wins."""
+    """For 200 infer/s two T4 at 1 per hour are cheaper than one L4 at 3 per hour; an L4 at 1.5 is cheaper."""
     models = [
         profile("chest", point(throughput=100, utilization=0.6)),
         profile("chest", point(throughput=200, utilization=0.6), device="L4"),
@@ -142,7 +144,7 @@ def test_cheapest_mix_of_types() -> None:
 
 
 def test_measured_on_one_type_is_not_assumed_of_another() -> None:
-    """Without a scaling nothing runs on the L4; with one the figures are carried over and labelled."""
+    """Without a scaling no model is placed on the L4; with one the figures are scaled and marked as estimates."""
     l4 = FleetType(type="L4", memory_bytes=20_000 * MIB, devices=("L4",))
     assert plan([profile("chest")], [Requirement(model="chest")], l4)[0].status is Status.INFEASIBLE
     scaled = FleetType(
@@ -155,7 +157,7 @@ def test_measured_on_one_type_is_not_assumed_of_another() -> None:
     assert candidate.point.estimate == "scaled from T4"
 
 
-def test_server_reserve_and_threshold_leave_the_rest_to_the_models() -> None:
+def test_models_get_the_memory_left_by_server_reserve_and_threshold() -> None:
     """0.5 x 10,300 - 300 (server) - 850 (reserved) = 4000 MiB: four models of 1000 MiB, not five."""
     tight = FleetType(
         type="T4",
@@ -170,7 +172,7 @@ def test_server_reserve_and_threshold_leave_the_rest_to_the_models() -> None:
 
 
 def test_processes_of_their_own_are_charged_to_each_replica() -> None:
-    """10,000 MiB hold ten models of 1000 MiB; with 100 MiB of the type's and 150 of its own each, eight."""
+    """10,000 MiB hold ten models of 1000 MiB; with an overhead of 100 MiB (type) and 150 MiB (model) each, eight."""
     t4 = replace(T4, model_overhead_bytes=100 * MIB)
     memory = Rules(mode=Mode.MEMORY)
     for replicas, gpus in ((8, 1), (9, 2)):
@@ -178,8 +180,8 @@ def test_processes_of_their_own_are_charged_to_each_replica() -> None:
         assert plan([profile("a")], demand, t4, rules=memory)[1] == gpus
 
 
-def test_energy_charges_idle_power_and_the_replicas_own() -> None:
-    """A GPU of 20 W idle with two copies that were measured at 50 W: 20 + 2 x 30 = 80 W."""
+def test_energy_is_idle_power_plus_the_replicas_power() -> None:
+    """A GPU of 20 W idle with two replicas measured at 50 W each takes 20 + 2 x 30 = 80 W."""
     powered = replace(point(utilization=0.4), power_w=50.0)
     t4 = replace(T4, idle_power_w=20.0)
     rules = Rules(mode=Mode.THROUGHPUT, objective=Objective.ENERGY)
@@ -189,7 +191,7 @@ def test_energy_charges_idle_power_and_the_replicas_own() -> None:
 
 
 def test_slices_are_used_as_they_were_measured() -> None:
-    """Seven copies that fill a 1g slice each: one GPU cut in seven, where whole GPUs take one copy at 60 % each."""
+    """Seven replicas that each fill a 1g slice need one GPU cut into seven; whole GPUs hold one at 60 % each."""
     a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
     models = [
         profile("a", point(utilization=0.6), device="NVIDIA A30"),
@@ -201,7 +203,7 @@ def test_slices_are_used_as_they_were_measured() -> None:
 
 
 def test_slice_without_a_measurement_is_a_labelled_estimate() -> None:
-    """On a quarter of an A30, a model at 50 % of the whole delivers half (0.5 x 4 = 2) and takes four times as long."""
+    """On a quarter of an A30, a model at 50 % of the whole has half its throughput (0.5 x 4 = 2) and 4 x the p99."""
     a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
     demand = [Requirement(model="a", rate_infer_per_s=10)]
     found = formulate(request([profile("a", device="NVIDIA A30")], demand, [a30], THROUGHPUT))
@@ -214,8 +216,8 @@ def test_slice_without_a_measurement_is_a_labelled_estimate() -> None:
     assert "not measured on a slice" in candidate.point.estimate
 
 
-def test_copy_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
-    """At 50 % of an A30 a copy keeps its 100 infer/s on 2g (50 %) and 4g alone; 1g would halve it."""
+def test_replica_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
+    """A replica at 50 % of an A30 keeps its 100 infer/s only on 2g (half the GPU) and 4g; 1g would halve it."""
     a30 = FleetType(type="A30", memory_bytes=24_000 * MIB, devices=("NVIDIA A30",), mig="A30-24GB")
     found = formulate(request([profile("a", device="NVIDIA A30")], [Requirement(model="a")], [a30], THROUGHPUT))
     names = {found.places[o.place].slice_name for o in found.problem.tasks[0].options}
@@ -225,7 +227,7 @@ def test_copy_at_its_best_throughput_is_not_put_on_a_slower_slice() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(10, 400), st.integers(1, 2)), min_size=1, max_size=3), st.integers(1, 2))
 def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: int) -> None:
-    """Take any `spare` GPUs away: what is left still serves every rate, with as many replicas as asked for."""
+    """Without any `spare` GPUs the others still serve every rate with the least number of replicas."""
     profiles = [
         profile(f"m{i}", point(throughput=60, utilization=0.2), point(batch=2, throughput=100, utilization=0.3))
         for i in range(len(demand))
@@ -245,7 +247,7 @@ def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: 
 
 
 def test_any_node_may_be_lost_with_a_spare_one() -> None:
-    """Two copies at 40 % and one spare, on nodes of two GPUs: three nodes, so three GPUs."""
+    """Two replicas at 40 % and a spare of nodes, on nodes of two GPUs, need three nodes and so three GPUs."""
     small = point(utilization=0.4)
     nodes = replace(T4, gpus_per_node=2)
     rules = Rules(mode=Mode.THROUGHPUT, spare=1, spare_of=Spread.NODE)

@@ -1,4 +1,4 @@
-"""From figures to solver integers."""
+"""Test the conversion of figures to the solver's integers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from planner.formulation.integer_units import coarsen, rate_demand, rate_supply,
 
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=8))
 def test_whole_percentages_that_sum_to_a_threshold_are_within_it(percents: list[int]) -> None:
-    """48 % and 52 % fit a threshold of 100 %, whatever binary fractions make of them; one more percent does not."""
+    """48 % and 52 % fit within 100 % despite binary rounding; 1 % more does not."""
     loads = sum(share_load(p / 100) for p in percents)
     assert loads <= share_capacity(sum(percents) / 100)
     assert loads > share_capacity((sum(percents) - 1) / 100)
 
 
 def test_three_rounded_thirds_fit_into_one() -> None:
-    """A third is written as 33.33333333 %; two thirds and a third must stay within 100 %."""
+    """A third may be written as 33.33333333 %; three thirds must fit within 100 %."""
     assert share_load(0.6666666667) + 2 * share_load(0.1666666667) <= share_capacity(1.0)
 
 
-def test_rate_is_met_by_the_replicas_that_deliver_it() -> None:
-    """Two replicas of 29.886823824 infer/s serve 59.773647648 infer/s, and not 59.78."""
+def test_rate_is_met_by_the_exact_sum_of_its_replicas() -> None:
+    """Two replicas of 29.886823824 infer/s serve 59.773647648 infer/s but not 59.78."""
     assert 2 * rate_supply(29.886823824) >= rate_demand(59.773647648)
     assert 2 * rate_supply(29.886823824) < rate_demand(59.78)
 
@@ -36,7 +36,7 @@ def test_rate_is_met_by_the_replicas_that_deliver_it() -> None:
 def test_coarser_numbers_admit_the_same_contents(
     small: list[list[int]], factor: int, capacity: int, data: st.DataObject
 ) -> None:
-    """Any selection fits after dividing by the loads' common divisor exactly when it fitted before."""
+    """After division by the loads' common divisor the same selections fit as before."""
     loads = [[x * factor for x in load] for load in small]
     counts = data.draw(st.lists(st.integers(0, 4), min_size=len(loads), max_size=len(loads)))
     new_loads, ((first, second),) = coarsen(loads, [[capacity, capacity // 2]])

@@ -1,4 +1,4 @@
-"""Demand files."""
+"""Test the reading of demand files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ alone = true
 """
 
 
-def test_toml_says_all_that_a_requirement_has(tmp_path: Path) -> None:
-    """Milliseconds become seconds; the growth above the tables is every rate's."""
+def test_toml_sets_every_field_of_a_requirement(tmp_path: Path) -> None:
+    """Milliseconds become seconds; a growth at the top of the file applies to every rate."""
     path = tmp_path / "demand.toml"
     path.write_text(TOML)
     chest, liver = read_demand(str(path))
@@ -49,8 +49,8 @@ def test_toml_says_all_that_a_requirement_has(tmp_path: Path) -> None:
     assert (liver.alone, liver.rate_to_serve) == (True, None)
 
 
-def test_csv_takes_the_same_keys_as_columns(tmp_path: Path) -> None:
-    """Absent columns and empty cells are at their defaults."""
+def test_csv_columns_are_the_same_keys(tmp_path: Path) -> None:
+    """Absent columns and empty cells have the defaults."""
     path = tmp_path / "demand.csv"
     path.write_text("model,replicas,alone,group_max\nchest,3,,\nliver,,yes,scans=2; others=3\n")
     assert read_demand(str(path)) == (
@@ -75,7 +75,7 @@ def test_csv_takes_the_same_keys_as_columns(tmp_path: Path) -> None:
     ],
 )
 def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str) -> None:
-    """Validated before anything is solved."""
+    """A mistake is an error that names the line and the key."""
     path = tmp_path / "demand.csv"
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
@@ -84,7 +84,7 @@ def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str)
 
 
 def test_ten_thousand_models_read_in_under_a_second(tmp_path: Path) -> None:
-    """The reader is no bottleneck: it takes about a tenth of that."""
+    """Ten thousand models are read in under a second; it takes about a tenth of that."""
     path = tmp_path / "demand.csv"
     path.write_text("model,rate_infer_per_s\n" + "".join(f"m{i},{i + 1}.5\n" for i in range(10_000)))
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Fleet files."""
+"""Test the reading of fleet files."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ throughput = 2
 
 
 def read(tmp_path: Path, text: str) -> tuple[FleetType, ...]:
-    """Read a fleet file of this text."""
+    """Read a fleet file with this text."""
     path = tmp_path / "fleet.toml"
     path.write_text(text)
     return read_fleet(path)
 
 
 def test_catalogue_fills_in_what_the_file_leaves_out(tmp_path: Path) -> None:
-    """T4's memory comes from the catalogue; a type that is not in it gives its own."""
+    """T4's memory comes from the catalogue; for a type that is not in it the file gives the memory."""
     t4, special = read(tmp_path, TOML)
     assert t4.memory_bytes == find_type("T4").memory_bytes
     assert (t4.limit, t4.cost_per_hour, t4.reserved_bytes) == (8, 0.35, 500 * MIB)
@@ -50,7 +50,7 @@ def test_catalogue_fills_in_what_the_file_leaves_out(tmp_path: Path) -> None:
 
 
 def test_thresholds_of_a_type_win_over_the_files(tmp_path: Path) -> None:
-    """70 % for T4, 80 % for the rest."""
+    """A threshold of 70 % for T4 wins over the file's 80 %."""
     assert [t.thresholds for t in read(tmp_path, TOML)] == [Thresholds(utilization=0.7), Thresholds(utilization=0.8)]
 
 
@@ -67,7 +67,7 @@ def test_thresholds_of_a_type_win_over_the_files(tmp_path: Path) -> None:
     ],
 )
 def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str) -> None:
-    """Validated before anything is solved."""
+    """A mistake is an error that names the line and the key."""
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text)
     assert message in caught.value.message

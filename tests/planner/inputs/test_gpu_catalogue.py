@@ -1,4 +1,4 @@
-"""The catalogue of GPU types."""
+"""Test the catalogue of GPU types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.inputs.gpu_catalogue import catalogue, find_type, type_of_device
 
 
 def test_usable_memory_is_below_the_total_and_near_the_nominal_size() -> None:
-    """No entry promises more than its card shows, nor a size that is not the data sheet's."""
+    """An entry's usable memory is below its total, and its total is near the size in the data sheet."""
     table = tomllib.loads(files("planner").joinpath("data/gpus.toml").read_text())
     for name, entry in table.items():
         assert entry["usable_mib"] < entry["total_mib"], name
@@ -21,7 +21,7 @@ def test_usable_memory_is_below_the_total_and_near_the_nominal_size() -> None:
 
 
 def test_device_belongs_to_one_type() -> None:
-    """NVML's board names lead to their type, and no board to two."""
+    """Each of NVML's board names belongs to one GPU type."""
     boards = [board for entry in catalogue().values() for board in entry.device_names]
     assert len(boards) == len(set(boards))
     found = type_of_device("NVIDIA A100-SXM4-80GB")
@@ -30,7 +30,7 @@ def test_device_belongs_to_one_type() -> None:
 
 
 def test_wrong_type_gets_the_nearest() -> None:
-    """Capitals do not matter; a slip is pointed out."""
+    """Case does not matter; for an unknown type the error names the nearest one."""
     assert find_type("t4").name == "T4"
     with pytest.raises(UsageError, match="did you mean 'H100-NVL'"):
         find_type("H100-NLV")

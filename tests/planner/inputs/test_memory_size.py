@@ -1,4 +1,4 @@
-"""Sizes with units."""
+"""Test memory sizes with units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planner.inputs.memory_size import MemorySize, format_size, to_bytes
         ("16GB", 16_000_000_000),
         ("16 GiB", 17_179_869_184),
         ("1.5gib", 1_610_612_736),  # 1.5 x 2^30
-        ("0.1MB", 100_000),  # exact: not 99,999 from a binary fraction
+        ("0.1MB", 100_000),  # exact, not 99,999 by binary rounding
         ("512B", 512),
     ],
 )
@@ -37,8 +37,8 @@ def test_size_with_unit_becomes_bytes(text: str, size: int) -> None:
         ("", "such as 16GiB"),
     ],
 )
-def test_size_that_cannot_be_taken_says_the_way_out(text: str, way_out: str) -> None:
-    """The message names the value and what to write."""
+def test_invalid_size_is_refused_with_what_to_write(text: str, way_out: str) -> None:
+    """The error names the value and what to write."""
     with pytest.raises(ValueError, match=re.escape(repr(text))) as caught:
         MemorySize().parse(text)
     assert way_out in str(caught.value)
@@ -46,12 +46,12 @@ def test_size_that_cannot_be_taken_says_the_way_out(text: str, way_out: str) -> 
 
 @pytest.mark.parametrize("value", [0, -1, True, "16GiB", float("nan"), float("inf"), 2**31])
 def test_number_that_is_no_size_is_refused(value: object) -> None:
-    """From Python sizes are numbers of MiB."""
+    """In Python a size is a number of MiB; any other value is refused."""
     with pytest.raises(ValueError, match="give MiB, above 0"):
         MemorySize().check(value)
 
 
 def test_sizes_are_written_in_mib() -> None:
-    """Tables and files are in MiB, whole where they can be."""
+    """Sizes are written in MiB, as whole numbers if they are."""
     assert format_size(309 * 2**20) == "309 MiB"
     assert format_size(16_000_000_000) == "15,258.8 MiB"

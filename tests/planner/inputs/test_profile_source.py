@@ -1,4 +1,4 @@
-"""Where profiles come from."""
+"""Test the sources of profiles: a store, a folder, a CSV file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDLE = ServerOnly(provenance=provenance(), memory_bytes=209 * MIB, max_utilizati
 
 
 def test_store_in_a_folder_and_by_url_give_the_same(tmp_path: Path) -> None:
-    """An output folder holds the store; a URL names it."""
+    """Profiles are the same whether the output folder or the URL of its store is given."""
     with Store.open(tmp_path / STORE_FILE) as store:
         store.append(measurement("chest"))
         store.append(measurement("liver"))
@@ -30,8 +30,8 @@ def test_store_in_a_folder_and_by_url_give_the_same(tmp_path: Path) -> None:
     assert read_profiles(f"sqlite:///{tmp_path / STORE_FILE}") == found
 
 
-def test_csv_takes_the_server_only_file_beside_it(tmp_path: Path) -> None:
-    """1309 MiB with an idle server of 209 MiB are 1100 MiB of the model; without the file the option is asked for."""
+def test_csv_uses_the_server_only_file_beside_it(tmp_path: Path) -> None:
+    """1309 MiB minus the idle server's 209 MiB are 1100 MiB; without the file the error names the option."""
     path = tmp_path / "metrics-model.csv"
     write_measurements_csv(path, [measurement(server_memory_mib=None)])
     with pytest.raises(UsageError, match="`server_memory_mib=309`"):
@@ -42,8 +42,8 @@ def test_csv_takes_the_server_only_file_beside_it(tmp_path: Path) -> None:
         assert read_profiles(str(source))[0].points[0].memory_bytes == 1100 * MIB
 
 
-def test_nothing_to_read_is_said(tmp_path: Path) -> None:
-    """No such path, no measurements in the folder, no store at the URL."""
+def test_source_without_measurements_is_an_error(tmp_path: Path) -> None:
+    """Refused are a missing path, a folder without measurements, and a URL without a store."""
     with pytest.raises(UsageError, match="there is no"):
         read_profiles(str(tmp_path / "results"))
     with pytest.raises(UsageError, match="run analyze -o"):
@@ -55,7 +55,7 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_models_are_read_within_seconds(tmp_path: Path) -> None:
-    """Reading is no bottleneck; the bound leaves room for a busy machine."""
+    """Ten thousand models are read in under 5 s, a limit that also a busy machine keeps."""
     path = tmp_path / "metrics-model.csv"
     heading = "model,device,batch,concurrency,status,throughput_infer_per_s,max_memory_mib,server_memory_mib\n"
     path.write_text(heading + "".join(f"m{i:05d},T4,1,1,ok,100,{600 + i % 700},300\n" for i in range(10_000)))

@@ -1,4 +1,4 @@
-"""From measurements to profiles."""
+"""Test the making of profiles from measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.builders.profiles import MIB, measurement, point, profile, provenance
 
 
 def test_own_memory_is_the_highest_less_the_idle_server() -> None:
-    """1309 MiB with a server of 309 MiB leave 1000 MiB to the model."""
+    """1309 MiB minus a server of 309 MiB are 1000 MiB of the model."""
     (built,) = build_profiles([measurement(max_memory_mib=1309, server_memory_mib=309)])
     assert built.points[0].memory_bytes == 1000 * MIB
     assert built.server_memory_bytes == 309 * MIB
@@ -24,8 +24,8 @@ def test_given_server_memory_wins_over_the_measured_one() -> None:
     assert built.server_memory_bytes == 409 * MIB
 
 
-def test_server_only_baseline_stands_in_for_the_missing_column() -> None:
-    """Rows without the server's memory take it from the baseline of their device."""
+def test_server_only_baseline_replaces_the_missing_column() -> None:
+    """Rows without the server's memory take it from their device's idle-server row."""
     idle = ServerOnly(
         provenance=provenance(), memory_bytes=109 * MIB, max_utilization=None, max_memory_utilization=None
     )
@@ -33,8 +33,8 @@ def test_server_only_baseline_stands_in_for_the_missing_column() -> None:
     assert built.points[0].memory_bytes == 1200 * MIB
 
 
-def test_unknown_server_memory_says_the_way_out() -> None:
-    """Nothing is assumed about the server."""
+def test_unknown_server_memory_is_an_error_with_the_option() -> None:
+    """If the server's memory is unknown, the error names the option; no value is assumed."""
     with pytest.raises(UsageError, match="`server_memory_mib=309`"):
         build_profiles([measurement(server_memory_mib=None)])
 
@@ -52,13 +52,13 @@ def test_only_measured_rows_count() -> None:
 
 
 def test_rows_of_changed_model_files_do_not_count() -> None:
-    """After the model changed, what was measured before says nothing."""
+    """Rows with an earlier hash of the model's files are ignored."""
     (built,) = build_profiles([measurement(batch=8, model_hash="old"), measurement(batch=1, model_hash="new")])
     assert [p.batch for p in built.points] == [1]
 
 
 def test_devices_are_never_mixed() -> None:
-    """Two devices: both are named, with the option that chooses one."""
+    """With rows of two devices the error names both and the option that chooses one."""
     built = build_profiles([measurement(device="Tesla T4"), measurement("liver", device="NVIDIA L4")])
     with pytest.raises(UsageError, match=r"'NVIDIA L4' and 'Tesla T4'.*`device='NVIDIA L4'`"):
         of_one_device(built, None)
@@ -68,7 +68,7 @@ def test_devices_are_never_mixed() -> None:
 
 
 def test_configuration_that_was_not_measured_names_the_model() -> None:
-    """--batch 2 --concurrency 4 for every model, or the one without it is named."""
+    """With --batch 2 --concurrency 4 a model without that measurement is named in the error."""
     both = (profile("a", point(batch=2, concurrency=4), point(batch=1)), profile("b", point(batch=1)))
     with pytest.raises(UsageError, match="model 'b' was not measured at batch 2, concurrency 4"):
         at_configuration(both, batch=2, concurrency=4)
@@ -77,13 +77,13 @@ def test_configuration_that_was_not_measured_names_the_model() -> None:
 
 
 def test_unknown_model_name_gets_the_nearest() -> None:
-    """A slip of the pen is pointed out."""
+    """For a misspelt model name the error names the nearest one."""
     with pytest.raises(UsageError, match="did you mean 'chest_xray'"):
         of_models((profile("chest_xray"),), ["chest_xry"])
 
 
 def test_least_memory_breaks_ties_by_throughput() -> None:
-    """500 MiB beats 900 MiB; of two at 500 MiB the faster one."""
+    """The point of 500 MiB is chosen over 900 MiB, and of two with 500 MiB the faster one."""
     slow, fast, big = (
         point(memory_mib=500, throughput=10),
         point(memory_mib=500, throughput=20, batch=2),
@@ -93,7 +93,7 @@ def test_least_memory_breaks_ties_by_throughput() -> None:
 
 
 def test_fastest_keeps_what_is_near_the_best() -> None:
-    """At 0.9 of 100 infer/s, 90 stays and 89 goes; without throughput there is nothing to choose by."""
+    """At 0.9 of the best 100 infer/s the point with 90 is kept and 89 dropped; points without throughput are kept."""
     points = [point(throughput=r, batch=b) for b, r in ((1, 89.0), (2, 90.0), (4, 100.0))]
     assert [p.batch for p in fastest(profile("a", *points), 0.9)] == [2, 4]
     assert [p.batch for p in fastest(profile("a", *points))] == [4]

@@ -1,4 +1,4 @@
-"""Entries of input files: every mistake names its line and key."""
+"""Test the entries of input files: an error names the line and the key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planner.inputs.table_reader import TableEntry, csv_entries, toml_entries
 
 
 def entry(**values: object) -> TableEntry:
-    """One entry in line 3."""
+    """Make an entry in line 3 of demand.csv."""
     return TableEntry(file="demand.csv", line=3, values=values)
 
 
@@ -24,21 +24,21 @@ def entry(**values: object) -> TableEntry:
         (True, "no number"),
     ],
 )
-def test_number_that_is_absurd_is_refused_with_line_and_key(value: object, fact: str) -> None:
-    """No text, no NaN, nothing negative, nothing beyond reason."""
+def test_invalid_number_is_refused_with_line_and_key(value: object, fact: str) -> None:
+    """Refused are text, NaN, booleans, zero, negative numbers and numbers above the limit."""
     with pytest.raises(UsageError, match=rf"demand.csv line 3, rate: .*{fact}"):
         entry(rate=value).number("rate", high=1e9)
 
 
 def test_count_is_whole() -> None:
-    """Half a replica is a mistake; 2.0, as spreadsheets write it, is two."""
+    """2.5 replicas are refused; 2.0, as spreadsheets write it, is 2."""
     assert entry(replicas="2.0").count("replicas") == 2
     with pytest.raises(UsageError, match="no whole number"):
         entry(replicas="2.5").count("replicas")
 
 
 def test_flags_and_names_are_read_from_both_formats() -> None:
-    """A CSV writes words and semicolons, TOML booleans and lists."""
+    """Flags and lists are words and semicolons in CSV, booleans and lists in TOML."""
     assert entry(alone="yes").flag("alone") and entry(alone=True).flag("alone") and not entry().flag("alone")
     assert entry(apart="a; b").names("apart") == entry(apart=["a", "b"]).names("apart") == ("a", "b")
     with pytest.raises(UsageError, match="true or false"):
@@ -46,7 +46,7 @@ def test_flags_and_names_are_read_from_both_formats() -> None:
 
 
 def test_csv_heading_is_checked() -> None:
-    """Unknown columns get the nearest known one; extra cells have no column."""
+    """Refused are unknown columns (with the nearest known one), extra cells and an empty file."""
     known = ("model", "latency_p99_ms")
     with pytest.raises(UsageError, match=r"line 1, latency_p99_s: unknown key; did you mean 'latency_p99_ms'"):
         csv_entries("model,latency_p99_s\na,1\n", "d.csv", known)
@@ -58,8 +58,8 @@ def test_csv_heading_is_checked() -> None:
     assert (row.line, dict(row.values)) == (3, {"model": "a"})
 
 
-def test_toml_keys_carry_their_line() -> None:
-    """tomllib tells no lines, so they are found again: in the second table too, and in a sub-table's header."""
+def test_toml_errors_name_the_line() -> None:
+    """Errors name the line, which tomllib does not give, also in the second table and in the header of a sub-table."""
     text = '# fleet\n[[gpu]]\ntype = "T4"\n\n[[gpu]]\ntype = "L4"\n  conut = 3\n[gpu.scale]\nfrom = "T4"\n'
     with pytest.raises(UsageError, match=r"fleet.toml line 7, conut: unknown key; did you mean 'count'"):
         toml_entries(text, "fleet.toml", "gpu", top=(), known=("type", "count", "scale"))

@@ -1,4 +1,4 @@
-"""The placement keeps what was asked, counted again from its own figures."""
+"""Test that a placement keeps demand and thresholds, by sums over its own figures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.placement.build import build_placement
-from planner.placement.document import CountedThresholds, PlacedGpu
+from planner.placement.document import CountedThresholds
 from planner.placement.file import to_json
+from planner.placement.placed_gpu import PlacedGpu
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, point, profile, request
@@ -41,7 +42,7 @@ def test_placement_is_within_every_limit_and_serves_every_rate(
     group: bool,
     proportional: bool,
 ) -> None:
-    """Sums in floats over the entries of the placement, not the solver's integers."""
+    """Every GPU is within its thresholds and every rate is served, summed in floats over the placement's entries."""
     profiles = [
         profile(
             f"m{i}",
@@ -61,7 +62,7 @@ def test_placement_is_within_every_limit_and_serves_every_rate(
     fleet = FleetType(type="T4", memory_bytes=8_000 * MIB, devices=("T4",), thresholds=limits)
     asked = formulate(request(profiles, demand, [fleet], Rules(mode=Mode.THROUGHPUT, proportional=proportional)))
     placement = build_placement(solve(asked.problem, SearchLimits(seconds=5)), asked, group=group)
-    assert to_json(placement)  # it follows the schema
+    assert to_json(placement)  # raises unless it follows the schema
     served: dict[str, float] = dict.fromkeys((p.model for p in profiles), 0.0)
     copies, rates = dict(served), dict(served)
     for gpu in placement.gpus:
@@ -80,7 +81,7 @@ def test_placement_is_within_every_limit_and_serves_every_rate(
 
 
 def _check(gpu: PlacedGpu, limits: Thresholds) -> None:
-    """The GPU's figures are the sums of its models', and within the limits."""
+    """Check that the GPU's figures are the sums of its models' figures and within the thresholds."""
     assert gpu.memory_bytes == 300 * MIB + sum(model.memory_bytes for model in gpu.models)
     assert gpu.utilization == pytest.approx(sum(model.utilization or 0 for model in gpu.models))
     assert gpu.memory_utilization == pytest.approx(sum(model.memory_utilization or 0 for model in gpu.models))
@@ -92,7 +93,7 @@ def _check(gpu: PlacedGpu, limits: Thresholds) -> None:
 
 
 def test_unmeasured_sum_is_null_not_zero() -> None:
-    """In memory mode a model without utilization makes the GPU's sum unknown."""
+    """If one model has no utilization (memory mode), the GPU's sum is unknown."""
     profiles = [profile("a"), profile("b", point(utilization=None))]
     fleet = FleetType(type="T4", memory_bytes=8_000 * MIB, devices=("T4",))
     demand = [Requirement(model="a"), Requirement(model="b")]

@@ -1,4 +1,4 @@
-"""What is different between two placements."""
+"""Test the difference of two placements."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.builders.placements import THRESHOLDS, placement
 
 
 def gpu(number: int, *models: tuple[str, int], **extra: Any) -> dict[str, Any]:
-    """A GPU with models of these sizes in MiB."""
+    """Make a GPU with models of these sizes in MiB."""
     return placements.gpu(number, *(placements.model(name, size) for name, size in models)) | extra
 
 
 def test_renumbered_gpus_are_no_difference() -> None:
-    """GPUs are matched by what they hold."""
+    """GPUs are matched by their models, not by their ids."""
     before = placement(gpu(0, ("a", 100)), gpu(1, ("b", 200)))
     after = placement(gpu(0, ("b", 200)), gpu(1, ("a", 100)))
     found = difference(before, after)
@@ -23,8 +23,8 @@ def test_renumbered_gpus_are_no_difference() -> None:
     assert found.matched == (("gpu-0", "gpu-1"), ("gpu-1", "gpu-0"))
 
 
-def test_moves_are_told_in_the_first_placements_names() -> None:
-    """b joins a on gpu-0, c goes away and d comes on a GPU that was not there."""
+def test_moves_name_gpus_of_the_first_placement() -> None:
+    """b moves to gpu-0, c is removed, and d is placed on a new GPU."""
     before = placement(gpu(0, ("a", 300)), gpu(1, ("b", 200), ("c", 100)))
     after = placement(gpu(0, ("d", 50)), gpu(1, ("a", 300), ("b", 200)))
     assert difference(before, after).moves == (
@@ -34,14 +34,14 @@ def test_moves_are_told_in_the_first_placements_names() -> None:
     )
 
 
-def test_counted_gpus_are_taken_one_by_one() -> None:
-    """An entry of three like GPUs stands for gpu-2, gpu-3 and gpu-4."""
+def test_counted_gpus_are_expanded() -> None:
+    """An entry with a count of three from gpu-2 is gpu-2, gpu-3 and gpu-4."""
     found = placement(gpu(2, ("a", 1), count=3)).one_by_one()
     assert [g.id for g in found] == ["gpu-2", "gpu-3", "gpu-4"]
 
 
 def test_changed_figures_are_named() -> None:
-    """Thresholds and outcomes that differ, under the file's names, and the GPUs by type."""
+    """Thresholds and results that differ are named as in the file, and the numbers of GPUs by type."""
     before = placement(gpu(0, ("a", 1)))
     after = placement(gpu(0, ("a", 1)), gpu(1, ("b", 1)), thresholds=THRESHOLDS | {"memory_pct": 80})
     assert difference(before, after).figures == (
@@ -54,7 +54,7 @@ def test_changed_figures_are_named() -> None:
 
 
 def test_moves_as_a_table() -> None:
-    """A notebook gets a row a move, with units in the names."""
+    """The frame has one row per move; column names contain the units."""
     table = difference(placement(gpu(0, ("a", 300))), placement(gpu(0, ("b", 200)))).to_frame()
     assert table["model"].tolist() == ["a", "b"]
     assert table["memory_mib"].tolist() == [300, 200]

@@ -1,4 +1,4 @@
-"""Placement files: written whole and valid, read only if valid."""
+"""Test placement files: they are written and read only if they follow the schema."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.placement.build import build_placement
-from planner.placement.document import PlacedModel
 from planner.placement.file import first_fault, from_document, read_placement, write_placement
+from planner.placement.placed_gpu import PlacedModel
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, profile, request
 
 
 def of_first_version() -> dict[str, Any]:
-    """A placement with the keys of schema 1.0's first files alone."""
+    """Make a document with only the keys of the first files of schema 1.0."""
     return {
         "schema_version": "1.0",
         "status": "optimal",
@@ -59,7 +59,7 @@ def of_first_version() -> dict[str, Any]:
 
 
 def test_file_of_the_first_version_is_readable(tmp_path: Path) -> None:
-    """It does not say what was asked, and its objective was always GPUs."""
+    """A first file has no demand, rules or GPU types, and its objective is the number of GPUs."""
     path = tmp_path / "placement.json"
     path.write_text(json.dumps(of_first_version()))
     placement = read_placement(path)
@@ -74,8 +74,8 @@ def test_file_of_the_first_version_is_readable(tmp_path: Path) -> None:
     assert read_placement(path) == placement
 
 
-def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
-    """Every field at a value of its own, so that none is lost or mixed up."""
+def test_demand_fleet_and_rules_are_read_as_written(tmp_path: Path) -> None:
+    """Every field has a different value, so that a lost or exchanged one is noticed."""
     demand = (
         Requirement(
             model="a",
@@ -123,7 +123,7 @@ def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
     written = build_placement(solve(asked.problem, SearchLimits(seconds=2)), asked)
     write_placement(written, tmp_path / "placement.json")
     found = read_placement(tmp_path / "placement.json")
-    assert found.schema_version == "1.1"  # group_max is new in it; without it 1.0 says all
+    assert found.schema_version == "1.1"  # because of group_max; without it the version is 1.0
     assert found.demand == demand
     assert found.rules == rules
     (gpu_type,) = found.gpu_types
@@ -132,8 +132,8 @@ def test_what_was_asked_comes_back_from_the_file(tmp_path: Path) -> None:
     }
 
 
-def test_file_off_the_schema_is_refused(tmp_path: Path) -> None:
-    """The message names the place; also where only a later one of like GPUs is wrong."""
+def test_file_against_the_schema_is_refused(tmp_path: Path) -> None:
+    """The error names the place, also if only the second of two equal GPUs is wrong."""
     document = of_first_version()
     document["gpus"][1]["memory_mib"] = -1
     path = tmp_path / "placement.json"
@@ -142,8 +142,8 @@ def test_file_off_the_schema_is_refused(tmp_path: Path) -> None:
         read_placement(path)
 
 
-def test_record_off_the_schema_is_never_written(tmp_path: Path) -> None:
-    """It would be our mistake, and nobody could read the file."""
+def test_record_against_the_schema_is_never_written(tmp_path: Path) -> None:
+    """Such a record is a bug of the tool: an AssertionError, and no file is written."""
     placement = from_document(of_first_version())
     wrong = replace(placement, gpus=(replace(placement.gpus[0], memory_bytes=-MIB),))
     with pytest.raises(AssertionError, match=r"gpus\[0\].memory_mib"):
@@ -151,8 +151,8 @@ def test_record_off_the_schema_is_never_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_file_of_a_newer_minor_version_is_read_without_what_is_new(tmp_path: Path) -> None:
-    """A key that is not known is passed over there, and a fault in a file of this version."""
+def test_unknown_keys_of_a_newer_minor_version_are_ignored(tmp_path: Path) -> None:
+    """An unknown key is ignored in a file of a newer minor version, and an error in one of this version."""
     document = of_first_version()
     document["gpus"][0]["rack"] = 7
     path = tmp_path / "placement.json"
@@ -163,8 +163,8 @@ def test_file_of_a_newer_minor_version_is_read_without_what_is_new(tmp_path: Pat
     assert len(read_placement(path).gpus) == 2
 
 
-def test_id_that_is_no_text_is_found_among_like_gpus() -> None:
-    """Like GPUs are checked once, but not an id that is none."""
+def test_id_of_another_type_is_found_among_equal_gpus() -> None:
+    """Equal GPUs are checked once, but the id of each is checked."""
     document = of_first_version()
     document["gpus"][1]["id"] = 7
     assert first_fault(document) == "gpus[1].id: 7 is not of type 'string'"
@@ -175,7 +175,7 @@ def test_id_that_is_no_text_is_found_among_like_gpus() -> None:
     [("{", "is no JSON"), ("[]", "is no placement"), ('{"schema_version": "2.0"}', "reads 1.x: update it")],
 )
 def test_foreign_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
-    """No JSON, another document, a newer major version."""
+    """Refused are a file that is no JSON, another document, and a newer major version."""
     path = tmp_path / "placement.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):

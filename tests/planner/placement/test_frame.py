@@ -1,4 +1,4 @@
-"""Placements as tables."""
+"""Test the tables of placements: CSV and data frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planner.placement.frame import to_csv
 from tests.builders.placements import gpu, model, placement
 
 
-def test_csv_has_one_row_a_model_on_a_gpu() -> None:
+def test_csv_has_one_row_per_model_and_gpu() -> None:
     """Every model of every GPU is a row in the file's units; an unknown figure is an empty cell, not 0."""
     text = to_csv(placement(gpu(0, model("a", 1000), model("b", 2000, None)), gpu(1, model("a", 1000))))
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -27,20 +27,20 @@ def test_csv_holds_no_formula() -> None:
     assert "'=cmd()" in to_csv(placement(gpu(0, model("=cmd()", 1))))
 
 
-def test_gpus_that_the_file_counts_keep_their_count() -> None:
-    """A file that groups GPUs names the first of them and how many are like it."""
+def test_grouped_gpus_keep_their_count() -> None:
+    """A row for grouped GPUs names the first and how many are like it."""
     table = placement(gpu(0, model("a", 1)) | {"count": 3}).to_frame()
     assert list(table["gpu"]) == ["gpu-0 and 2 like it"]
 
 
 def test_slice_is_named_with_its_start() -> None:
-    """A model on a MIG slice says which slice, and where on the GPU it begins."""
+    """The row of a model on a MIG slice names the slice and its start position."""
     table = placement(gpu(0, model("a", 1, slice={"profile": "1g.10gb", "start": 2}))).to_frame()
     assert list(table["slice"]) == ["1g.10gb at 2"]
 
 
 def test_figures_of_the_frame_are_numbers() -> None:
-    """A notebook can add up a column, and an unknown figure is missing there, not 0."""
+    """The frame's figures are numbers; an unknown figure is missing, not 0."""
     table = placement(gpu(0, model("a", 1000, 20), model("b", 500.5, None))).to_frame()
     assert table["memory_mib"].sum() == 1500.5
     assert table["utilization_pct"].tolist()[0] == 20

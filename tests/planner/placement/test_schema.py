@@ -1,4 +1,4 @@
-"""The JSON Schema of placement files and the records: the same keys, types and obligations."""
+"""Test that the JSON Schema of placement files and the records agree: keys, types and required keys."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from planner.formulation.rules import RULES_KEYS, Rules
 from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
 from planner.inputs.fleet import Scaling
 from planner.placement import document as records
+from planner.placement import placed_gpu
 from planner.placement.file import PLACEMENT_KEYS, schema
 
 RECORDS: list[tuple[type, Sequence[Key]]] = [
     (records.Placement, PLACEMENT_KEYS),
     (records.ObjectiveReached, records.OBJECTIVE_KEYS),
     (records.CountedThresholds, records.THRESHOLD_KEYS),
-    (records.PlacedGpu, records.GPU_KEYS),
-    (records.PlacedModel, records.MODEL_KEYS),
-    (records.SlicePosition, records.SLICE_KEYS),
-    (records.GpuGeometry, records.GEOMETRY_KEYS),
-    (records.PlacedSlice, records.PLACED_SLICE_KEYS),
+    (placed_gpu.PlacedGpu, placed_gpu.GPU_KEYS),
+    (placed_gpu.PlacedModel, placed_gpu.MODEL_KEYS),
+    (placed_gpu.SlicePosition, placed_gpu.SLICE_KEYS),
+    (placed_gpu.GpuGeometry, placed_gpu.GEOMETRY_KEYS),
+    (placed_gpu.PlacedSlice, placed_gpu.PLACED_SLICE_KEYS),
     (records.UnplacedModel, records.UNPLACED_KEYS),
     (records.GpuTypeInUse, records.GPU_TYPE_KEYS),
     (Scaling, records.SCALING_KEYS),
@@ -36,7 +37,7 @@ RECORDS: list[tuple[type, Sequence[Key]]] = [
 ELSEWHERE = {  # fields of a record that the file has in another place
     records.ObjectiveReached: {"within_moves"},  # in the text of bound_source
     records.GpuTypeInUse: {"thresholds"},  # what the mode counts of them, as `counted`
-    Rules: {"mode", "objective"},  # of the placement
+    Rules: {"mode", "objective"},  # in the placement itself
 }
 
 
@@ -49,7 +50,7 @@ def objects(keys: Sequence[Key], found: Mapping[str, Any], where: str) -> Iterat
             yield from objects(key.form.keys, part.get("items", part), f"{where}.{key.name}")
 
 
-OPEN = {"placement", "placement.provenance", "placement.provenance.search"}  # where other tools may say more
+OPEN = {"placement", "placement.provenance", "placement.provenance.search"}  # objects in which other tools may add keys
 OBJECTS = list(objects(PLACEMENT_KEYS, schema(), "placement"))
 
 
@@ -57,8 +58,7 @@ OBJECTS = list(objects(PLACEMENT_KEYS, schema(), "placement"))
 def test_schema_says_of_each_object_what_the_records_say(
     where: str, keys: Sequence[Key], part: Mapping[str, Any]
 ) -> None:
-    """The same keys, none beside them, the same ones required, and each of the same type."""
-    assert [key.name for key in keys if key.name not in part["properties"]] == []
+    """Schema and record have the same keys, the same required keys, and the same types."""
     assert part["properties"].keys() == {key.name for key in keys}
     assert part.get("additionalProperties", True) is (where in OPEN)
     assert set(part["required"]) == {key.name for key in keys if key.absent is REQUIRED}
@@ -76,13 +76,13 @@ def test_schema_says_of_each_object_what_the_records_say(
 
 
 def test_every_object_of_the_schema_has_a_record() -> None:
-    """A part of the schema that no record has would be read by nobody."""
+    """Every object of the schema is read into a record."""
     assert {tuple(keys) for _, keys, _ in OBJECTS} == {tuple(keys) for _, keys in RECORDS}
 
 
 @pytest.mark.parametrize(("record", "keys"), RECORDS, ids=[record.__name__ for record, _ in RECORDS])
 def test_every_field_of_a_record_is_in_the_file(record: type, keys: Sequence[Key]) -> None:
-    """Nothing is lost on the way; what may be absent from a file has the record's own default, where it has one."""
+    """Every field is written; a key that may be absent from a file has the record's default."""
     read = {key.argument: key for key in keys if key.argument}
     declared = {field.name: field for field in fields(record)}
     assert declared.keys() == read.keys() | ELSEWHERE.get(record, set())

@@ -1,4 +1,4 @@
-"""The independent check finds every planted fault."""
+"""Test that the independent check of plans, `violations`, finds every fault."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ GOOD = Plan(
 
 
 def with_contents(*contents: tuple[Replicas, ...], gpu: int = 1, layout: int = 0) -> Plan:
-    """The good plan with its one GPU filled otherwise, its objective put right."""
+    """Make the good plan with other contents of its only GPU, and the objective to match."""
     cost = PROBLEM.gpus[gpu].cost
     return replace(GOOD, gpus=(GpuGroup(gpu=gpu, layout=layout, contents=contents),), objective=cost)
 
 
 def test_right_plan_has_no_violations() -> None:
-    """Full to the last unit is right: thresholds are inclusive."""
+    """A GPU that is full to the last unit is allowed, because capacities are inclusive."""
     assert violations(GOOD, PROBLEM) == ()
 
 
@@ -75,7 +75,7 @@ def test_right_plan_has_no_violations() -> None:
     ],
 )
 def test_planted_fault_is_found(plan: Plan, said: str) -> None:
-    """One fault, one sentence that names it."""
+    """A plan with one fault gives a sentence that names it."""
     assert any(said in violation for violation in violations(plan, PROBLEM))
 
 
@@ -90,7 +90,7 @@ def test_planted_fault_is_found(plan: Plan, said: str) -> None:
     ],
 )
 def test_broken_rule_is_found(rule: Rule, said: str) -> None:
-    """The good plan breaks each rule once it is asked for."""
+    """The good plan breaks each of these rules."""
     assert any(said in violation for violation in violations(GOOD, replace(PROBLEM, rules=(rule,))))
 
 
@@ -100,14 +100,14 @@ def test_missing_replicas_are_found() -> None:
     assert violations(GOOD, problem) == ("a: 2 of at least 3 replicas",)
 
 
-def test_missing_companion_is_found() -> None:
-    """b is missing where a is."""
+def test_missing_model_of_a_together_rule_is_found() -> None:
+    """A GPU that holds a without b breaks the rule that both are together."""
     problem = replace(PROBLEM, rules=(Together(tasks=(0, 1)),))
     assert "group 0: a without the rest of the group" in violations(with_contents(A_TWICE), problem)
 
 
 def test_broken_nodes_are_found() -> None:
-    """Two replicas of a on one node, a node that holds one GPU with two, and one that does not exist."""
+    """Found are two replicas of a on one node, two GPUs on a node of one, and a node that does not exist."""
     one_each = (Replicas(task=0, option=0),)
     problem = replace(PROBLEM, tasks=PROBLEM.tasks[:1], rules=(AtMost(tasks=(0,), most=1, within=Within.NODE),))
     group = GpuGroup(gpu=0, layout=0, contents=(one_each,), count=2, nodes=(0, 0))
@@ -123,6 +123,6 @@ def test_broken_nodes_are_found() -> None:
 
 
 def test_gap_is_a_fraction_of_the_objective() -> None:
-    """2 found, 1 proven: half is open; without a plan there is no gap."""
+    """With an objective of 2 and a bound of 1 the gap is 0.5; without a plan it is None."""
     assert GOOD.gap == 0.5
     assert replace(GOOD, objective=None, gpus=()).gap is None

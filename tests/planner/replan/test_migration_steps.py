@@ -1,4 +1,4 @@
-"""The order of loading and unloading."""
+"""Test the order of the migration steps: loads, unloads and MIG cuts."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ A, B = GpuPart("gpu-0"), GpuPart("gpu-1")
 
 
 def replica(model: str, memory: int) -> ServedReplica:
-    """A replica."""
+    """Make a replica."""
     return ServedReplica(model, (), memory)
 
 
-def told(steps: tuple[Step, ...]) -> list[tuple[str, str, str, bool]]:
-    """Steps in short."""
+def summary(steps: tuple[Step, ...]) -> list[tuple[str, str, str, bool]]:
+    """Return action, GPU, model and gap of each step."""
     return [(s.action.value, s.gpu, s.replica.model if s.replica else "", s.gap) for s in steps]
 
 
 def test_replacement_is_loaded_before_the_old_one_goes() -> None:
-    """There is room on gpu-1, so that the model serves all the time."""
+    """With room on gpu-1 the model is loaded there before gpu-0 unloads it, without a gap."""
     before = {A: Counter({replica("a", 5): 1}), B: Counter({replica("b", 5): 1})}
     after = {A: Counter[ServedReplica](), B: Counter({replica("a", 5): 1, replica("b", 5): 1})}
-    assert told(order_steps(before, after, {A: 10, B: 10})) == [
+    assert summary(order_steps(before, after, {A: 10, B: 10})) == [
         ("load", "gpu-1", "a", False),
         ("unload", "gpu-0", "a", False),
     ]
 
 
 def test_swap_without_room_has_a_gap_and_says_so() -> None:
-    """Two full GPUs swap their models: one must go before the other can come."""
+    """If two full GPUs swap their models, one must be unloaded first, and that step is marked as a gap."""
     before = {A: Counter({replica("a", 10): 1}), B: Counter({replica("b", 10): 1})}
     after = {A: Counter({replica("b", 10): 1}), B: Counter({replica("a", 10): 1})}
     steps = order_steps(before, after, {A: 10, B: 10})
@@ -42,11 +42,11 @@ def test_swap_without_room_has_a_gap_and_says_so() -> None:
 
 
 def test_recut_gpu_is_emptied_first() -> None:
-    """The other GPU takes over its model before the cut, and it comes back on a slice."""
-    piece = GpuPart("gpu-0", ("1g.5gb", 0))
+    """Before gpu-0 is cut, its model is loaded on gpu-1 and unloaded from gpu-0."""
+    slice_position = GpuPart("gpu-0", ("1g.5gb", 0))
     before = {A: Counter({replica("a", 5): 1})}
-    after = {piece: Counter({replica("b", 3): 1}), B: Counter({replica("a", 5): 1})}
-    assert told(order_steps(before, after, {A: 10, piece: 4, B: 10}, ["gpu-0"])) == [
+    after = {slice_position: Counter({replica("b", 3): 1}), B: Counter({replica("a", 5): 1})}
+    assert summary(order_steps(before, after, {A: 10, slice_position: 4, B: 10}, ["gpu-0"])) == [
         ("load", "gpu-1", "a", False),
         ("unload", "gpu-0", "a", False),
         ("cut", "gpu-0", "", False),
@@ -61,7 +61,7 @@ contents = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 6)), max
 def test_memory_is_never_exceeded_and_the_goal_is_reached(
     gpus: list[tuple[list[tuple[str, int]], list[tuple[str, int]], bool]],
 ) -> None:
-    """Played out step by step, on GPUs that are as full as can be before and after."""
+    """Step by step, no GPU exceeds its memory or is cut while it holds a model; the steps end at the new placement."""
     before, after, capacity, recut = {}, {}, {}, []
     for n, (old, new, cut) in enumerate(gpus):
         part = GpuPart(f"gpu-{n}")
@@ -71,7 +71,7 @@ def test_memory_is_never_exceeded_and_the_goal_is_reached(
         recut += [part.gpu] if cut else []
     now = {part: Counter(content) for part, content in before.items()}
     for step in order_steps(before, after, capacity, recut):
-        part = GpuPart(step.gpu, step.piece)
+        part = GpuPart(step.gpu, step.slice_position)
         if step.action is Action.CUT:
             assert not now[part].total()
         else:

@@ -1,4 +1,4 @@
-"""The nearest plan to a placement in force."""
+"""Test the repair of the current placement with few moves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
-from planner.replan.repair import CurrentGpu, GpusAtHand, repair
+from planner.replan.repair import AvailableGpus, CurrentGpu, repair
 
 
 def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Problem:
-    """Copies of models with these loads, on GPUs of this capacity."""
+    """Make a problem: models with these loads and demands, on GPUs of this capacity."""
     return Problem(
         resources=("memory",),
         places=(Place(name="T4", capacity=(capacity,)),),
@@ -24,36 +24,36 @@ def problem(loads: list[int], demands: list[int], *, capacity: int = 10) -> Prob
     )
 
 
-def at_hand(*contents: dict[int, int], fresh: int = 0) -> GpusAtHand:
-    """GPUs with so many copies of each model, and empty new ones."""
+def available(*contents: dict[int, int], fresh: int = 0) -> AvailableGpus:
+    """Make GPUs with these counts of each model, and `fresh` empty ones."""
     held = [
         CurrentGpu(id=f"gpu-{i}", gpu=0, layout=0, node=None, counts={(0, t, 0): n for t, n in content.items()})
         for i, content in enumerate(contents)
     ]
     new = [CurrentGpu(id=f"new-{i}", gpu=0, layout=None, node=None, counts={}) for i in range(fresh)]
-    return GpusAtHand(held=tuple(held), fresh=tuple(new))
+    return AvailableGpus(current=tuple(held), new=tuple(new))
 
 
-def test_what_is_right_stays_and_what_is_missing_goes_to_the_fullest_gpu_with_room() -> None:
-    """Two of 4 on gpu-0 leave 2, one of 6 on gpu-1 leaves 4: the missing 4 goes there, not to the new GPU."""
-    found = repair(problem([4, 6], [3, 1]), at_hand({0: 2}, {1: 1}, fresh=1))
+def test_missing_replica_goes_to_the_fullest_gpu_with_room() -> None:
+    """gpu-0 has 2 units free and gpu-1 has 4: a missing replica of 4 goes to gpu-1, not to the new GPU."""
+    found = repair(problem([4, 6], [3, 1]), available({0: 2}, {1: 1}, fresh=1))
     assert found == [(0, {(0, 0, 0): 2}), (0, {(0, 1, 0): 1, (0, 0, 0): 1}), None]
 
 
 def test_surplus_leaves_the_emptiest_gpu() -> None:
-    """One copy of two is enough: that on the emptier GPU goes, and the GPU with it."""
-    assert repair(problem([4, 5], [1, 1]), at_hand({0: 1, 1: 1}, {0: 1})) == [(0, {(0, 0, 0): 1, (0, 1, 0): 1}), None]
+    """Of two replicas one is needed: the one on the emptier GPU is removed, and that GPU is given up."""
+    assert repair(problem([4, 5], [1, 1]), available({0: 1, 1: 1}, {0: 1})) == [(0, {(0, 0, 0): 1, (0, 1, 0): 1}), None]
 
 
-def test_what_no_longer_fits_moves() -> None:
-    """At a capacity of 8 the copies of 5 and 4 cannot stay together: the larger goes to a new GPU."""
-    found = repair(problem([5, 4], [1, 1], capacity=8), at_hand({0: 1, 1: 1}, fresh=1))
+def test_replica_that_no_longer_fits_moves() -> None:
+    """At a capacity of 8 the replicas of 5 and 4 cannot share a GPU: the larger moves to a new one."""
+    found = repair(problem([5, 4], [1, 1], capacity=8), available({0: 1, 1: 1}, fresh=1))
     assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
 
 
 def test_too_few_gpus_are_no_plan() -> None:
-    """Two copies of 6 need two GPUs."""
-    assert repair(problem([6], [2]), at_hand({0: 1})) is None
+    """Two replicas of 6 need two GPUs; with one there is no plan."""
+    assert repair(problem([6], [2]), available({0: 1})) is None
 
 
 @given(
@@ -61,10 +61,10 @@ def test_too_few_gpus_are_no_plan() -> None:
     st.lists(st.dictionaries(st.integers(0, 4), st.integers(1, 3), max_size=3), max_size=5),
 )
 def test_repaired_plan_is_right(models: list[tuple[int, int]], now: list[dict[int, int]]) -> None:
-    """Whatever is there, even beyond the capacity: every demand is served within it."""
+    """From any placement, even above the capacity, the repaired plan serves every demand within it."""
     asked = problem([load for load, _ in models], [demand for _, demand in models])
     known = [{t: n for t, n in content.items() if t < len(models)} for content in now]
-    found = repair(asked, at_hand(*known, fresh=20))
+    found = repair(asked, available(*known, fresh=20))
     assert found is not None
     gpus = tuple(
         GpuGroup(

@@ -1,4 +1,4 @@
-"""Changing a placement with as few moves as can be."""
+"""Test re-planning: a new plan with few moves from the current placement."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["solve", str(DATA), "--gpu-memory", "16GB", *map(str, arguments)])
 
 
-IN_FORCE = (  # a plan at 100 % with six GPUs: utilizations 99, 56, 97, 60, 79 and 100 %
+IN_FORCE = (  # the current plan, at 100 %, with six GPUs: utilizations 99, 56, 97, 60, 79 and 100 %
     ("classification_breast", "segmentation_liver"),
     ("classification_chest",),
     ("classification_malaria", "segmentation_ct_spleen"),
@@ -44,7 +44,7 @@ IN_FORCE = (  # a plan at 100 % with six GPUs: utilizations 99, 56, 97, 60, 79 a
 
 @pytest.fixture
 def current(tmp_path: Path) -> Path:
-    """The plan in force, as a file."""
+    """Write the current placement to a file."""
     with DATA.open() as rows:
         memory = {row["model"]: int(row["model_memory_mib"]) for row in csv.DictReader(rows)}
     document = json.loads(plan("-o", "-").stdout)
@@ -75,8 +75,8 @@ def current(tmp_path: Path) -> Path:
     return file
 
 
-def test_unchanged_question_moves_nothing(current: Path) -> None:
-    """The plan in force is still optimal, so it stays, with its GPUs' ids."""
+def test_unchanged_request_moves_nothing(current: Path) -> None:
+    """The current plan is still optimal, so it is kept with its GPUs' ids."""
     result = plan("--current", current, "-o", "-")
     assert result.exit_code == 0, result.output
     found, before = json.loads(result.stdout), json.loads(current.read_text())
@@ -86,20 +86,20 @@ def test_unchanged_question_moves_nothing(current: Path) -> None:
 
 
 def test_fewer_gpus_within_the_moves(current: Path) -> None:
-    """At 110 % five GPUs do; without a move it stays at six, and says that the moves are why."""
+    """At 110 % five GPUs suffice; without moves the plan keeps six, and the text says that the moves limit it."""
     limits = ("--max-utilization", "110", "--max-memory-utilization", "110", "--current", current)
     found = json.loads(plan(*limits, "-o", "-").stdout)
     assert found["objective"]["gpus"] == 5
     loads = [step for step in found["moves"] if step["action"] == "load"]
     unloads = [step for step in found["moves"] if step["action"] == "unload"]
-    assert len(loads) == len(unloads) == 2  # the chest model finds room only where another one goes
-    assert all("reason" not in step for step in found["moves"])  # with room enough to load first
+    assert len(loads) == len(unloads) == 2  # the chest model has room only where another one leaves
+    assert all("reason" not in step for step in found["moves"])  # there is room to load each before its unload
     stay = plan(*limits, "--max-moves", "0")
     assert stay.stdout.startswith("6 GPUs: proven, no plan within 0 moves needs fewer")
 
 
 def test_too_few_moves_are_no_plan(current: Path) -> None:
-    """At 90 % three GPUs of the plan are too full (99, 97 and 100 %): three replicas have to go, not two."""
+    """At 90 % three GPUs are too full (99, 97 and 100 %), so at least three replicas must move."""
     limits = ("--max-utilization", "90", "--max-memory-utilization", "90", "--current", current, "--max-moves")
     refused = plan(*limits, "2")
     assert (refused.exit_code, "no plan was found within 2 moves" in refused.stderr) == (3, True)
@@ -107,7 +107,7 @@ def test_too_few_moves_are_no_plan(current: Path) -> None:
 
 
 def test_max_moves_without_a_placement_is_refused() -> None:
-    """There is nothing to move from."""
+    """--max-moves needs the current placement, which the error asks for."""
     result = plan("--max-moves", "3")
     assert (result.exit_code, "--current placement.json" in result.stderr) == (2, True)
 
@@ -115,7 +115,7 @@ def test_max_moves_without_a_placement_is_refused() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject) -> None:
-    """One copy each of up to four models on up to three GPUs, all assignments tried."""
+    """For one replica each of up to four models on up to three GPUs, all assignments are tried."""
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     start = data.draw(st.lists(st.integers(0, 2), min_size=len(sizes), max_size=len(sizes)))
     max_moves = data.draw(st.one_of(st.none(), st.integers(0, 3)))
@@ -133,7 +133,7 @@ def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject
     moved = {(t, 0): 100 * s for t, s in enumerate(sizes)}
     result = replan(found.problem, held, free, moved, max_moves=max_moves, limits=SearchLimits(seconds=20))
     outcomes = []
-    for where in itertools.product(range(7), repeat=len(sizes)):  # 0-2 are there, 3-6 are new
+    for where in itertools.product(range(7), repeat=len(sizes)):  # 0-2 are current GPUs, 3-6 are new
         loads = [s for s, old, new in zip(sizes, start, where, strict=True) if old != new]
         fits = all(sum(s for s, w in zip(sizes, where, strict=True) if w == g) <= 10 for g in set(where))
         new_gpus = len({w for w in where if w not in set(start)})

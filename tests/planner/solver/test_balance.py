@@ -1,4 +1,4 @@
-"""Even headroom."""
+"""Test that `even_out` balances the load of the GPUs at the same cost."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tests.builders.profiles import MIB, point, profile, request
 
 
 def task(name: str, load: int) -> Task:
-    """A copy of a model on the only place."""
+    """Make a model of one replica with this load."""
     return Task(name=name, options=(Option(place=0, load=(load,)),))
 
 
 def problem(*tasks: Task, rules: tuple[Rule, ...] = ()) -> Problem:
-    """These tasks on GPUs of 10."""
+    """Make a problem with these tasks on GPUs of capacity 10."""
     gpu = GpuType(name="T4", layouts=(Layout(name="whole", places=(0,)),))
     place = Place(name="T4", capacity=(10,))
     return Problem(resources=("memory",), places=(place,), gpus=(gpu,), tasks=tasks, rules=rules)
 
 
 def two_gpus(first: tuple[Replicas, ...], second: tuple[Replicas, ...]) -> Plan:
-    """A plan of two GPUs."""
+    """Make a plan of two GPUs."""
     gpus = (GpuGroup(gpu=0, layout=0, contents=(first,)), GpuGroup(gpu=0, layout=0, contents=(second,)))
     return Plan(status=Status.OPTIMAL, gpus=gpus, objective=2, lower_bound=2)
 
 
 def test_replica_goes_where_more_room_is() -> None:
-    """5 + 4 + 1 beside 3 becomes 5 + 1 beside 3 + 4 (6 and 7), which no single move improves."""
+    """GPUs with 5 + 4 + 1 and 3 become 5 + 1 and 3 + 4 (6 and 7), which no single move improves."""
     asked = problem(task("a", 5), task("b", 4), task("c", 1), task("d", 3))
     full = (Replicas(task=0, option=0), Replicas(task=1, option=0), Replicas(task=2, option=0))
     evened = even_out(two_gpus(full, (Replicas(task=3, option=0),)), asked)
@@ -48,8 +48,8 @@ def test_replica_goes_where_more_room_is() -> None:
     assert sums == [6, 7]
 
 
-def test_model_that_wants_its_gpu_alone_keeps_it() -> None:
-    """The GPU of the lonely model is emptier, and stays so."""
+def test_model_with_an_alone_rule_keeps_its_gpu() -> None:
+    """No replica moves to the GPU of the model that must be alone, although it is emptier."""
     asked = problem(task("a", 5), task("b", 4), task("c", 1), rules=(Alone(tasks=(2,)),))
     plan = two_gpus((Replicas(task=0, option=0), Replicas(task=1, option=0)), (Replicas(task=2, option=0),))
     assert even_out(plan, asked) == plan
@@ -58,7 +58,7 @@ def test_model_that_wants_its_gpu_alone_keeps_it() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(100, 6000)), min_size=1, max_size=7), st.booleans())
 def test_plan_stays_right_and_costs_the_same(models: list[tuple[int, int]], spread: bool) -> None:
-    """Whatever was solved: same cost, no violation, and the fullest GPU is no fuller than before."""
+    """The balanced plan has the same cost and no violation, and its fullest GPU is no fuller than before."""
     profiles = [profile(f"m{i}", point(utilization=u / 100, memory_mib=size)) for i, (u, size) in enumerate(models)]
     demand = [Requirement(model=p.model, replicas=2, spread=Spread.GPU if spread else None) for p in profiles]
     fleet = FleetType(type="T4", memory_bytes=10_300 * MIB, devices=("T4",))

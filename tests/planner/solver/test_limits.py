@@ -1,4 +1,4 @@
-"""The limits of a search, and compiled code that heeds them."""
+"""Test the limits of a search, and the interruption of compiled code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.builders.problems import hard_problem, whole_gpus
 
 
 def test_part_of_a_search_ends_with_the_whole() -> None:
-    """Ten seconds are asked for and five are left; what stops the whole stops its parts."""
+    """A part gets at most the time that is left for the whole, and stops when the whole is stopped."""
     stopped = Event()
     whole = SearchLimits(seconds=5, seed=3, workers=2, stop=stopped.is_set)
     part = whole.within(10)
@@ -27,8 +27,8 @@ def test_part_of_a_search_ends_with_the_whole() -> None:
     assert whole.within(10).seconds == 0
 
 
-def test_limits_that_hold_on_for_a_while_are_not_reached_before() -> None:
-    """The first plan is looked for even where nothing is left."""
+def test_at_least_delays_limits_that_are_reached() -> None:
+    """`at_least(0.2)` gives 0.2 s even if the search is already stopped, so that a first plan is found."""
     limits = SearchLimits(stop=lambda: True).at_least(0.2)
     assert not limits.over
     time.sleep(0.25)
@@ -36,7 +36,7 @@ def test_limits_that_hold_on_for_a_while_are_not_reached_before() -> None:
 
 
 def test_items_end_with_an_exception_once_the_time_is_up() -> None:
-    """Building a model ends between two of its parts."""
+    """`each` raises LimitsReached between two items once the time is up."""
     seen = []
     with pytest.raises(LimitsReached):
         for item in SearchLimits(seconds=0.1).each(range(1000)):
@@ -45,15 +45,15 @@ def test_items_end_with_an_exception_once_the_time_is_up() -> None:
     assert 1 <= len(seen) < 1000
 
 
-def test_call_is_interrupted_once_the_limits_are_reached() -> None:
-    """The call returns what it has by then."""
+def test_call_is_interrupted_when_the_limits_are_reached() -> None:
+    """The interrupted call returns its result so far."""
     told = Event()
     found = run_interruptibly(lambda: told.wait(60), told.set, SearchLimits(seconds=0.1))
     assert found is True
 
 
 def test_call_is_interrupted_by_an_exception_where_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by Ctrl-C, which Python raises in the thread that waits; the call has ended before it goes on."""
+    """If the waiting thread gets an exception such as Ctrl-C, the call is ended before the exception is passed on."""
     told, ended = Event(), Event()
 
     def call() -> None:
@@ -69,25 +69,25 @@ def test_call_is_interrupted_by_an_exception_where_it_waits(monkeypatch: pytest.
     assert ended.is_set()
 
 
-def test_failure_of_the_call_is_raised_where_it_was_called() -> None:
-    """Not lost in the other thread."""
+def test_exception_of_the_call_is_raised_in_the_caller() -> None:
+    """An exception in the call's thread is raised in the caller's thread."""
     with pytest.raises(ZeroDivisionError):
         run_interruptibly(lambda: 1 // 0, lambda: None, SearchLimits())
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.6, 1.5])
 def test_search_that_is_stopped_ends_soon_with_a_right_plan(after_s: float) -> None:
-    """In whatever stage it is: quick plans, pricing, dives, the restricted master."""
+    """A search ends within 5 s after its stop in any stage: first plans, pricing, dives, restricted master."""
     problem = hard_problem(300)
     start_s = time.monotonic()
     plan = solve(problem, SearchLimits(seconds=120, stop=lambda: time.monotonic() - start_s > after_s))
     late_s = time.monotonic() - start_s - after_s
     assert plan.status is Status.FEASIBLE
     assert violations(plan, problem) == ()
-    assert late_s < 5  # a tenth of a second on a machine that has nothing else to do
+    assert late_s < 5  # about 0.1 s on an idle machine
 
 
 def test_search_without_time_has_a_plan_and_a_bound() -> None:
-    """The first quick plan and the volumes take no time that counts."""
+    """Even with almost no time there is a first plan and a lower bound."""
     plan = solve(whole_gpus((10,), [(4,), (5,), (6,)]), SearchLimits(seconds=1e-9))
     assert (plan.n_gpus, plan.lower_bound) == (2, 2)

@@ -1,10 +1,10 @@
-"""The solver against brute force on tiny random problems, and on instances with known optima."""
+"""Test the solver against brute force on tiny random problems, and on instances with known optima."""
 
 from __future__ import annotations
 
 from hypothesis import given
 
-from planner.problem.plan import Cause, Plan, Status
+from planner.problem.plan import Cause, Status
 from planner.problem.problem import GpuType, Problem, Task
 from planner.problem.verify import violations
 from planner.solver.limits import SearchLimits
@@ -12,7 +12,7 @@ from planner.solver.solve import solve
 from tests.builders.brute_force import least_cost
 from tests.builders.problems import TINY, counted_problems, rated_problems, too_many, whole_gpus
 
-SEED = [  # the seed's nine models: memory in MiB without the server's 309, utilization and memory utilization in %
+CASE_STUDY = [  # nine models: memory in MiB without the server's 309, utilization and memory utilization in %
     (1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51),
     (6646, 54, 54), (10742, 76, 53), (8270, 48, 48), (6646, 52, 52),
 ]  # fmt: skip
@@ -28,26 +28,26 @@ def check_against_brute_force(problem: Problem) -> None:
         assert (plan.status, plan.objective, plan.lower_bound) == (Status.OPTIMAL, expected, expected)
 
 
-def test_seed_in_memory_mode_needs_four_gpus() -> None:
-    """The seed's nine models fit four 16 GB GPUs by memory: 53,022 MiB of 16,075 each need at least 3.3."""
-    plan = solve(whole_gpus((16075,), [load[:1] for load in SEED]))
+def test_case_study_in_memory_mode_needs_four_gpus() -> None:
+    """The nine models fit on four 16 GB GPUs by memory: 53,022 MiB / 16,075 MiB = 3.3."""
+    plan = solve(whole_gpus((16075,), [load[:1] for load in CASE_STUDY]))
     assert (plan.status, plan.n_gpus, plan.lower_bound) == (Status.OPTIMAL, 4, 4)
 
 
-def test_seed_in_throughput_mode_needs_six_gpus() -> None:
-    """Six of the nine use more than half of a GPU; 48 + 52 = 100 is allowed, thresholds are inclusive."""
-    plan = solve(whole_gpus((16075, 100, 100), SEED))
+def test_case_study_in_throughput_mode_needs_six_gpus() -> None:
+    """Six of the nine use more than half of a GPU; 48 + 52 = 100 fit, because thresholds are inclusive."""
+    plan = solve(whole_gpus((16075, 100, 100), CASE_STUDY))
     assert (plan.status, plan.n_gpus) == (Status.OPTIMAL, 6)
 
 
-def test_seed_thresholds_change_the_count_as_known() -> None:
-    """At 95 % utilization the seed needs 7 GPUs, at 90 % and 80 % it needs 8."""
-    counts = [solve(whole_gpus((16075, limit, limit), SEED)).n_gpus for limit in (95, 90, 80)]
+def test_case_study_thresholds_change_the_count_as_known() -> None:
+    """At 95 % utilization the case study needs 7 GPUs, at 90 % and 80 % it needs 8."""
+    counts = [solve(whole_gpus((16075, limit, limit), CASE_STUDY)).n_gpus for limit in (95, 90, 80)]
     assert counts == [7, 8, 8]
 
 
-def test_triplets_are_packed_three_a_gpu() -> None:
-    """Twenty triplets that fill a GPU to the unit each: the optimum is twenty."""
+def test_triplets_are_packed_three_per_gpu() -> None:
+    """Twenty triplets fill a GPU exactly each, so the optimum is twenty."""
     loads = []
     for i in range(20):
         a, b = 400 + 3 * i, 270 + i
@@ -57,7 +57,7 @@ def test_triplets_are_packed_three_a_gpu() -> None:
 
 
 def test_task_that_fits_nowhere_is_named_with_its_figure() -> None:
-    """A model of 20 on GPUs of 16 has no plan; the place, the resource and both figures are said."""
+    """A model of 20 on GPUs of 16 is unplaced, with the place, the resource, its load and the capacity."""
     plan = solve(whole_gpus((16, 100), [(8, 10), (20, 10)]))
     (unplaced,) = plan.unplaced
     assert (plan.status, plan.objective) == (Status.INFEASIBLE, None)
@@ -66,7 +66,7 @@ def test_task_that_fits_nowhere_is_named_with_its_figure() -> None:
 
 
 def test_task_without_an_option_is_named() -> None:
-    """A model with nothing measured that may be used is unplaced for that reason."""
+    """A model without an option is unplaced with that cause."""
     problem = whole_gpus((16,), [(8,)])
     nothing = Task(name="nothing", options=())
     plan = solve(
@@ -76,7 +76,7 @@ def test_task_without_an_option_is_named() -> None:
 
 
 def test_too_few_gpus_are_infeasible_not_an_error() -> None:
-    """Two models that fill a GPU each on one GPU: no plan, and every model is named for want of room."""
+    """Two models that each fill a GPU do not fit on one: there is no plan, and both are unplaced for lack of room."""
     base = whole_gpus((10,), [(10,), (9,)])
     one = GpuType(name="GPU", layouts=base.gpus[0].layouts, limit=1)
     plan = solve(Problem(resources=base.resources, places=base.places, gpus=(one,), tasks=base.tasks))
@@ -85,19 +85,19 @@ def test_too_few_gpus_are_infeasible_not_an_error() -> None:
 
 
 def test_no_tasks_need_no_gpus() -> None:
-    """Nothing to serve costs nothing."""
+    """Without tasks the optimal plan has no GPUs and costs 0."""
     plan = solve(whole_gpus((10,), []))
     assert (plan.status, plan.objective, plan.gpus) == (Status.OPTIMAL, 0, ())
 
 
 def test_same_problem_and_seed_give_the_same_plan() -> None:
-    """One worker, one seed: the plan is the same to the last replica."""
+    """With one worker and the same seed, two plans are equal in every replica."""
     problem = whole_gpus((100, 100), [(20 + 3 * i, 50 - 2 * i) for i in range(12)], [5] * 12)
     assert solve(problem, SearchLimits(seed=3)) == solve(problem, SearchLimits(seed=3))
 
 
 def test_stop_gives_the_best_plan_so_far() -> None:
-    """A user who has had enough at once still gets a right plan, with its bound."""
+    """A search that is stopped at once still returns a valid plan."""
     problem = whole_gpus((1000,), [(260 + 7 * i,) for i in range(40)], [3] * 40)
     plan = solve(problem, SearchLimits(stop=lambda: True))
     assert plan.objective is not None
@@ -107,7 +107,7 @@ def test_stop_gives_the_best_plan_so_far() -> None:
 @given(counted_problems())
 @TINY
 def test_counted_problems_match_brute_force(problem: Problem) -> None:
-    """Copies of models on one GPU type."""
+    """Plan, cost and bound are those of brute force for replicas on one GPU type."""
     if not too_many(problem):
         check_against_brute_force(problem)
 
@@ -115,7 +115,7 @@ def test_counted_problems_match_brute_force(problem: Problem) -> None:
 @given(rated_problems())
 @TINY
 def test_choice_and_mixed_fleets_match_brute_force(problem: Problem) -> None:
-    """Operating points to choose, rates, least replicas, GPU types with costs and limits."""
+    """They are those of brute force with choices, rates, least replicas, and GPU types with costs and limits."""
     if not too_many(problem):
         check_against_brute_force(problem)
 
@@ -123,7 +123,7 @@ def test_choice_and_mixed_fleets_match_brute_force(problem: Problem) -> None:
 @given(rated_problems(sliced=True))
 @TINY
 def test_cut_gpus_match_brute_force(problem: Problem) -> None:
-    """GPUs that stay whole or are cut into slices."""
+    """They are those of brute force with GPUs that stay whole or are cut into slices."""
     if not too_many(problem):
         check_against_brute_force(problem)
 
@@ -131,7 +131,7 @@ def test_cut_gpus_match_brute_force(problem: Problem) -> None:
 @given(rated_problems(ruled=True))
 @TINY
 def test_rules_on_co_location_match_brute_force(problem: Problem) -> None:
-    """At most so many on a GPU or a node, of one task or two; alone, apart, together."""
+    """They are those of brute force with every co-location rule: at most, alone, apart, together."""
     if not too_many(problem):
         check_against_brute_force(problem)
 
@@ -139,11 +139,6 @@ def test_rules_on_co_location_match_brute_force(problem: Problem) -> None:
 @given(rated_problems(sliced=True, ruled=True))
 @TINY
 def test_rules_on_cut_gpus_match_brute_force(problem: Problem) -> None:
-    """Rules hold on the whole GPU, across its slices."""
+    """They are those of brute force with rules on cut GPUs, where a rule applies to all slices of a GPU."""
     if not too_many(problem):
         check_against_brute_force(problem)
-
-
-def test_plan_is_a_record() -> None:
-    """Two plans of equal contents are equal."""
-    assert Plan(status=Status.UNKNOWN) == Plan(status=Status.UNKNOWN)

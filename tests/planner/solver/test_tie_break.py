@@ -1,4 +1,4 @@
-"""Of the plans that cost the same, one with the fewest GPUs."""
+"""Test that, of plans with the same cost, one with the fewest GPUs is chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL = (Replicas(task=0, option=0),)
 
 
 def problem(large_cost: int) -> Problem:
-    """Two copies: one on each small GPU at 1, both on a large one."""
+    """Make a problem with two replicas: one fits on a small GPU (cost 1), both on a large one."""
     return Problem(
         resources=("memory",),
         places=(Place(name="small", capacity=(5,)), Place(name="large", capacity=(10,))),
@@ -28,7 +28,7 @@ def problem(large_cost: int) -> Problem:
 
 @pytest.mark.parametrize(("large_cost", "gpus"), [(2, 1), (3, 2)])
 def test_one_large_gpu_replaces_two_small_ones_only_at_the_same_cost(large_cost: int, gpus: int) -> None:
-    """At 2 the large one costs what the two small ones do; at 3 it costs more."""
+    """A large GPU at cost 2 replaces two small ones at 1 each; at cost 3 it does not."""
     plan = Plan(
         status=Status.OPTIMAL,
         gpus=(GpuGroup(gpu=0, layout=0, contents=(SMALL,), count=2),),

@@ -1,4 +1,4 @@
-"""Pattern generation that is cut short."""
+"""Test pattern generation that ends at its time limit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.builders.problems import whole_gpus
 
 
 def test_generation_out_of_time_has_a_value_for_every_column() -> None:
-    """It once returned columns that were added after the LP's last solution; rounding rows, which pair columns with
-    their values, then broke (three GPU types and rates, whenever the time ended during the first rounds)."""
+    """It once returned columns that were added after the LP's last solution. Rounding rows, which pair columns with
+    their values, then failed (three GPU types and rates, if the time ended during the first rounds)."""
     model = build(whole_gpus((10, 10), [(5, 2), (4, 3), (3, 6), (2, 2)], [4, 4, 4, 4]))
     needs = model.needs(model.demand, model.replicas)
     master = Master(model, needs, [Pattern(0, ((i, 1),)) for i in range(4)])

@@ -1,4 +1,4 @@
-"""The plain pricing search against brute force: every content of tiny places."""
+"""Test the plain pricing search against brute force on tiny knapsacks."""
 
 from __future__ import annotations
 
@@ -24,35 +24,37 @@ from tests.builders.knapsacks import (
 
 
 def examples(n: int) -> settings:
-    """So many examples; the first call may wait for the compiler."""
+    """Run `n` examples without a deadline, because the first call may compile."""
     return settings(max_examples=n, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(tiny_knapsacks(), near())
 @examples(2000)
 def test_exhausted_search_proves_the_best_and_keeps_the_best(sack: Knapsack, about: tuple[int, int]) -> None:
-    """The limit is the optimum, or the floor where nothing exceeds it; the contents kept are the best above it."""
+    """The limit is the optimum, or the floor if nothing exceeds it; the contents are the best above the floor."""
     assert faults_of_proof(best_contents, sack, *about, 1, 3, 40) == []
 
 
 @given(full_knapsacks(), near())
 @examples(1000)
-def test_contents_that_differ_by_a_unit_in_ten_trillion_are_told_apart(sack: Knapsack, about: tuple[int, int]) -> None:
-    """Rounding of the linear bound never prunes what exceeds the floor by one unit, however many copies fit."""
+def test_contents_that_differ_by_a_unit_in_ten_trillion_are_distinguished(
+    sack: Knapsack, about: tuple[int, int]
+) -> None:
+    """Rounding of the linear bound never prunes a content that exceeds the floor by one unit."""
     assert faults_of_proof(best_contents, sack, *about, 1, 3) == []
 
 
 @given(large_knapsacks(), near())
 @examples(1000)
-def test_bytes_and_ten_millionths_are_searched_as_small_numbers_are(sack: Knapsack, about: tuple[int, int]) -> None:
-    """Capacities of many digits and zero loads beside them: the same proof."""
+def test_large_capacities_give_the_same_proof(sack: Knapsack, about: tuple[int, int]) -> None:
+    """Limit and contents are also right for capacities in bytes and ten-millionths, and for zero loads."""
     assert faults_of_proof(best_contents, sack, *about, 1, 3) == []
 
 
 @given(st.one_of(tiny_knapsacks(), full_knapsacks()), near(), st.sampled_from([1, 2, 40]))
 @examples(1000)
 def test_search_that_gives_up_claims_no_limit(sack: Knapsack, about: tuple[int, int], keep: int) -> None:
-    """Short of nodes, the limit is -1; what was found is still allowed, worth what is said, and above the floor."""
+    """At its node limit the search returns -1 as limit; the contents found are still allowed and above the floor."""
     profits, _ = contents(sack)
     floor = floor_near(profits, *about)
     for node_limit in (0, 2, 5, 12, 30):
@@ -63,23 +65,23 @@ def test_search_that_gives_up_claims_no_limit(sack: Knapsack, about: tuple[int, 
 
 
 def test_copies_that_fill_a_place_exactly_are_found() -> None:
-    """A hundred copies of a hundredth of the place; every copy once weighed 1e-12 too much, so the bound said that
-    not all fit, and a limit of one unit below what they are worth was called proven."""
+    """A hundred copies of a hundredth of the place fit. Every copy once weighed 1e-12 too much, so the bound said that
+    not all fit, and a limit of one unit below their profit was called proven."""
     sack = knapsack([(1,)], (100,), [10**11], bound=[100])
     at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 - 1, ENOUGH, 1, GO_ON)
     assert (at_most, exhausted, counts.tolist()) == (10**13, True, [[100]])
 
 
 def test_copies_that_take_nothing_leave_the_place_empty() -> None:
-    """A thousand copies that take nothing, worth 1 each, beside ten that fill the place; together the thousand once
-    took a thousand-millionth of it, and 10,000 units of the others' profit were missing from the bound."""
+    """A thousand copies without load, worth 1 each, fit beside ten that fill the place. Together the thousand once
+    took 1e-9 of it, and 10,000 units of the others' profit were missing from the bound."""
     sack = knapsack([(0,), (1,)], (10,), [1, 10**12], bound=[1000, 10])
     at_most, exhausted, _, counts = best_contents(*sack.arguments, 10**13 + 999, ENOUGH, 1, GO_ON)
     assert (at_most, exhausted, counts.tolist()) == (10**13 + 1000, True, [[1000, 10]])
 
 
 def test_equal_contents_are_all_kept_or_as_many_as_asked_for() -> None:
-    """Four items of one profit, two fit: six pairs of 10 above a floor of 5; the single ones are worth 5, not more."""
+    """Two of four items worth 5 fit: above the floor of 5 there are six pairs worth 10, but no single item."""
     sack = knapsack([(1,)] * 4, (2,), [5] * 4)
     for keep, expected in ((40, 6), (4, 4), (1, 1)):
         at_most, exhausted, kept, _ = best_contents(*sack.arguments, 5, ENOUGH, keep, GO_ON)
@@ -92,7 +94,7 @@ def test_equal_contents_are_all_kept_or_as_many_as_asked_for() -> None:
 )
 @examples(1000)
 def test_linear_bound_is_the_optimum_in_fractions(items: list[tuple[int, int, int]], capacity: int) -> None:
-    """Dantzig's bound is the dual's least value, found at a price of 0 or at some item's profit per weight; whole
+    """Dantzig's bound is the least value of the dual, at a price of 0 or at some item's profit per weight; whole
     copies are never worth more."""
     profit, weight, bound = (np.array(column, dtype=np.int64) for column in zip(*items, strict=True))
     prices = [0.0, *(p / w for p, w, _ in items if w)]
@@ -105,7 +107,7 @@ def test_linear_bound_is_the_optimum_in_fractions(items: list[tuple[int, int, in
 
 
 def test_search_that_is_stopped_claims_nothing() -> None:
-    """It ends after its first content, without a limit of the profit."""
+    """A search that is stopped ends after its first content, with -1 as limit."""
     sack = knapsack([(3,), (4,), (5,)], (10,), [3, 4, 5])
     at_most, exhausted, kept, _ = best_contents(*sack.arguments, 0, ENOUGH, 40, np.ones(1, dtype=np.int64))
     assert (at_most, exhausted, len(kept)) == (-1, False, 1)

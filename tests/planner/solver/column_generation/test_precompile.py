@@ -1,4 +1,4 @@
-"""What is compiled ahead is what the solver runs."""
+"""Test that the functions compiled in advance are those that the solver calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.builders.problems import whole_gpus
 
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
-    """Each function has one signature after the warm-up and after solving; another one would be compiled anew."""
+    """After warm-up and solving each function has one signature; a second one would have to be compiled."""
     from planner.solver.column_generation import knapsack, knapsack_dp
 
     warm_up()

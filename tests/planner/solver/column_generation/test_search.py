@@ -1,4 +1,4 @@
-"""Pattern generation, dives, neighbourhoods and the restricted master on their own, without the exact search behind."""
+"""Test the search by patterns (generation, dives, neighbourhoods, restricted master) without the exact search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.builders.problems import TINY, rated_problems, too_many, whole_gpus
 
 
 def searched(problem: Problem) -> SearchState:
-    """Search by patterns from nothing."""
+    """Search by patterns without a first plan."""
     smaller = reduce(problem).problem
     state = SearchState(problem=smaller, limits=SearchLimits(seconds=10))
     search_patterns(state, build(smaller))
@@ -38,7 +38,7 @@ def test_bound_and_plan_enclose_the_optimum(problem: Problem) -> None:
 
 
 def test_rounding_rows_close_the_gap_of_rates() -> None:
-    """Four models at 3 of 2 each, one replica a GPU: 1.5 GPUs each in the LP, two each by rounding, 8 in all."""
+    """Four models need 3 units at 2 per replica and GPU: 1.5 GPUs each in the LP, rounded up to 2, 8 in all."""
     base = whole_gpus((10,), [(6,)] * 4, [3] * 4)
     tasks = tuple(
         type(task)(name=task.name, demand=3, options=(type(task.options[0])(place=0, load=(6,), supply=2),))
@@ -49,6 +49,6 @@ def test_rounding_rows_close_the_gap_of_rates() -> None:
 
 
 def test_thousand_models_are_proven() -> None:
-    """Kinds of 51 and 49 pair up exactly: 500 of each fill 500 GPUs."""
+    """500 models of 51 and 500 of 49 fill 500 GPUs in pairs; bound and plan are both 500."""
     state = searched(whole_gpus((100, 100), [(51, 30), (49, 60)], [500, 500]))
     assert (state.bound, state.cost) == (500, 500)

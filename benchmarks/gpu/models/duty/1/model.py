@@ -1,4 +1,4 @@
-"""Keeps the GPU busy for a known share of the time: a kernel of X ms in every 10 ms."""
+"""A model that keeps the GPU busy for a known share of the time: a kernel of `kernel_ms` in every 10 ms."""
 
 import json
 import time
@@ -8,11 +8,11 @@ import torch
 import triton_python_backend_utils as pb_utils
 
 PERIOD_S = 0.010
-CYCLES = 1_000_000  # of the calibration
+CYCLES = 1_000_000  # clock cycles of a kernel in the calibration
 
 
 class TritonPythonModel:
-    """On unload it writes down the duty cycle that it really had, by CUDA's own clock."""
+    """Writes its actual duty cycle to a report on unload; kernel times are from CUDA events."""
 
     def initialize(self, args):
         parameters = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
@@ -21,11 +21,11 @@ class TritonPythonModel:
         self.busy_s, self.due_s, self.first_s, self.last_s = 0.0, 0.0, None, None
         if self.on_gpu:
             self.marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
-            for _ in range(200):  # until the clocks have risen
+            for _ in range(200):  # until the GPU's clocks have risen
                 self.cycles_per_s = CYCLES / self._sleep_s(CYCLES)
 
     def _sleep_s(self, cycles):
-        """Run one kernel that does nothing for so many cycles; how long it took on the GPU."""
+        """Run one kernel that spins for so many cycles; return the seconds that it took on the GPU."""
         self.marks[0].record()
         torch.cuda._sleep(int(cycles))
         self.marks[1].record()
@@ -43,7 +43,7 @@ class TritonPythonModel:
                 while time.perf_counter() < began_s + self.kernel_s:
                     pass
                 self.busy_s += self.kernel_s
-            # periods follow each other whatever the time between two requests, which would stretch them
+            # each period is due 10 ms after the one before, however long the time between two requests is
             self.due_s = max(self.due_s + PERIOD_S, began_s)
             time.sleep(max(0.0, self.due_s - time.perf_counter()))
             self.last_s = time.perf_counter()

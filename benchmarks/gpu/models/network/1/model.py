@@ -1,4 +1,4 @@
-"""A stack of linear layers in PyTorch; on unload it writes down what PyTorch's allocator held."""
+"""A stack of linear layers in PyTorch, which writes a report of PyTorch's allocated memory on unload."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Width, depth, precision and the report's place are parameters of its configuration."""
+    """Its configuration has width, depth, precision and the report's path as parameters."""
 
     def initialize(self, args):
         parameters = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
@@ -20,8 +20,8 @@ class TritonPythonModel:
         torch.manual_seed(0)
         self.layers = [torch.randn(width, width, device=self.device, dtype=dtype) / width**0.5 for _ in range(depth)]
         self.width, self.dtype, self.reserved = width, dtype, {}
-        self._forward(torch.zeros(1, 1))  # loads the kernels: they belong to the context, not to the allocator
-        # what is on the card and not in the allocator: the context with its kernels
+        self._forward(torch.zeros(1, 1))  # loads the kernels, which are in the context's memory
+        # memory on the GPU outside the allocator: the context with its kernels
         self.context = _used_bytes() - before - torch.cuda.memory_reserved() if self.on_gpu else 0
 
     def execute(self, requests):
@@ -35,7 +35,7 @@ class TritonPythonModel:
 
     @torch.inference_mode()
     def _forward(self, x):
-        # each item is 512 rows, as the tokens of a text would be: the activations count beside the weights
+        # each item is 512 rows, as of a text of 512 tokens, so that activations take memory too
         rows = x.to(self.device, self.dtype).reshape(-1, 1).repeat_interleave(512, 0).expand(-1, self.width)
         for layer in self.layers:
             rows = torch.relu(rows @ layer)
@@ -46,5 +46,5 @@ class TritonPythonModel:
 
 
 def _used_bytes():
-    """What NVML says is used on the card; asked without making a context."""
+    """Return the bytes in use on the GPU, from NVML, which creates no CUDA context."""
     return torch.cuda.device_memory_used(0)

@@ -1,4 +1,4 @@
-"""Holds memory, and takes more of it for each item while it runs; how much, its configuration says."""
+"""A model that holds memory, and takes more for each item while it runs; its configuration says how much."""
 
 import json
 import time
@@ -8,14 +8,14 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Gives the first value of each item."""
+    """Returns the first value of each item."""
 
     def initialize(self, args):
         parameters = json.loads(args["model_config"])["parameters"]
         held, self.taken, self.pause_s = (
             float(parameters[name]["string_value"]) for name in ("hold_mib", "take_mib_an_item", "pause_s")
         )
-        self.held = np.ones(int(held * 2**20), np.uint8)  # ones, so that every page is really there
+        self.held = np.ones(int(held * 2**20), np.uint8)  # ones, so that every page is allocated
 
     def execute(self, requests):
         answers = []

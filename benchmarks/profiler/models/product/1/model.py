@@ -1,4 +1,4 @@
-"""A product of two 256 x 256 matrices an item: a model that is bound by the processor."""
+"""A model that is bound by the processor: one product of two 256 x 256 matrices for each item."""
 
 import os
 
@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils  # noqa: E402
 
 
 class TritonPythonModel:
-    """Gives one element of each product."""
+    """Returns one element of each product, times the item's first value."""
 
     def initialize(self, args):
         self.weights = np.random.default_rng(0).standard_normal((256, 256), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Sleeps 5 ms a request and 1 ms more an item: a model whose throughput is known without measuring it."""
+"""A model of known throughput: it sleeps 5 ms for each request and 1 ms more for each item."""
 
 import time
 
@@ -6,7 +6,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Gives the first value of each item."""
+    """Returns the first value of each item."""
 
     def execute(self, requests):
         answers = []

@@ -1,13 +1,13 @@
-"""Answers at once: what is measured is the way to the model and back.
+"""A model that answers at once, so that client and server are measured and not the model.
 
-Waiting requests are joined by the dynamic batcher, so that the server has room above what a client can send.
+The dynamic batcher joins waiting requests, so that the server can answer more than one client can send.
 """
 
 import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Gives the first value of each item."""
+    """Returns the first value of each item."""
 
     def execute(self, requests):
         answers = []
