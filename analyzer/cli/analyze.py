@@ -1,4 +1,4 @@
-"""One run of `analyze`: progress on stderr, then the tables, the export and the summary."""
+"""Run the command `analyze`: show progress on stderr, then the tables, the export and the summary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     Raises
     ------
     TritonpackError, Interrupted
-        What ended the sweep early; the finished trials are stored, shown and exported before that.
+        If the sweep ended early; the finished trials are stored, shown and exported before that.
     """
     prepared = prepare(merge(_settings(ctx, values), values["config"]), follow_pull=show_pull)
     settings, job = prepared.settings, prepared.job
@@ -44,7 +44,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     stopped: BaseException | None = None
     try:
         with Progress(job.points) as progress:
-            prepared.run(_Shown(recording, progress), flags=FLAGS)
+            prepared.run(_ProgressObserver(recording, progress), flags=FLAGS)
     except (Interrupted, TritonpackError) as error:
         if not recording.measurements:
             raise
@@ -59,7 +59,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
                 raise
             click.echo(in_flags(error.message, FLAGS), err=True)
     if stopped is not None:
-        click.echo(f"{len(result)} of {job.points} trials are in {store_name}; run again to go on", err=True)
+        click.echo(f"{len(result)} of {job.points} trials are in {store_name}; run again to continue", err=True)
         raise stopped from None
     return _summarize(result)
 
@@ -68,8 +68,8 @@ def _settings(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in typed(ctx, values).items() if name in FLAGS}
 
 
-class _Shown:
-    """Passes what a sweep tells on to a recording, and shows how far it has come."""
+class _ProgressObserver:
+    """An observer that passes events on to a recording, and shows the progress of the sweep."""
 
     def __init__(self, recording: Recording, progress: Progress) -> None:
         self._recording = recording
@@ -109,7 +109,7 @@ def _export(settings: SweepSettings, result: SweepResult) -> None:
 
 
 def _summarize(result: SweepResult) -> bool:
-    """Name the trials without figures and those that are unsure; return whether there is one of the former."""
+    """Print the trials that failed or have a warning; return whether one has no figures."""
     failed = [m for m in result if not m.status.measured]
     for measurement in [m for m in result if m.cause]:
         click.echo(f"{trial_name(measurement.trial)}: {outcome(measurement)}", err=True)

@@ -1,4 +1,4 @@
-"""Commands whose failures are one line on stderr, in the words of the command line."""
+"""Click commands that report a failure in one line on stderr, with options named by their flags."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def flags_of(command: click.Command) -> dict[str, str]:
 
 @contextmanager
 def _one_line(command: click.Command) -> Iterator[None]:
-    """Turn failures into one line on stderr; click's own have a usage above them."""
+    """Turn failures into one line on stderr, without the usage text that click writes above its own."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -41,10 +41,10 @@ def _one_line(command: click.Command) -> Iterator[None]:
 
 
 class Command(click.Command):
-    """A command that tells a failure in one line."""
+    """A command that reports a failure in one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the command line; what cannot be taken is told without the usage above it."""
+        """Parse the command line; an error is reported without a usage text above it."""
         with _one_line(self):
             return super().make_context(*args, **kwargs)
 
@@ -55,29 +55,29 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands that tells a command line that cannot be taken in one line."""
+    """A group of commands that reports an error in the command line in one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the command line; what cannot be taken is told without the usage above it."""
+        """Parse the command line; an error is reported without a usage text above it."""
         with _one_line(self):
             return super().make_context(*args, **kwargs)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is named."""
+        """Find the command that the command line names."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise UsageError(f"no command '{args[0]}'; {suggest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that is named."""
+        """Run the command that the command line names."""
         with _one_line(self):
             return super().invoke(ctx)
 
 
 class GroupedOption(click.Option):
-    """An option that knows the group of the help that it stands in."""
+    """An option with the name of its group in the help."""
 
     group = "Options"
 

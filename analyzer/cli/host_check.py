@@ -1,4 +1,4 @@
-"""What a host can measure, as a table for people."""
+"""Write what a host can measure as a table for people."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from analyzer.formats.text_table import Column, plain_text
 from analyzer.sweep.host_check import Capability
 
 CAPABILITY_COLUMNS: list[Column[Capability]] = [
-    Column(title="Of", unit="", text=lambda f: f.subject, numeric=False),
+    Column(title="Part", unit="", text=lambda f: f.subject, numeric=False),
     Column(title="What", unit="", text=lambda f: f.what, numeric=False),
-    Column(title="Can", unit="", text=lambda f: "yes" if f.can else "no", numeric=False),
+    Column(title="Possible", unit="", text=lambda f: "yes" if f.can else "no", numeric=False),
     Column(title="How or why", unit="", text=lambda f: f.detail, numeric=False),
 ]
 

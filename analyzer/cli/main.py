@@ -1,4 +1,4 @@
-"""`analyze`: options → server, sweep, store; progress on stderr, tables on stdout."""
+"""The command `analyze`: its options, its help text and its exit status."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from analyzer.sweep.signals import signals_as_interrupts
 @click.version_option(__version__, prog_name="tritonpack")
 @click.pass_context
 def main(ctx: click.Context, /, **values: Any) -> None:
-    """Measure what models deliver and cost on Triton Inference Server.
+    """Measure throughput, latency, memory and utilization of models on Triton Inference Server.
 
     Every model is loaded alone on one server, and every batch size is tried at every concurrency while memory,
-    utilization and power of the device are recorded. Results go to a store as they are made: an interrupted
-    sweep goes on where it stopped, and a changed model is measured anew.
+    utilization and power of the device are recorded. Each result is stored at once: an interrupted sweep
+    continues where it stopped, and a changed model is measured again.
 
     \b
     Every batch size at every concurrency, with CSV files and plots:
@@ -34,18 +34,18 @@ def main(ctx: click.Context, /, **values: Any) -> None:
       analyze --batch 1 --concurrency 8 --instances 1,2 --dynamic-batching off,on:100us
     The knee of each model at batch 1 and 8, and the request rate that keeps a p99 of 50 ms:
       analyze --batch 1,8 --search climb --latency-p99-ms 50 --find-peak
-    The same, and other values for single models, from a file:
+    Options from a file, with other values for single models:
       analyze --config sweep.yaml
 
     \b
-    sweep.yaml has the long options as keys, and a section for models that need others:
+    sweep.yaml has the long options as keys, and a section for models with other values:
       batch: [1, 2, 4]
       concurrency: [1, 4]
       models:
         chest_xray: {batch: [1, 8], instances: [1, 2], dynamic-batching: [off, "on:100us"]}
         text_encoder: {search: climb, latency-p99-ms: 50}
 
-    Exit status: 0 when every trial has figures, 1 when one has not, 2 for a wrong command line or file.
+    Exit status: 0 if every trial has figures, 1 if one has none, 2 for a wrong command line or file.
     """
     with signals_as_interrupts():
         if values["check"]:

@@ -1,4 +1,4 @@
-"""Options of settings as click's options, and kinds of values as its types."""
+"""Convert the options of settings records to click options, and kinds of values to click types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType[Any]):
-    """A value as its kind reads it."""
+    """The click type of a kind of value, which parses the text."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
@@ -69,7 +69,7 @@ class _Words(click.Choice[str]):
 
 
 def click_type(kind: Kind) -> click.ParamType[Any]:
-    """Return click's type of a kind; its own where the help shows something by it."""
+    """Return the click type of a kind; ranges and choices have types by which the help shows them."""
     if isinstance(kind, Number):
         return _WholeRange(kind) if kind.whole else _Range(kind)
     if isinstance(kind, Choice):
@@ -80,16 +80,16 @@ def click_type(kind: Kind) -> click.ParamType[Any]:
 def click_option(
     name: str, declared: Option, help_: str, *short: str, **attributes: Any
 ) -> Callable[[Command], Command]:
-    """Make the option of a setting: its flag, its type and its default are the setting's.
+    """Make the click option of a setting, with the setting's flag, type and default.
 
     Parameters
     ----------
     name : str
-        The setting's, in Python.
+        The setting's name in Python.
     short : str
-        Other flags.
+        Other flags of the option, such as ``-o``.
     attributes
-        Others of `click.option`.
+        Further arguments of `click.option`.
     """
     kind, default = declared.kind, declared.default
     return click.option(
@@ -108,14 +108,14 @@ def click_option(
 
 
 def _text(default: Any) -> Any:
-    """Write a default as it is typed."""
+    """Write a default as it would be typed on the command line."""
     if isinstance(default, tuple) and default:
         return ",".join(map(str, default))
     return str(default) if isinstance(default, Path) else default
 
 
 def typed(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that stand on the command line; those that may be repeated as one value."""
+    """Return the options that were given on the command line; the values of a repeated one are joined in a tuple."""
     found = {}
     for param in ctx.command.params:
         name = str(param.name)

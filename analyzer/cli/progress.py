@@ -1,4 +1,4 @@
-"""How far a sweep has come, on stderr: a bar with the time to go, or a line a trial where nobody watches."""
+"""Show the progress of a sweep on stderr: a bar with the time left on a terminal, else one line for each trial."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from analyzer.measurements.record import Measurement
 
 
 class Progress:
-    """A context manager; on a terminal a bar, in a log plain lines.
+    """A context manager that shows a bar on a terminal, and writes plain lines elsewhere.
 
     Parameters
     ----------
     trials : int
-        How many there will be at most.
+        Most trials that the sweep can have.
     """
 
     def __init__(self, trials: int) -> None:
@@ -43,7 +43,7 @@ class Progress:
         self._bar.stop()
 
     def advance(self, measurement: Measurement, *, found: bool) -> None:
-        """Count one trial; `found` in the store rather than measured now."""
+        """Count one trial; `found` says that it was in the store and not measured now."""
         from analyzer.measurements.text import outcome, trial_name
 
         rate = measurement.throughput_infer_per_s
@@ -54,5 +54,5 @@ class Progress:
             self.say(text)
 
     def say(self, text: str) -> None:
-        """Write a line, above the bar where there is one."""
+        """Write a line, above the bar if there is one."""
         self._console.print(text, markup=False, soft_wrap=True)

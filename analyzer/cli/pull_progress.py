@@ -1,4 +1,4 @@
-"""The bar that shows how far the download of an image is."""
+"""Show the progress of the download of a container image as a bar."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def show_pull(image: str, events: Iterable[Mapping[str, Any]]) -> str | None:
-    """Show a pull on stderr while its events arrive; return what it failed with, None for nothing.
+    """Show a pull on stderr while its events arrive; return its error message, None if it succeeded.
 
     Parameters
     ----------
     image : str
-        Named beside the bar.
+        Name of the image, shown beside the bar.
     events : iterable of mapping
         As the engine's API streams them for ``POST /images/create``.
     """
@@ -26,14 +26,14 @@ def show_pull(image: str, events: Iterable[Mapping[str, Any]]) -> str | None:
         for event in events:
             if "error" in event:
                 return str(event["error"])
-            layers = follow(layers, event)
+            layers = update_layers(layers, event)
             here, total = (sum(column) for column in zip(*layers.values(), (0, 0), strict=True))
             progress.update(task, completed=here, total=total or None)
     return None
 
 
-def follow(layers: dict[str, tuple[int, int]], event: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Return what is known of each layer's download, in bytes here and bytes in all, after one more event."""
+def update_layers(layers: dict[str, tuple[int, int]], event: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return the bytes downloaded and the bytes in total of each layer, after one more event."""
     layer = event.get("id", "")
     if event.get("status") == "Downloading":
         detail = event.get("progressDetail") or {}

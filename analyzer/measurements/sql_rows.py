@@ -14,7 +14,7 @@ _PREFIXES = {
     Trial: "",
     Provenance: "",
     Variant: "variant_",
-}  # a measurement and its variant both have a field `instances`
+}  # Measurement and Variant both have `instances`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

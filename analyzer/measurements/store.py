@@ -306,7 +306,7 @@ def _subject(measurement: Measurement) -> tuple[str, str]:
 
 
 def _origin(provenance: Provenance) -> Provenance:
-    """Return the provenance without the device's UUID: devices of one kind share a sweep, and none supersedes another."""
+    """Return the provenance without the device's UUID: a sweep's devices do not supersede each other's figures."""
     return replace(provenance, device_uuid="")
 
 

@@ -1,4 +1,4 @@
-"""What this host can measure, what it cannot, and why: `analyze --check`."""
+"""Find out what this host can measure, what it cannot, and why (`analyze --check`)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ if TYPE_CHECKING:
 
 # The pid namespace that the kernel starts with (Linux, include/uapi/linux/nsfs.h: PID_NS_INIT_INO).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
-_DCGM = "GPM gives it from Hopper on, the DCGM exporter also before (--launch-mode remote)"
+_DCGM = "GPM has it on Hopper and later, the DCGM exporter also on older GPUs (--launch-mode remote)"
 _PROCESSES = "nvmlDeviceGetComputeRunningProcesses_v3"
 _SAMPLES = "nvmlDeviceGetSamples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """One thing that is to be measured or used here.
+    """Whether one thing can be measured or used on this host.
 
     Parameters
     ----------
     subject : str
-        What it is about: a GPU by its index, ``host`` or ``Triton``.
+        The part of the host: a GPU by its index, ``host`` or ``Triton``.
     what : str
+        What is to be measured or used.
     can : bool
     detail : str
-        How it is done where it can be; why not and what to do about it where it cannot.
+        How, if it can; why not and what to do about it, if it cannot.
     """
 
     subject: str
@@ -45,7 +46,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figure:
-    """A figure of a GPU: the field of a Reading, the NVML function it comes from, the way out without it."""
+    """A figure of a GPU: its field in `Reading`, its NVML function, and advice if the GPU does not report it."""
 
     what: str
     field: str
@@ -111,7 +112,7 @@ def _check_gpu(gpu: Gpu) -> list[Capability]:
     try:
         first = sampler.read()
         time.sleep(1.1 * GPM_SPAN_S)
-        readings = (first, sampler.read())  # GPM speaks in the second; the driver may take no sample in between
+        readings = (first, sampler.read())  # GPM reports only in the second; the driver may take no sample in between
     except DeviceError as error:
         return [Capability(subject=subject, what=gpu.name, can=False, detail=error.message)]
     finally:
@@ -128,7 +129,7 @@ def _check_gpu(gpu: Gpu) -> list[Capability]:
 def _memory(subject: str, gpu: Gpu, refused: Mapping[str, str]) -> Capability:
     detail = f"{gpu.name}, {gpu.uuid}, {(gpu.memory_bytes or 0) / 2**20:.0f} MiB for models"
     if "nvmlDeviceGetMemoryInfo" in refused:
-        detail += "; with what the driver reserves, which drivers from 510 on leave out"
+        detail += "; includes what the driver reserves, which drivers from 510 on exclude"
     return Capability(subject=subject, what="slice memory" if gpu.mig else "memory", can=True, detail=detail)
 
 
@@ -138,9 +139,9 @@ def _process_memory(subject: str, refused: Mapping[str, str]) -> Capability:
         detail = f"the driver says {refused[_PROCESSES]}: keep other tenants off the GPU while it is measured"
         return Capability(subject=subject, what=what, can=False, detail=detail)
     if str(Path("/proc/self/ns/pid").readlink()) != _FIRST_PID_NAMESPACE:
-        detail = "the driver numbers processes as the host does, and this is a container: run it with --pid=host"
+        detail = "the driver has the host's process ids, and this is a container: run it with --pid=host"
         return Capability(subject=subject, what=what, can=False, detail=detail)
-    return Capability(subject=subject, what=what, can=True, detail="beside other tenants of the GPU")
+    return Capability(subject=subject, what=what, can=True, detail="also while others use the GPU")
 
 
 def _figure(subject: str, figure: _Figure, readings: Sequence[Reading], refused: Mapping[str, str]) -> Capability:
@@ -153,8 +154,8 @@ def _figure(subject: str, figure: _Figure, readings: Sequence[Reading], refused:
 
 def _samples(subject: str, refused: Mapping[str, str]) -> Capability:
     answer = refused.get(_SAMPLES, "")
-    can = answer in ("", "Not Found")  # there is a buffer, without a new sample in it
-    why = "the driver keeps them" if can else f"the driver says {answer}; its last rate is read instead"
+    can = answer in ("", "Not Found")  # "Not Found": there is a buffer, but no new sample in it
+    why = "the driver keeps them" if can else f"the driver says {answer}; its last rate is used instead"
     return Capability(subject=subject, what="every utilization sample", can=can, detail=why)
 
 
@@ -165,9 +166,9 @@ def _check_processes() -> list[Capability]:
     device = host()
     readable = shared_bytes([os.getpid()]) is not None
     if not readable:
-        detail = "the kernel does not tell smaps_rollup: Linux 4.14 or later does"
+        detail = "the kernel does not have smaps_rollup: use Linux 4.14 or later"
     elif os.geteuid() != 0:
-        detail = "of servers that this user runs; of containers and other users' servers only as root"
+        detail = "for servers that this user runs; for containers and other users' servers only as root"
     else:
         detail = f"{device.memory_bytes / 2**20:.0f} MiB; each shared page by its share, over the whole process tree"
     return [
@@ -178,15 +179,15 @@ def _check_processes() -> list[Capability]:
 
 
 def undisturbed(since_boot: ProcessorTimes) -> Capability:
-    """Judge how much of what was in use a hypervisor took."""
+    """Check how much processor time a hypervisor took since boot, relative to the time in use."""
     from analyzer.statistics.cpu_steal import MOST_STOLEN
 
     stolen = since_boot.stolen_s / max(since_boot.busy_s, 1.0)
     detail = "no hypervisor gave processors to others since boot"
     if since_boot.stolen_s:
-        detail = f"since boot the hypervisor gave {stolen:.1%} of what was in use to others; trials leave such time out"
+        detail = f"since boot the hypervisor gave others {stolen:.1%} of the time in use; trials leave such time out"
     if stolen > MOST_STOLEN:
-        detail += ", and last longer for it: a host of one's own measures faster"
+        detail += " and last longer; a host that is not shared measures faster"
     return Capability(subject="host", what="undisturbed processors", can=stolen <= MOST_STOLEN, detail=detail)
 
 

@@ -20,7 +20,7 @@ OpenControl = Callable[[Endpoint, float], AbstractContextManager[Control]]
 
 
 def open_control(endpoint: Endpoint, timeout_s: float) -> AbstractContextManager[Control]:
-    """Open the HTTP control of a Triton."""
+    """Open the HTTP control client of a Triton."""
     return ControlClient(endpoint.http, timeout_s=timeout_s)
 
 
@@ -32,15 +32,15 @@ class InstrumentedServer:
     server : Server
     repository : Path
     gpus : sequence of str
-        UUIDs that the server may see.
+        UUIDs of the GPUs that the server may use.
     open_sampler : callable
-        Opens the sampler of the device that a server at an endpoint works on.
+        Opens the sampler of the device that the server at an endpoint runs on.
     load_timeout_s : float
         How long a model may take to load.
     rest_s : float
         How long a loaded model rests before its memory counts as steady.
     open_control : callable, optional
-        Opens the control of a server at an endpoint, with the time that a load may take.
+        Opens the control client of the server at an endpoint; its second argument is `load_timeout_s`.
     """
 
     running: RunningServer
@@ -89,17 +89,17 @@ class InstrumentedServer:
         self.recorder = self._stack.enter_context(Recorder(sampler))
 
     def restart(self) -> None:
-        """Replace a server that died, hangs or holds on to memory."""
+        """Replace a server that ended, hangs or keeps memory."""
         self._stack.close()
         self._start()
 
     @property
     def min_window_s(self) -> float:
-        """The shortest window that holds several of the device's own samples."""
+        """The shortest window that holds several of the device's own samples, in seconds."""
         return self._min_window_s
 
     def provenance(self, *, tool_version: str, model_hash: str = "") -> Provenance:
-        """Say where and with what a measurement on this server is made."""
+        """Return the provenance of a measurement on this server."""
         return Provenance(
             device_name=self._device.name,
             device_uuid=self._device.uuid,
@@ -123,9 +123,9 @@ class InstrumentedServer:
         )
 
     def free_memory_bytes(self) -> int | None:
-        """Return what is free on the device; None where it cannot be asked, on another host.
+        """Return the free memory of the device; None if it is not known, as on another host.
 
-        What other tenants of a shared card hold counts as free: the readings are of the server alone there.
+        On a shared GPU, memory that other processes hold counts as free, because readings cover only the server there.
         """
         if self.running.endpoint.process_id is None:
             return None
@@ -135,9 +135,9 @@ class InstrumentedServer:
         return None if used_bytes is None else self._device.memory_bytes - used_bytes
 
     def read_now(self) -> Reading:
-        """Read the device as it stands."""
+        """Read the device now."""
         return self.recorder.read_now()
 
     def readings_since(self, start_s: float) -> list[Reading]:
-        """Return the readings since a time, at least one: a costly reading may keep the next from a short window."""
+        """Return the readings since a time; if expensive readings left the window empty, read the device now."""
         return self.recorder.between(start_s, time.perf_counter()) or [self.read_now()]

@@ -1,4 +1,4 @@
-"""What a sweep measures: models, the variants of each, how each is searched and what requests carry."""
+"""Build the job of a sweep: its models and their variants, how each is searched, and what requests carry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analyzer.search import Axes, SearchMethod
 from analyzer.search.strategy import Strategy
 from analyzer.sweep.settings import SweepSettings
 
-Turn = tuple[Model, Variant]  # what is loaded alone and measured before the next is loaded
+ModelVariant = tuple[Model, Variant]  # one is loaded alone and measured before the next is loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +29,15 @@ class Job:
     ----------
     models : sequence of Model
     repository : mapping of str to Model
-        Every model by its name: those measured may need others.
+        Every model of the repository by its name: those measured may need others.
     variants : mapping of str to sequence of Variant
         The variants of each model, by its name.
     strategies : mapping of str to Strategy
         How each model is searched, by its name.
     workload : Workload
-        What requests carry, and how they travel.
+        What requests carry, and their protocol.
     notes : sequence of str
-        What is left out, for people.
+        Remarks for the user on what is left out.
     """
 
     models: Sequence[Model]
@@ -48,8 +48,8 @@ class Job:
     notes: Sequence[str] = ()
 
     @property
-    def turns(self) -> list[Turn]:
-        """Every variant of every model, each of which is loaded alone."""
+    def model_variants(self) -> list[ModelVariant]:
+        """Every variant of every model; each is loaded alone."""
         return [(model, variant) for model in self.models for variant in self.variants[model.name]]
 
     @property
@@ -57,18 +57,18 @@ class Job:
         """Trials that the sweep has at most; see `Strategy.points`."""
         return sum(
             self.strategies[model.name].points(largest_batch(model, variant))
-            for model, variant in self.turns
+            for model, variant in self.model_variants
             if not model.error
         )
 
 
 def largest_batch(model: Model, variant: Variant) -> int | None:
-    """Return the largest batch that a variant takes; None where it is not known before Triton is asked."""
+    """Return the largest batch that a variant takes; None if it is not known before Triton is asked."""
     return model.max_batch_size if variant.max_batch_size is None else variant.max_batch_size
 
 
 def build_job(settings: SweepSettings) -> Job:
-    """Read the repository and the inputs, and lay out what is to be measured; nothing is started.
+    """Read the repository and the inputs, and build the job; nothing is started.
 
     Raises
     ------
@@ -141,14 +141,14 @@ def _strategy(settings: SweepSettings, where: str) -> Strategy:
 
 
 def _max_instances(settings: SweepSettings) -> int:
-    """Where a climb of instances ends: at once where they are named, or the server is somebody else's."""
+    """Return the most instances of a climb: 1 if `instances` is given, and by default on a remote server."""
     if settings.search != SearchMethod.CLIMB or settings.instances:
         return 1
     return 1 if settings.url and not settings.is_given("max_instances") else settings.max_instances
 
 
 def _variants(settings: SweepSettings) -> list[Variant]:
-    """Cross the values of every part of the configuration that is varied."""
+    """Return every combination of the values of the settings that are varied."""
     return [
         Variant(
             instances=instances,
@@ -165,7 +165,7 @@ def _variants(settings: SweepSettings) -> list[Variant]:
 
 
 def _fitting(model: Model, variants: Sequence[Variant], axes: Axes) -> tuple[list[Variant], list[str]]:
-    """Drop the variants that take none of the batches, and say which batches are left out."""
+    """Return the variants that take at least one of the batches, and notes on the batches that are left out."""
     kept, notes = [], []
     for variant in variants:
         largest = largest_batch(model, variant)
@@ -185,7 +185,7 @@ def _fitting(model: Model, variants: Sequence[Variant], axes: Axes) -> tuple[lis
 
 
 def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
-    """Read what requests carry, and try it on every model whose configuration is known by now."""
+    """Read the inputs, and check them against every model whose configuration is already known."""
     if settings.grpc_url and not settings.url:
         raise UsageError("`grpc_url` belongs to a running server: name it with `url='host:8000'`")
     workload = Workload(
@@ -208,7 +208,7 @@ def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
 
 
 def _check_shapes(settings: SweepSettings, models: Sequence[Model]) -> None:
-    """Refuse a shape for an input that no model has, as far as the configurations tell."""
+    """Reject a shape for an input that no model has, if the inputs of all models are known."""
     inputs = {entry.name for model in models for entry in model.inputs}
     inputs |= {f"{model.name}:{entry.name}" for model in models for entry in model.inputs}
     if any(not model.inputs and not model.error for model in models):

@@ -1,4 +1,4 @@
-"""One variant of a model, with the models it needs, alone on a server: its load, its memory, its unload."""
+"""Load one variant of a model, with the models it needs, alone on a server, record its memory, and unload it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from analyzer.models.repository import Model, completed
 from analyzer.models.variants import variant_config
 from analyzer.sweep.instrumented_server import InstrumentedServer
 
-_LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload, above which the next model gets a new one
+_LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload; if it is more, the server is restarted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryAtLoad:
-    """The device's memory around the load of a model: it is part of each of the model's measurements.
+    """The device's memory before, during and after the load of a model; part of each of the model's measurements.
 
     Parameters
     ----------
     server_bytes : int or None
-        In use before the load.
+        Memory in use before the load.
     load_peak_bytes, steady_bytes : int or None
-        Highest while loading, and at rest after it, both with the server.
+        Highest memory while loading, and memory at rest after it, both including the server's.
     server_process_bytes : int or None
-        What a GPU's driver charged to the server's processes before the load.
+        Memory that a GPU's driver attributed to the server's processes before the load.
     """
 
     server_bytes: int | None
@@ -42,7 +42,7 @@ class MemoryAtLoad:
 
 
 class LoadedModel:
-    """Loaded with its first trial that must be measured, unloaded after its last.
+    """A variant that is loaded for its first trial that must be measured, and unloaded after its last.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class LoadedModel:
     model : Model
     variant : Variant
     idle : ServerOnly
-        The server before any model.
+        Figures of the server before any model was loaded.
     repository : mapping of str to Model
-        Where the models that it needs are found.
+        Every model of the repository by its name, among them those that this one needs.
     """
 
     def __init__(
@@ -67,28 +67,28 @@ class LoadedModel:
         self._model = model
         self._variant = variant
         self._idle = idle
-        self._parts = dependencies_to_load(model, repository)
-        self._all = (model.name, *reversed(all_dependencies(model, repository)))
+        self._to_load_before = dependencies_to_load(model, repository)
+        self._to_unload = (model.name, *reversed(all_dependencies(model, repository)))
         self._memory: MemoryAtLoad | None = None
-        self._asked = False  # whether the server may hold any of it
+        self._may_be_loaded = False  # whether the server may hold the model or one that it needs
 
     @property
     def model(self) -> Model:
-        """The model as far as it is known: Triton completes a configuration that is not all in the file."""
+        """The model as far as it is known: Triton completes its configuration when it is loaded."""
         return self._model
 
     @property
     def instances(self) -> int:
-        """Instances that serve it, as far as that is known."""
+        """Instances that serve the model, as far as the number is known."""
         return self._variant.instances or self._model.instances
 
     @property
     def provenance(self) -> Provenance:
-        """Where and with what this model is measured."""
+        """The provenance of this model's measurements."""
         return self._server.provenance(tool_version=__version__, model_hash=self._model.content_hash)
 
     def completed(self) -> Model:
-        """Return the model with its largest batch, which Triton is asked for where no file says it."""
+        """Return the model with its largest batch size, which is read from Triton if no config.pbtxt has it."""
         if self._model.max_batch_size is None and not self._model.error:
             try:
                 if self._variant == Variant():
@@ -98,7 +98,7 @@ class LoadedModel:
             except ModelError as error:
                 self._model = replace(self._model, error=error.message)
             except ServerError:
-                self.restart()  # the first trial tries again, and becomes a row
+                self.restart()  # the first trial tries again, and stores a failure as its result
             except DeviceError:
                 if self._server.running.death() is None:
                     raise
@@ -106,12 +106,12 @@ class LoadedModel:
         return self._model
 
     def load(self) -> MemoryAtLoad:
-        """Load the model if it is not loaded yet, and record what the load takes of the device's memory.
+        """Load the model if it is not loaded yet, and record the device's memory around the load.
 
         Raises
         ------
         ModelError, ServerError
-            If it cannot be loaded, or the server dies of it.
+            If the model cannot be loaded, or the server ends while loading it.
         """
         if self._memory is not None:
             return self._memory
@@ -121,7 +121,7 @@ class LoadedModel:
             self._read_config()
         recorder = self._server.recorder
         lag_s = recorder.lag_s
-        time.sleep(lag_s)  # else the reading may show the model that left
+        time.sleep(lag_s)  # else the reading may still include the model that was unloaded
         before = self._server.read_now()
         if (before.memory_bytes or 0) - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
             self._server.restart()
@@ -140,46 +140,46 @@ class LoadedModel:
         return self._memory
 
     def restart(self) -> None:
-        """Get a new server, on which the model is loaded anew when it is needed; a remote one is only unloaded."""
+        """Restart the server; the model is loaded again when it is needed. A remote server is only unloaded."""
         self.abandon()
         self._server.restart()
 
     def unload(self) -> None:
-        """Unload the model with those it needs; a server that cannot is replaced."""
-        if not self._asked:
+        """Unload the model and those it needs; if the server fails to, restart it."""
+        if not self._may_be_loaded:
             return
         try:
-            self._server.control.unload(*self._all)
+            self._server.control.unload(*self._to_unload)
         except (ModelError, ServerError):
             self._server.restart()
-        self._memory, self._asked = None, False
+        self._memory, self._may_be_loaded = None, False
 
     def abandon(self) -> None:
-        """Unload from a remote server, if it can, before it is left; one of our own ends, busy models and all."""
-        if self._asked and self._server.running.endpoint.process_id is None:
-            with suppress(ModelError, ServerError):  # why it is left counts, and is told
-                self._server.control.unload(*self._all)
-        self._memory, self._asked = None, False
+        """Stop using the server: try to unload from a remote one; one that this tool started ends with its models."""
+        if self._may_be_loaded and self._server.running.endpoint.process_id is None:
+            with suppress(ModelError, ServerError):  # the reason for abandoning it is reported instead
+                self._server.control.unload(*self._to_unload)
+        self._memory, self._may_be_loaded = None, False
 
     def _read_config(self) -> None:
-        """Load the model as it is, only to read the configuration that Triton completed: a variant changes that."""
+        """Load the unchanged model only to read its configuration, as Triton completed it: a variant changes that."""
         self._load_as(Variant())
-        self._server.control.unload(*self._all)
-        self._asked = False
+        self._server.control.unload(*self._to_unload)
+        self._may_be_loaded = False
 
     def _load_as(self, variant: Variant) -> None:
-        """Load the model and those it needs; the model's own configuration is known after it."""
+        """Load the model and those it needs, and keep the model's configuration as Triton completed it."""
         control, name = self._server.control, self._model.name
         override = self._override(variant)
-        self._asked = True
+        self._may_be_loaded = True
         try:
-            for part in self._parts:
-                control.load(part)
+            for dependency in self._to_load_before:
+                control.load(dependency)
             control.load(name, None if override is None else json.dumps(override))
         except ModelError:
-            with suppress(ModelError, ServerError):  # its parts, and those of an ensemble's steps that did load
-                control.unload(*self._all)
-            self._asked = False
+            with suppress(ModelError, ServerError):  # dependencies, or steps of an ensemble, may be loaded
+                control.unload(*self._to_unload)
+            self._may_be_loaded = False
             raise
         as_loaded = completed(self._model, control.config(name))
         self._model = as_loaded if override is None else replace(as_loaded, config=self._model.config)

@@ -1,4 +1,4 @@
-"""The use case of this package: settings in, measurements out."""
+"""Measure models from settings to results: the Python function `measure`, and the steps that `analyze` shares."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SweepResult(Measurements):
     search_results : tuple of SearchResult
         The knees, peaks and numbers of instances that were searched for.
     notes : tuple of str
-        What was left out, for people.
+        Remarks for the user on what was left out.
     """
 
     search_results: tuple[SearchResult, ...] = ()
@@ -48,14 +48,14 @@ class SweepResult(Measurements):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSweep:
-    """A sweep of which everything is checked and nothing started.
+    """A sweep whose settings are checked, and of which nothing is started yet.
 
     Parameters
     ----------
     server_why : str
-        Why this server, in a few words.
+        Why this server was chosen, in a few words.
     devices : tuple of MeasuredDevice
-        As many as there are models and variants to load.
+        The devices to use, at most one for each variant of a model.
     """
 
     settings: SweepSettings
@@ -70,12 +70,12 @@ class PreparedSweep:
         Parameters
         ----------
         flags : mapping of str to str, optional
-            The command line's names of options, for the causes that are stored.
+            The command line's flag of each option, for the causes that are stored.
 
         Raises
         ------
         TritonpackError
-            What ended the sweep early; the finished trials are in the store.
+            If the sweep ended early; the finished trials are in the store.
         """
         settings = self.settings
         rule = StoppingRule(
@@ -101,22 +101,22 @@ class PreparedSweep:
         run_job(workers, self.job, observer)
 
     def result(self, recording: Recording) -> SweepResult:
-        """Put what was recorded in the order of the job, whichever device it was measured on.
+        """Return what was recorded in the order of the job, whichever device it was measured on.
 
-        Trials of one turn stay in the order in which they were tried.
+        Trials of one variant keep the order in which they were tried.
         """
-        order = {(model.name, variant): i for i, (model, variant) in enumerate(self.job.turns)}
+        order = {(model.name, variant): i for i, (model, variant) in enumerate(self.job.model_variants)}
 
-        def turn(model: str, variant: Variant) -> int:
+        def index(model: str, variant: Variant) -> int:
             found = order.get((model, variant))  # None where a climb raised the instances of a variant
             return order[model, replace(variant, instances=None)] if found is None else found
 
         def place(m: Measurement) -> tuple[int, int]:
-            return turn(m.trial.model, m.trial.variant), m.instances
+            return index(m.trial.model, m.trial.variant), m.instances
 
         def result_place(r: SearchResult) -> tuple[int, bool, int]:
             variant = r.about.variant
-            return turn(r.about.model, variant), r.sought == "instances", variant.instances or 0
+            return index(r.about.model, variant), r.sought == "instances", variant.instances or 0
 
         return SweepResult(
             rows=tuple(sorted(recording.measurements, key=place)),
@@ -127,19 +127,19 @@ class PreparedSweep:
 
 
 def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -> PreparedSweep:
-    """Read the repository, choose server and devices; nothing is started yet.
+    """Read the repository, and choose the server and the devices; nothing is started yet.
 
     Parameters
     ----------
     follow_pull : callable, optional
-        Shows the pull of an image; see `DockerServer`.
+        Shows the progress of an image pull; see `DockerServer`.
 
     Raises
     ------
     UsageError
         If settings contradict each other, the repository or this host.
     ServerError
-        If nothing here can run Triton.
+        If this host has neither a Docker engine nor a Triton.
     """
     job = build_job(settings)
     launch = Launch(
@@ -166,12 +166,12 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     server, why = choose_server(launch)
     if settings.export:
         _check_export_folder(settings.export_folder)
-    devices = devices[: max(1, len(job.turns))]
+    devices = devices[: max(1, len(job.model_variants))]
     return PreparedSweep(settings=settings, job=job, server=server, server_why=why, devices=devices)
 
 
 def _check_export_folder(folder: Path) -> None:
-    """Make the folder now: that it cannot be written to is better known before the sweep than after it."""
+    """Make the folder before the sweep, so that one that cannot be written to is reported then and not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -181,12 +181,12 @@ def _check_export_folder(folder: Path) -> None:
 
 
 def export_result(settings: SweepSettings, result: SweepResult) -> list[Path]:
-    """Write the CSV files of a sweep, and a figure a model; return the figures' paths.
+    """Write the CSV files of a sweep, and a figure for each model and configuration; return the figures' paths.
 
     Raises
     ------
     TritonpackError
-        If a file cannot be written; the measurements are in the store all the same.
+        If a file cannot be written; the measurements are still in the store.
     """
     from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
     from analyzer.measurements.figures import write_measurement_figures
@@ -252,22 +252,22 @@ def measure(
     filename_server_only: str = SERVER_ONLY_CSV,
     per_model: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> SweepResult:
-    """Measure what models deliver and cost on Triton; the Python form of the command `analyze`.
+    """Measure throughput, latency, memory and utilization of models on Triton, as the command `analyze` does.
 
     Every model is loaded alone on one server, and every batch size is tried at every concurrency while memory,
-    utilization and power of the device are recorded. Results go to a store as they are made: an interrupted sweep goes
-    on where it stopped, and a changed model is measured anew. Nothing is printed, and nothing is left running.
+    utilization and power of the device are recorded. Each result is stored at once: an interrupted sweep continues
+    where it stopped, and a changed model is measured again. Nothing is printed, and nothing is left running.
 
     Parameters
     ----------
     model_folder : str or Path, optional
-        Model repository, never written to; the sample models without it.
+        Model repository, never written to; the sample models by default.
     model_names : sequence of str
         Models to measure; all of them by default.
     batches, concurrencies : int or sequence of int
         Batch sizes to try, and numbers of requests to keep in flight.
     request_rates_per_s : float or sequence of float
-        Requests to send per second, in place of a concurrency; timed from when each was due.
+        Requests to send per second, instead of a concurrency; latency counts from when each was due.
     arrivals : str
         ``poisson`` or ``constant``: gaps between requests that are sent at a rate.
     instances : int or sequence of int
@@ -277,77 +277,80 @@ def measure(
     max_batch_sizes : int or sequence of int
         Values of the model's max_batch_size to try.
     config : str or Path, optional
-        A sweep file: options under the names that the command line has; what is given here beside the default wins.
+        YAML file with options under their command line names, also for single models; an argument that is not at its
+        default wins.
     search : str
         ``grid``: every batch at every concurrency. ``climb``: raise the concurrency until throughput stops growing,
         narrow down the knee, then do the same with twice the instances.
     max_concurrency, max_instances : int
-        Where a climb ends at the latest.
+        Highest concurrency and highest number of instances of a climb.
     latency_p99_ms : float, optional
-        The p99 latency that a climb must not pass.
+        Highest p99 latency that a climb or a peak may have.
     find_peak : bool
-        Find the highest request rate that keeps `latency_p99_ms`, to 5 %.
+        Find the highest request rate within `latency_p99_ms`, to 5 %.
     precision_pct : float
-        Half width of the 95 % interval of throughput that ends a trial; p99 gets twice it.
+        Half width of the 95 % confidence interval of throughput at which a trial ends; twice that for p99.
     max_trial_s, request_timeout_s, load_timeout_s : float
-        Longest trial; silence after which a server hangs; longest load of a model.
+        Longest duration of a trial; time without a response after which a server counts as hanging; longest time to
+        load a model.
     shapes : mapping of str to sequence of int, or sequence of str
         Dimensions of inputs whose length varies, as ``{"TOKENS": [128]}`` or ``["TOKENS:128"]``; a name may be
         ``MODEL:INPUT``.
     input_data : str or Path, optional
-        Real inputs in perf_analyzer's JSON, or a folder with a raw file an input; random ones without.
+        Real inputs: a file in perf_analyzer's JSON, or a folder with one raw file for each input; random by default.
     sequence_length : int
-        Requests of a sequence of random inputs, for models that keep state over requests.
+        Requests in a sequence of random inputs, for models that keep state across requests.
     protocol : str, optional
         ``http`` or ``grpc``; HTTP by default, gRPC for decoupled models.
     grpc_url : str, optional
-        ``host:port`` of gRPC on a server that runs already; port 8001 of the same host by default.
+        gRPC address (``host:port``) of a server that is already running; port 8001 of the same host by default.
     shared_memory : str
-        ``none`` or ``system``: whether tensors lie in shared memory, so that carrying them is not measured.
+        ``none`` or ``system``: tensors lie in shared memory, so that their transfer is not measured.
     client_processes : int, optional
-        Processes that send the load; by default one, and more where it turns out to be the limit.
+        Processes that send the load; by default one, and more if it limits the throughput, up to half of this host's
+        processors.
     seed : int
-        Of random inputs and arrivals.
+        Seed of random inputs and arrivals.
     launch_mode : str
-        ``auto``, ``docker``, ``local`` or ``remote``: a container, this host, a server that runs already, or what is
-        there.
+        ``docker``: in a container. ``local``: as a process of this host. ``remote``: on a server that is already
+        running. ``auto``: whichever of these is available.
     triton_version, triton_image : str
-        NVIDIA's release of the Triton container, or another image.
+        NVIDIA's release of the Triton container, or an image to use instead of NVIDIA's.
     gpus : sequence of str
-        GPUs by index or UUID; the sweep is spread over them. By default the first and all like it.
+        GPUs by index or UUID; the sweep is spread over them. By default the first, and all of its kind.
     http_port, grpc_port, metrics_port : int, optional
         Ports of a Triton that is started; free ones by default.
     url, metrics_url, dcgm_url : str, optional
-        HTTP address of a server that runs already, its metrics page, and the DCGM exporter's page beside it.
+        HTTP address of a server that is already running, its metrics page, and the DCGM exporter's page on its host.
     output : str or Path
         Folder of the store.
     store : str or Path, optional
         Another folder or file for the store, or a database's URL.
     fresh : bool
-        Measure also what the store has.
+        Measure again what the store already has.
     export : bool
         Write the CSV files and the plots, to `export_path` or the output folder.
     export_path : str or Path, optional
     filename_model, filename_server_only : str
-        CSV file of the models, and of the idle server.
+        Names of the CSV files of the models and of the idle server.
     per_model : mapping of str to mapping
         Other values of some options for single models, as ``{"chest_xray": {"batches": [1, 8]}}``.
 
     Returns
     -------
     SweepResult
-        A sequence of `Measurement`, failed trials included; ``.to_frame()`` makes a table of it.
+        A sequence of `Measurement`, failed trials included; ``.to_frame()`` turns it into a DataFrame.
 
     Raises
     ------
     TritonpackError
-        What ended the sweep: UsageError before anything is started; the finished trials are in the store.
+        If the sweep fails: UsageError before anything is started; else the finished trials are in the store.
     KeyboardInterrupt
         On Ctrl-C, once everything that was started has ended.
 
     Examples
     --------
-    Two points of a sample model, on the Triton that is at hand:
+    Two trials of a sample model, on the Triton that is available:
 
     >>> from analyzer import measure
     >>> measured = measure(model_names=["image_classifier"], batches=[1, 2], concurrencies=4, max_trial_s=2)

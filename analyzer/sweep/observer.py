@@ -1,4 +1,4 @@
-"""Whoever follows a sweep, and the one that keeps all it is told."""
+"""The interface `Observer`, which receives the events of a sweep, and `Recording`, which keeps them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from analyzer.search import SearchResult
 
 
 class Observer(Protocol):
-    """Whoever follows a sweep."""
+    """Receives the events of a sweep."""
 
     def idle_measured(self, idle: ServerOnly) -> None:
-        """Take the server's figures before any model."""
+        """Receive the server's figures before any model is loaded."""
 
     def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
-        """Take a measurement as it is made, or `found` in the store."""
+        """Receive a measurement that was made now, or `found` in the store."""
 
     def search_ended(self, result: SearchResult) -> None:
-        """Take what a search was after."""
+        """Receive the result of a search."""
 
     def noted(self, text: str) -> None:
-        """Take a remark in one line."""
+        """Receive a remark in one line."""
 
 
 @dataclass(slots=True)
 class Recording:
-    """An observer that keeps everything, in the order in which it was told."""
+    """An observer that keeps everything, in the order in which it was received."""
 
     idle: list[ServerOnly] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Recording:
     notes: list[str] = field(default_factory=list)
 
     def idle_measured(self, idle: ServerOnly) -> None:
-        """Keep the server's figures before any model."""
+        """Keep the server's figures before any model is loaded."""
         self.idle.append(idle)
 
     def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
@@ -43,7 +43,7 @@ class Recording:
         self.measurements.append(measurement)
 
     def search_ended(self, result: SearchResult) -> None:
-        """Keep what a search was after."""
+        """Keep the result of a search."""
         self.search_results.append(result)
 
     def noted(self, text: str) -> None:

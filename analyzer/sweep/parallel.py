@@ -1,7 +1,7 @@
-"""Run a job on one device, or on several like ones: a process each, with a server of its own, that takes turns.
+"""Run a job on one device, or on several of one kind, with a process and a server for each.
 
-Each process runs what a sweep on one device runs, and ends as that does. The turns are handed out one by one, so
-that no device waits while there is work.
+Each process runs the same code as a sweep on one device. A free process gets the next variant of a model, so that no
+device waits while there is work.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from analyzer.search import SearchResult
 from analyzer.servers import Server
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.instrumented_server import InstrumentedServer
-from analyzer.sweep.job import Job, Turn
+from analyzer.sweep.job import Job, ModelVariant
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.runner import SweepRunner
-from analyzer.sweep.signals import signals_as_interrupts, signals_held_back, take_signals
+from analyzer.sweep.signals import signals_as_interrupts, signals_blocked, unblock_signals
 
 _END_TIMEOUT_S = 30.0  # a server that hangs takes some seconds to end, a load generator as well
 
@@ -41,14 +41,14 @@ class Worker:
     ----------
     repository : Path
     store : str or Path
-        Where measurements are found and kept.
+        The file or URL of the store.
     fresh : bool
-        Whether what the store has is measured all the same.
+        Whether to measure again what the store already has.
     load_timeout_s : float
     client_processes : int or None
         See `LoadGenerator`.
     flags : mapping of str to str
-        The command line's names of options, for the causes that are stored; empty for Python's.
+        The command line's flag of each option, for the causes that are stored; empty for the names in Python.
     """
 
     server: Server
@@ -61,13 +61,13 @@ class Worker:
     client_processes: int | None
     flags: Mapping[str, str]
 
-    def run(self, job: Job, turns: Iterable[Turn], observer: Observer) -> None:
-        """Start the server, run the turns, and leave nothing running.
+    def run(self, job: Job, variants: Iterable[ModelVariant], observer: Observer) -> None:
+        """Start the server, measure the variants, and leave nothing running.
 
         Raises
         ------
         ServerError, DeviceError, StoreError
-            As `SweepRunner.run`.
+            See `SweepRunner.run`.
         """
         server = InstrumentedServer(
             self.server,
@@ -88,7 +88,7 @@ class Worker:
                 flags=self.flags,
                 observer=observer,
             )
-            runner.run(turns)
+            runner.run(variants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,60 +99,60 @@ class _WorkerProcess:
 
 
 def run_job(workers: Sequence[Worker], job: Job, observer: Observer) -> None:
-    """Run every turn of a job on whichever worker is free next.
+    """Measure every variant of a job on the next worker that is free.
 
-    A worker that fails leaves its turns to the others; the first failure is raised once they are done.
+    If a worker fails, the others measure the remaining variants; the first failure is raised once they are done.
 
     Raises
     ------
     TritonpackError
-        What a worker failed of.
+        If a worker failed.
     """
     if len(workers) == 1:
-        workers[0].run(job, job.turns, observer)
+        workers[0].run(job, job.model_variants, observer)
         return
     spawn = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # it would let the signals in, were it started while they are held back
+    resource_tracker.ensure_running()  # if it started while signals are blocked, it would unblock them
     started: list[_WorkerProcess] = []
     try:
-        with signals_held_back():  # a Ctrl-C reaches the processes too, before they have handlers
+        with signals_blocked():  # Ctrl-C also reaches the new processes, which have no handlers yet
             for worker in workers:
                 ours, theirs = spawn.Pipe()
                 process = spawn.Process(target=_run_worker, args=(worker, job, theirs), name="tritonpack-worker")
                 process.start()
                 theirs.close()
                 started.append(_WorkerProcess(process, ours, worker.device.describe()))
-        _hand_out(iter(range(len(job.turns))), started, observer)
+        _hand_out(iter(range(len(job.model_variants))), started, observer)
     finally:
         _end(started)
 
 
-def _hand_out(turns: Iterator[int], workers: Sequence[_WorkerProcess], observer: Observer) -> None:
-    """Give each free worker its next turn and pass on what they tell, until the last one has ended."""
+def _hand_out(indices: Iterator[int], workers: Sequence[_WorkerProcess], observer: Observer) -> None:
+    """Send each free worker the next index and pass their events to the observer, until the last one has ended."""
     by_pipe = {worker.pipe: worker for worker in workers}
     failure: TritonpackError | None = None
     while by_pipe:
         for pipe in wait(list(by_pipe)):
             assert isinstance(pipe, Connection)  # noqa: S101 - no other kind was given
             try:
-                what, told = pipe.recv()
+                event, content = pipe.recv()
             except EOFError:
-                failure = failure or ServerError(f"the sweep on {by_pipe[pipe].name} ended without a word")
+                failure = failure or ServerError(f"the sweep on {by_pipe[pipe].name} ended without a reason")
                 del by_pipe[pipe]
                 continue
-            if what == "free":
-                pipe.send(next(turns, None))
-            elif what == "ended":
-                failure = failure or told
+            if event == "free":
+                pipe.send(next(indices, None))
+            elif event == "ended":
+                failure = failure or content
                 del by_pipe[pipe]
             else:
-                getattr(observer, what)(*told[0], **told[1])
+                getattr(observer, event)(*content[0], **content[1])
     if failure is not None:
         raise failure
 
 
 def _end(workers: Sequence[_WorkerProcess]) -> None:
-    """End every worker; one that is at work drops its trial, and its server."""
+    """End every worker; a busy one drops its trial and stops its server."""
     for worker in workers:
         worker.pipe.close()
         worker.process.terminate()
@@ -164,43 +164,43 @@ def _end(workers: Sequence[_WorkerProcess]) -> None:
 
 
 class _PipeObserver:
-    """Passes what a worker's process observes to the process that handed out its turns."""
+    """An observer in a worker's process that sends every event to the main process."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
     def idle_measured(self, idle: ServerOnly) -> None:
-        self._tell("idle_measured", idle)
+        self._send("idle_measured", idle)
 
     def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
-        self._tell("trial_ended", measurement, found=found)
+        self._send("trial_ended", measurement, found=found)
 
     def search_ended(self, result: SearchResult) -> None:
-        self._tell("search_ended", result)
+        self._send("search_ended", result)
 
     def noted(self, text: str) -> None:
-        self._tell("noted", text)
+        self._send("noted", text)
 
-    def _tell(self, what: str, *args: Any, **kwargs: Any) -> None:
-        self._pipe.send((what, (args, kwargs)))
+    def _send(self, event: str, *args: Any, **kwargs: Any) -> None:
+        self._pipe.send((event, (args, kwargs)))
 
 
 def _run_worker(worker: Worker, job: Job, pipe: Connection) -> None:
-    """Run turns in a process of its own until there are no more, or whoever hands them out is gone."""
+    """Measure variants in a worker's process until there are no more, or the main process is gone."""
     with suppress(BrokenPipeError, ConnectionResetError, EOFError), signals_as_interrupts():
         failure = None
-        take_signals()
+        unblock_signals()
         try:
-            worker.run(job, _turns(job, pipe), _PipeObserver(pipe))
+            worker.run(job, _receive_variants(job, pipe), _PipeObserver(pipe))
         except TritonpackError as error:
             failure = error
         pipe.send(("ended", failure))
 
 
-def _turns(job: Job, pipe: Connection) -> Iterator[Turn]:
+def _receive_variants(job: Job, pipe: Connection) -> Iterator[ModelVariant]:
     while True:
         pipe.send(("free", None))
         index = pipe.recv()
         if index is None:
             return
-        yield job.turns[index]
+        yield job.model_variants[index]

@@ -18,14 +18,14 @@ from analyzer.search.knee import more_instances
 from analyzer.search.strategy import Strategy, search
 from analyzer.statistics.verdict import StoppingRule, is_out_of_memory
 from analyzer.sweep.instrumented_server import InstrumentedServer
-from analyzer.sweep.job import Job, Turn, largest_batch
+from analyzer.sweep.job import Job, ModelVariant, largest_batch
 from analyzer.sweep.loaded_model import LoadedModel
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.trial import measure_trial
 
 
 class SweepRunner:
-    """Runs turns of a `Job` on an `InstrumentedServer`.
+    """Measures the variants of a `Job` on an `InstrumentedServer`.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class SweepRunner:
         self._observer = observer
         self._settings = f"precision={rule.throughput_ci:g},{rule.latency_p99_ci:g};s={rule.max_trial_s:g}"
 
-    def run(self, turns: Iterable[Turn]) -> None:
+    def run(self, variants: Iterable[ModelVariant]) -> None:
         """Measure what is not in the store yet, one variant after the other.
 
         Raises
@@ -77,7 +77,7 @@ class SweepRunner:
         self._idle = self._server.measure_idle(tool_version=__version__)
         self._store.append_server_only(self._idle)
         self._observer.idle_measured(self._idle)
-        for model, variant in turns:
+        for model, variant in variants:
             strategy = self._job.strategies[model.name]
             levels: list[Sequence[Measurement]] = [self._run_variant(model, variant, strategy)]
             if strategy.max_instances > 1 and not model.ensemble:

@@ -1,4 +1,4 @@
-"""Every option of a sweep with its default: what `measure` and the command line `analyze` are given."""
+"""The options of a sweep, with their kinds of values and defaults, for `measure` and the command line `analyze`."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ class SweepSettings:
     given : frozenset of str or None
         Options that were given; by default those that differ from their defaults.
     where : mapping of str to str
-        Where the options of each single model stand, for messages.
+        Place of each single model's options in a sweep file (path and line), for messages.
 
     Raises
     ------
     UsageError
-        For the first option whose value cannot be taken.
+        For the first option whose value is not valid.
     """
 
     model_folder: Path | None = option(None, FilePath("DIR"))
@@ -184,7 +184,7 @@ class SweepSettings:
         check_options(self)
 
     def of(self, model: str) -> Self:
-        """Return the settings as they are for one model."""
+        """Return the settings for one model, with its own options applied."""
         own = self.per_model.get(model, {})
         return replace(self, per_model={}, given=(self.given or frozenset()) | own.keys(), **own)
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception, so that every ``with`` block cleans up."""
+"""Turn SIGINT and SIGTERM into an exception, so that every ``with`` block cleans up."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _EXIT_ON_SIGNAL = 128  # shells' convention: 128 + the signal's number
 
 
 class Interrupted(SystemExit):
-    """A signal asked us to stop.
+    """Raised when SIGINT or SIGTERM asks this process to stop.
 
-    No Exception, so that nobody on its way takes it for a failure of their own; gevent, below tritonclient, passes
-    SystemExit on from its callbacks without a word, and would print a traceback of anything else.
+    It is no subclass of Exception, so that no handler of failures catches it. It is a SystemExit because gevent, which
+    tritonclient uses, passes that on from its callbacks, and prints a traceback of anything else.
     """
 
     def __init__(self, number: int) -> None:
@@ -25,16 +25,16 @@ class Interrupted(SystemExit):
 
 @contextlib.contextmanager
 def signals_as_interrupts(signals: Sequence[signal.Signals] = _SIGNALS) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would break the cleaning up.
+    """Turn the first SIGINT or SIGTERM into `Interrupted`; ignore further ones, which would interrupt the clean-up.
 
     Parameters
     ----------
     signals : sequence of Signals
-        Those that are turned.
+        The signals to turn into `Interrupted`.
     """
 
     def ignore(_number: int, _frame: FrameType | None) -> None:
-        # no SIG_IGN: Python complains of a second signal that was already on its way ("ignored due to race condition")
+        # not SIG_IGN: Python warns of a second signal that is already pending ("ignored due to race condition")
         return
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -51,22 +51,22 @@ def signals_as_interrupts(signals: Sequence[signal.Signals] = _SIGNALS) -> Itera
 
 
 def sigint_as_interrupt() -> contextlib.AbstractContextManager[None]:
-    """Turn Ctrl-C into `Interrupted` where this is the main thread, which alone is told of it."""
+    """Turn Ctrl-C into `Interrupted` if this is the main thread, the only one in which Python handles signals."""
     if threading.current_thread() is threading.main_thread():
         return signals_as_interrupts((signal.SIGINT,))
     return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back, also in processes started meanwhile: these take them with `take_signals`."""
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM, also in processes started meanwhile, which call `unblock_signals` themselves."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
-        take_signals()
+        unblock_signals()
 
 
-def take_signals() -> None:
-    """Let SIGINT and SIGTERM in, with those that were held back."""
+def unblock_signals() -> None:
+    """Unblock SIGINT and SIGTERM; those that arrived meanwhile are delivered."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,4 +1,4 @@
-"""A sweep in a YAML file: the command line's options as keys, and other values of some for single models.
+"""Read the options of a sweep from a YAML file, with other values of some of them for single models.
 
 .. code-block:: yaml
 
@@ -7,7 +7,7 @@
     batch: [1, 2, 4]
     concurrency: [1, 4, 16]
     export: true
-    models:                        # these override the values above; a model not named here has those
+    models:                        # these override the values above for single models
       chest_xray:
         batch: [1, 8]
         instances: [1, 2]
@@ -16,8 +16,8 @@
         search: climb
         latency-p99-ms: 50
 
-Keys are the long options without their dashes. What is on the command line wins over the file, and the model's
-own section over the rest of it. Folders are taken from where the command runs, as they are on the command line.
+Keys are the long options without their dashes. Options on the command line win over the file, and a model's own
+section wins over the rest of the file. Relative paths start at the current folder, as on the command line.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepFile:
-    """What a file says.
+    """The content of a sweep file.
 
     Parameters
     ----------
     values : mapping
-        By the option's name in `SweepSettings`.
+        Values by the option's name in `SweepSettings`.
     models : mapping
-        By the model's name, then as `values`.
+        Values for single models, by the model's name and then by the option's.
     where : mapping of str to str
-        Where each model's section stands.
+        Place of each model's section in the file (path and line).
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class SweepFile:
 
 
 def merge(given: Mapping[str, Any], config: Path | None) -> SweepSettings:
-    """Make settings of what was given and of a sweep file under it: what was given wins over the file.
+    """Combine given options and a sweep file into settings; a given option wins over the file.
 
     Parameters
     ----------
     given : mapping
-        Options by their names in `SweepSettings`; those that are not there have the file's values, else defaults.
+        Options by their names in `SweepSettings`; others have the file's values, or else their defaults.
 
     Raises
     ------
@@ -83,8 +83,8 @@ def read_sweep_file(path: Path) -> SweepFile:
     Raises
     ------
     UsageError
-        If the file cannot be read, a key is not known or stands there twice, or a value cannot be taken; line and
-        key are named.
+        If the file cannot be read, a key is not known or appears twice, or a value is not valid; the message names
+        line and key.
     """
     import yaml
 
@@ -99,9 +99,9 @@ def read_sweep_file(path: Path) -> SweepFile:
     except UnicodeDecodeError:
         raise UsageError(f"`config` {path} is not UTF-8 text") from None
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it cannot be parsed"
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise UsageError(f"{where}: no YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}") from None
+        raise UsageError(f"{where}: not valid YAML: {problem}") from None
     if root is None:
         return SweepFile()
     options = options_of(SweepSettings)
@@ -120,14 +120,14 @@ def read_sweep_file(path: Path) -> SweepFile:
 
 
 def _entries(node: Any, where: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield each key of a mapping with its value's node and where it stands."""
+    """Yield each key of a mapping with its value's node and its place (path and line)."""
     import yaml
 
     path = where.partition(", line ")[0]
     if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
         return
     if not isinstance(node, yaml.MappingNode):
-        raise UsageError(f"{path}, line {node.start_mark.line + 1}: not keys with values; write them as  batch: [1, 2]")
+        raise UsageError(f"{path}, line {node.start_mark.line + 1}: expected keys with values, such as  batch: [1, 2]")
     seen: set[str] = set()
     for key_node, value in node.value:
         place = f"{path}, line {key_node.start_mark.line + 1}"
@@ -135,13 +135,13 @@ def _entries(node: Any, where: str) -> Iterator[tuple[str, Any, str]]:
             raise UsageError(f"{place}: a key is a name, as batch")
         key = key_node.value
         if key in seen:
-            raise UsageError(f"{place}: {key} stands there twice; leave one")
+            raise UsageError(f"{place}: {key} appears twice; leave one")
         seen.add(key)
         yield key, value, place
 
 
 def _value(key: str, node: Any, where: str, options: Mapping[str, Option]) -> tuple[str, Any]:
-    """Convert one value as the command line would; return it with its option's name."""
+    """Convert one value as the command line does; return it with its option's name."""
     by_key = {declared.flag: name for name, declared in options.items()}
     name = by_key.get(key.replace("_", "-"))
     if name is None:
@@ -160,7 +160,7 @@ def _value(key: str, node: Any, where: str, options: Mapping[str, Option]) -> tu
 
 
 def _texts(key: str, node: Any, where: str) -> list[str]:
-    """Take a scalar or a list of scalars as it is written: YAML would make a truth of ``off``."""
+    """Return a scalar or a list of scalars as written in the file: YAML would turn ``off`` into a boolean."""
     import yaml
 
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]

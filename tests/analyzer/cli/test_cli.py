@@ -43,7 +43,7 @@ REFUSED = [
     ("--dynamic-batching on:11s", "is no setting"),
     ("--max-batch-size 0", "out of range"),
     ("--config /nowhere.yaml", "/nowhere.yaml cannot be read"),
-    ("--config {text}", "not keys with values"),
+    ("--config {text}", "expected keys with values"),
     ("--config {other}", "no model 'mm'; did you mean 'm'?"),
     # how it is searched
     ("--search walk", "'walk' is not one of"),
@@ -141,6 +141,10 @@ def test_check_says_what_this_host_can_measure() -> None:
     done = CliRunner().invoke(main, ["--check"])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert [title for title in ("Of", "What", "Can") if title in lines[0].split()] == ["Of", "What", "Can"]
+    assert [title for title in ("Part", "What", "Possible") if title in lines[0].split()] == [
+        "Part",
+        "What",
+        "Possible",
+    ]
     assert any(line.startswith("host ") and "processor utilization" in line and " yes " in line for line in lines)
     assert any(line.startswith("Triton ") for line in lines)

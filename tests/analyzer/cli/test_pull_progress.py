@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.cli.pull_progress import follow, show_pull
+from analyzer.cli.pull_progress import show_pull, update_layers
 
 
 def downloading(layer: str, current: int, total: int) -> dict[str, object]:
@@ -22,7 +22,7 @@ def test_layers_are_followed_one_by_one() -> None:
         {"id": "c", "status": "Download complete", "progressDetail": {}},
         {"id": "b", "status": "Extracting", "progressDetail": {"current": 1, "total": 100}},
     ):
-        layers = follow(layers, event)
+        layers = update_layers(layers, event)
     assert layers == {"b": (60, 100), "c": (50, 50)}
 
 

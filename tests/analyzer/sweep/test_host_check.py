@@ -40,7 +40,7 @@ def test_stolen_processor_time_is_shown():
         undisturbed(ProcessorTimes(time_s=0.0, busy_s=100.0, stolen_s=stolen_s)) for stolen_s in (1.0, 5.0, 0.0)
     )
     assert little.can
-    assert "gave 1.0% of what was in use" in little.detail
+    assert "gave others 1.0% of the time in use" in little.detail
     assert not much.can
     assert "last longer" in much.detail
     assert none.can

@@ -89,7 +89,7 @@ def sweep(
             alike=alike,
             flags=flags or {},
             observer=observer,
-        ).run(job.turns)
+        ).run(job.model_variants)
     return observer
 
 
@@ -438,7 +438,7 @@ def test_number_of_instances_that_fails_leaves_the_one_before(store: Store) -> N
     server = FakeServer(FakeModel(name="m", load_faults={3: Fault.CRASH, 4: Fault.CRASH}))
     rows, answer = instances_climbed(server, store, closed_loop(8, max_instances=16))
     assert rows == [(1, "ok"), (2, "ok"), (4, "server_crashed")]
-    assert answer == f"2 instances: 4: {KILLED}"
+    assert answer == f"2 instances: 4 instances: {KILLED}"
 
 
 def test_instances_are_not_raised_where_the_models_own_number_fails(store: Store) -> None:
