@@ -319,7 +319,7 @@ def _replan(
     on_progress: OnProgress | None,
 ) -> Solved:
     """Solve without regard to the placement in force, then change it as little as possible; half the time for each."""
-    from planner.replan.current_placement import current_gpus, moves_between, replica_sizes
+    from planner.replan.current_placement import current_gpus, loaded_as, moves_between
     from planner.replan.replan import replan
 
     half_s = limits.left_s / 2
@@ -330,7 +330,7 @@ def _replan(
         formulation.problem,
         current_gpus(current, formulation),
         free.plan,
-        replica_sizes(formulation),
+        loaded_as(formulation),
         max_moves=max_moves,
         limits=limits.within(half_s),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
-from planner.replan.repair import AvailableGpus, CurrentGpu, Repaired
+from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at
 from planner.solver.cp_sat.rules import rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
@@ -47,17 +47,18 @@ class _Slot:
     used: Any
     layouts: dict[int, Any]
     counts: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)  # layout, position, task, option
+    most: dict[tuple[int, int, int, int], int] = field(default_factory=dict)  # upper bounds of the counts
     moves: list[tuple[Any, int]] = field(default_factory=list)  # loaded replicas and the size of each
-    loads: list[tuple[Any, int, tuple[int, int, int, int]]] = field(
+    loads: list[tuple[Any, int, list[tuple[int, int, int, int]]]] = field(
         default_factory=list
-    )  # loaded, there before, key of counts
+    )  # loaded, there before, keys of counts
 
 
 def search_moves(
     problem: Problem,
     available: AvailableGpus,
     repaired: Repaired | None,
-    sizes: Mapping[tuple[int, int], int],
+    loaded_as: Mapping[tuple[int, int], LoadedAs],
     *,
     max_moves: int | None,
     lower_bound: int,
@@ -69,8 +70,8 @@ def search_moves(
     ----------
     repaired : list or None
         The repaired plan, a start for the search; None where there is none.
-    sizes : mapping
-        MiB that a replica takes, by task and option.
+    loaded_as : mapping
+        What is loaded for a replica, by task and option.
     lower_bound : int
         A proven lower bound on the cost.
 
@@ -83,7 +84,7 @@ def search_moves(
 
     model = cp_model.CpModel()
     try:
-        slots = _slots(model, problem, available, sizes, limits)
+        slots = _slots(model, problem, available, loaded_as, limits)
         if repaired is not None:
             _hint_repair(model, slots, repaired)
         serve(model, problem, slots, limits)
@@ -116,7 +117,7 @@ def _slots(
     model: cp_model.CpModel,
     problem: Problem,
     available: AvailableGpus,
-    sizes: Mapping[tuple[int, int], int],
+    loaded_as: Mapping[tuple[int, int], LoadedAs],
     limits: SearchLimits,
 ) -> list[_Slot]:
     slots = []
@@ -125,7 +126,7 @@ def _slots(
     for i, h in limits.each(enumerate((*available.current, *available.new))):
         node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
         nodes[h.gpu] += 1
-        slot = _slot(model, problem, h, node, sizes)
+        slot = _slot(model, problem, h, node, loaded_as)
         if i >= len(available.current):  # new GPUs of a type are interchangeable: use them in order
             if h.gpu in last:
                 model.add(last[h.gpu].used >= slot.used)
@@ -146,12 +147,13 @@ def _hint_repair(model: cp_model.CpModel, slots: Sequence[_Slot], repaired: Repa
             model.add_hint(chosen, i == layout)
         for (i, j, t, k), n in slot.counts.items():
             model.add_hint(n, counts.get((j, t, k), 0) if i == layout else 0)
-        for loaded, old, (i, j, t, k) in slot.loads:
-            model.add_hint(loaded, max(0, counts.get((j, t, k), 0) - old) if i == layout else 0)
+        for loaded, old, keys in slot.loads:
+            new = sum(counts.get((j, t, k), 0) for i, j, t, k in keys if i == layout)
+            model.add_hint(loaded, max(0, new - old))
 
 
 def _slot(
-    model: cp_model.CpModel, problem: Problem, h: CurrentGpu, node: int, sizes: Mapping[tuple[int, int], int]
+    model: cp_model.CpModel, problem: Problem, h: CurrentGpu, node: int, loaded_as: Mapping[tuple[int, int], LoadedAs]
 ) -> _Slot:
     gpu = problem.gpus[h.gpu]
     used = model.new_bool_var(f"used_{h.id}")
@@ -160,7 +162,9 @@ def _slot(
     slot = _Slot(id=h.id, gpu=h.gpu, node=node, used=used, layouts=layouts)
     for i, layout in enumerate(gpu.layouts):
         for j, place in enumerate(layout.places):
-            _fill(model, problem, slot, (i, j, place), h, sizes)
+            _fill(model, problem, slot, (i, j, place))
+            before = kinds_at(j, h.counts, loaded_as) if i == h.layout else {}
+            _count_loads(model, slot, (i, j), before, loaded_as)
     return slot
 
 
@@ -169,12 +173,10 @@ def _fill(
     problem: Problem,
     slot: _Slot,
     where: tuple[int, int, int],
-    h: CurrentGpu,
-    sizes: Mapping[tuple[int, int], int],
 ) -> None:
     """Add the number of replicas by every option at one position of one layout, within its capacity."""
     i, j, place = where
-    capacity, kept = problem.places[place].capacity, i == h.layout
+    capacity = problem.places[place].capacity
     terms: list[tuple[Any, tuple[int, ...]]] = []
     for t, task in enumerate(problem.tasks):
         for k, option in enumerate(task.options):
@@ -186,17 +188,36 @@ def _fill(
                 continue
             n = model.new_int_var(0, most, f"n_{slot.id}_{i}_{j}_{t}_{k}")
             slot.counts[i, j, t, k] = n
+            slot.most[i, j, t, k] = most
             terms.append((n, option.load))
-            old = h.counts.get((j, t, k), 0) if kept else 0
-            loaded = n
-            if old:
-                loaded = model.new_int_var(0, most, f"m_{slot.id}_{i}_{j}_{t}_{k}")
-                model.add(loaded >= n - old)
-                slot.loads.append((loaded, old, (i, j, t, k)))
-            slot.moves.append((loaded, sizes[t, k]))
             model.add(n <= most * slot.layouts[i])
     for r, c in enumerate(capacity):
         model.add(sum(n * load[r] for n, load in terms) <= c * slot.layouts[i])
+
+
+def _count_loads(
+    model: cp_model.CpModel,
+    slot: _Slot,
+    where: tuple[int, int],
+    before: Mapping[LoadedAs, int],
+    loaded_as: Mapping[tuple[int, int], LoadedAs],
+) -> None:
+    """Count the replicas of each kind beyond those that a position has before."""
+    keys: dict[LoadedAs, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for key in slot.counts:
+        if key[:2] == where:
+            keys[loaded_as[key[2:]]].append(key)
+    for what, of_kind in keys.items():
+        old = before.get(what, 0)
+        if not old:
+            slot.moves += [(slot.counts[key], what.size_mib) for key in of_kind]
+            continue
+        new = sum(slot.counts[key] for key in of_kind)
+        most = sum(slot.most[key] for key in of_kind)
+        loaded = model.new_int_var(0, most, f"m_{slot.id}_{where[0]}_{where[1]}_{what.kind}")
+        model.add(loaded >= new - old)
+        slot.loads.append((loaded, old, of_kind))
+        slot.moves.append((loaded, what.size_mib))
 
 
 def _needed(problem: Problem, t: int) -> int:

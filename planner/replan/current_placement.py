@@ -15,15 +15,15 @@ from planner.placement.placed_gpu import PlacedGpu, PlacedModel, SlicePosition
 from planner.problem.plan import GpuGroup
 from planner.problem.problem import Option
 from planner.replan.migration_steps import GpuPart, ServedReplica, order_steps
-from planner.replan.repair import CurrentGpu, ReplicaKey
+from planner.replan.repair import CurrentGpu, LoadedAs, ReplicaKey
 
-_Signature = tuple[Any, ...]  # place, model, variant, instances, batch, concurrency and load share of a replica
+_Identity = tuple[Any, ...]  # place, model, variant, instances, batch and concurrency of a replica
 _GAP = "no GPU has room to load its replacement first: fewer replicas serve until it is loaded"
 
 
 def current_gpus(placement: Placement, formulation: Formulation) -> tuple[CurrentGpu, ...]:
     """Return the GPUs of a placement whose type is in the fleet; replicas that match no option are left out."""
-    options = _options(formulation)
+    options = _Options(formulation)
     types = {gpu.name: g for g, gpu in enumerate(formulation.problem.gpus)}
     found = []
     for gpu in placement.one_by_one():
@@ -43,24 +43,24 @@ def current_gpus(placement: Placement, formulation: Formulation) -> tuple[Curren
     return tuple(found)
 
 
-def replica_sizes(formulation: Formulation) -> dict[tuple[int, int], int]:
-    """Return the MiB that a replica takes, by task and option; at least 1, so that no move counts as nothing."""
-    return {
-        (t, k): max(1, -(-candidate.memory_bytes // MIB))
-        for t, task in enumerate(formulation.problem.tasks)
-        for k, candidate in enumerate(map(_candidate_of, task.options))
-    }
+def loaded_as(formulation: Formulation) -> dict[tuple[int, int], LoadedAs]:
+    """Return what is loaded for a replica, by task and option; at least 1 MiB, so that no move counts as nothing."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    found = {}
+    for t, task in enumerate(formulation.problem.tasks):
+        for k, c in enumerate(map(_candidate_of, task.options)):
+            kind = kinds.setdefault((*_identity(c), c.device, c.memory_bytes), len(kinds))
+            found[t, k] = LoadedAs(kind, max(1, -(-c.memory_bytes // MIB)))
+    return found
 
 
 def moves_between(
     placement: Placement, gpus: Sequence[GpuGroup], ids: Sequence[str], formulation: Formulation
 ) -> tuple[Move, ...]:
     """Return the ordered steps from a placement to a plan whose GPUs have these ids."""
-    sizes = {
-        _identity(c): c.memory_bytes for task in formulation.problem.tasks for c in map(_candidate_of, task.options)
-    }
-    before, layouts, capacity = _parts_before(placement, formulation, sizes)
-    after, recut = _parts_after(gpus, ids, formulation, layouts, capacity)
+    kinds = loaded_as(formulation)
+    before, layouts, capacity = _parts_before(placement, formulation, kinds)
+    after, recut = _parts_after(gpus, ids, formulation, kinds, layouts, capacity)
     return tuple(
         Move(
             step=number,
@@ -82,26 +82,37 @@ def _candidate_of(option: Option) -> Candidate:
     return option.candidate
 
 
-def _identity(candidate: Candidate) -> tuple[Any, ...]:
-    """Return the model and operating point of a candidate."""
+def _identity(candidate: Candidate) -> _Identity:
     p = candidate.point
-    return candidate.model, p.variant, p.instances, p.batch, p.concurrency
+    return candidate.place, candidate.model, p.variant, p.instances, p.batch, p.concurrency
 
 
-def _placed_identity(model: PlacedModel) -> tuple[Any, ...]:
-    """Return the model and operating point of a placed model."""
-    return model.name, model.variant, model.instances, model.batch, model.concurrency
+class _Options:
+    """Finds the option of the problem that a placed model runs as."""
 
+    def __init__(self, formulation: Formulation) -> None:
+        self._requirements = formulation.request.requirements
+        self._found: dict[_Identity, list[tuple[int, int, Candidate]]] = defaultdict(list)
+        for t, task in enumerate(formulation.problem.tasks):
+            for k, candidate in enumerate(map(_candidate_of, task.options)):
+                self._found[_identity(candidate)].append((t, k, candidate))
 
-def _options(formulation: Formulation) -> dict[_Signature, list[tuple[int, int, str]]]:
-    """Return task, option and served model of every option of the problem, by the signature of its replica."""
-    found: dict[_Signature, list[tuple[int, int, str]]] = defaultdict(list)
-    for t, task in enumerate(formulation.problem.tasks):
-        for k, option in enumerate(task.options):
-            candidate = _candidate_of(option)
-            signature = (option.place, *_identity(candidate), round(candidate.share, 6))
-            found[signature].append((t, k, formulation.request.requirements[t].model))
-    return found
+    def match(self, model: PlacedModel, place: int) -> tuple[int, int] | None:
+        """Return the task and option of a placed model; None where the problem has none with its operating point.
+
+        Of several it is the nearest by what it serves, by its memory (another device's point has another) and by its
+        load share.
+        """
+        one_bytes = model.memory_bytes / model.replicas
+
+        def distance(found: tuple[int, int, Candidate]) -> tuple[bool, float, float]:
+            t, _, candidate = found
+            serves_another = self._requirements[t].model != model.served
+            return serves_another, abs(candidate.memory_bytes - one_bytes), abs(candidate.share - model.load_share)
+
+        identity = (place, model.name, model.variant, model.instances, model.batch, model.concurrency)
+        nearest = min(self._found.get(identity, ()), key=distance, default=None)
+        return nearest and nearest[:2]
 
 
 def _layout_index(formulation: Formulation, g: int, gpu: PlacedGpu) -> int | None:
@@ -118,48 +129,57 @@ def _counts(
     formulation: Formulation,
     g: int,
     layout: int,
-    options: Mapping[_Signature, Sequence[tuple[int, int, str]]],
+    options: _Options,
 ) -> dict[ReplicaKey, int]:
     chosen = formulation.problem.gpus[g].layouts[layout]
     counts: Counter[ReplicaKey] = Counter()
     for model in gpu.models:
         start = model.slice.start if model.slice else 0
         j = chosen.starts.index(start) if start in chosen.starts else 0
-        signature = (chosen.places[j], *_placed_identity(model), round(model.load_share, 6))
-        match = next(((t, k) for t, k, name in options.get(signature, ()) if name == model.served), None)
+        match = options.match(model, chosen.places[j])
         if match:
             counts[(j, *match)] += model.replicas
     return dict(counts)
 
 
 def _parts_before(
-    placement: Placement, formulation: Formulation, sizes: Mapping[tuple[Any, ...], int]
+    placement: Placement, formulation: Formulation, kinds: Mapping[tuple[int, int], LoadedAs]
 ) -> tuple[dict[GpuPart, Counter[ServedReplica]], dict[str, str], dict[GpuPart, int]]:
     """Return the replicas of every GPU and slice now, each GPU's geometry, and each part's memory for models."""
-    rooms = {(p.fleet_type.type, p.slice_name): p.memory_for_models for p in formulation.places}
+    places = {(p.fleet_type.type, p.slice_name): number for number, p in enumerate(formulation.places)}
+    options = _Options(formulation)
     parts: dict[GpuPart, Counter[ServedReplica]] = {}
     layouts, capacity = {}, {}
     for gpu in placement.one_by_one():
         layouts[gpu.id] = _geometry_of(gpu)
         for model in gpu.models:
             part = GpuPart(gpu.id, (model.slice.profile, model.slice.start) if model.slice else ())
-            parts.setdefault(part, Counter())[_replica_before(model, sizes)] += model.replicas
-            room = rooms.get((gpu.type, model.slice.profile if model.slice else None), 0)
+            place = places.get((gpu.type, model.slice.profile if model.slice else None))
+            found = options.match(model, place) if place is not None else None
+            replica = (
+                _replica(formulation, found, kinds)
+                if found
+                else ServedReplica(model.name, -1, round(model.memory_bytes / model.replicas))
+            )
+            parts.setdefault(part, Counter())[replica] += model.replicas
+            room = formulation.places[place].memory_for_models if place is not None else 0
             capacity[part] = max(room, sum(r.memory_bytes * n for r, n in parts[part].items()))
     return parts, layouts, capacity
 
 
-def _replica_before(model: PlacedModel, sizes: Mapping[tuple[Any, ...], int]) -> ServedReplica:
-    """Return a current replica; its memory is that of the new profiles where they have its operating point."""
-    then = round(model.memory_bytes / model.replicas)
-    identity = _placed_identity(model)
-    return ServedReplica(model.name, identity[1:], sizes.get(identity, then))
+def _replica(
+    formulation: Formulation, found: tuple[int, int], kinds: Mapping[tuple[int, int], LoadedAs]
+) -> ServedReplica:
+    """Return the replica of an option, with the memory of the profiles."""
+    candidate = _candidate_of(formulation.problem.tasks[found[0]].options[found[1]])
+    return ServedReplica(candidate.model, kinds[found].kind, candidate.memory_bytes)
 
 
 def _parts_after(
     gpus: Sequence[GpuGroup],
     ids: Sequence[str],
     formulation: Formulation,
+    kinds: Mapping[tuple[int, int], LoadedAs],
     layouts: Mapping[str, str],
     capacity: dict[GpuPart, int],
 ) -> tuple[dict[GpuPart, Counter[ServedReplica]], list[str]]:
@@ -176,6 +196,5 @@ def _parts_after(
             capacity[part] = max(capacity.get(part, 0), place.memory_for_models)
             replicas = parts.setdefault(part, Counter())
             for r in content:
-                c = _candidate_of(formulation.problem.tasks[r.task].options[r.option])
-                replicas[ServedReplica(c.model, _identity(c)[1:], c.memory_bytes)] += r.count
+                replicas[_replica(formulation, (r.task, r.option), kinds)] += r.count
     return parts, recut

@@ -11,10 +11,10 @@ from planner.placement.document import Action
 
 
 class ServedReplica(NamedTuple):
-    """A replica: its model, operating point and memory."""
+    """A replica: its model, its kind (that of `LoadedAs`; -1 where no option has it), and its memory."""
 
     model: str
-    operating_point: tuple[object, ...]  # variant, instances, batch, concurrency
+    kind: int
     memory_bytes: int
 
 

@@ -5,10 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from planner.problem.problem import Option, Problem
 
 ReplicaKey = tuple[int, int, int]  # position in the layout, task, option
+
+
+class LoadedAs(NamedTuple):
+    """What a GPU loads for a replica: options that differ in the task or the load share alone have it in common."""
+
+    kind: int
+    size_mib: int
+
+
+def kinds_at(
+    j: int, counts: Mapping[ReplicaKey, int], loaded_as: Mapping[tuple[int, int], LoadedAs]
+) -> Counter[LoadedAs]:
+    """Return how many replicas of each kind are at a position of a GPU's layout."""
+    kinds: Counter[LoadedAs] = Counter()
+    for (at, t, k), n in counts.items():
+        if at == j:
+            kinds[loaded_as[t, k]] += n
+    return kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +77,8 @@ def repair(problem: Problem, available: AvailableGpus) -> Repaired | None:
     Returns
     -------
     list or None
-        None where the problem has co-location rules, or the GPUs do not suffice.
+        None where the GPUs do not suffice. Co-location rules are not heeded: the caller checks them.
     """
-    if problem.rules:
-        return None
     gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in available.current]
     for gpu in gpus:
         _evict(problem, gpu)

@@ -12,7 +12,7 @@ from planner.problem.plan import GpuGroup, Plan, Replicas, Status, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
 from planner.replan.cp_sat_moves import Outcome, search_moves
-from planner.replan.repair import AvailableGpus, CurrentGpu, Repaired, repair
+from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at, repair
 from planner.solver.limits import SearchLimits
 
 _MOST_VARIABLES = 400_000  # with more of them CP-SAT takes more than a gigabyte
@@ -39,7 +39,7 @@ def replan(
     problem: Problem,
     current: Sequence[CurrentGpu],
     from_scratch: Plan,
-    sizes: Mapping[tuple[int, int], int],
+    loaded_as: Mapping[tuple[int, int], LoadedAs],
     *,
     max_moves: int | None,
     limits: SearchLimits,
@@ -53,8 +53,8 @@ def replan(
     ----------
     from_scratch : Plan
         A plan made without regard to the placement in force: how many new GPUs may be used, and a bound on the cost.
-    sizes : mapping
-        MiB that a replica takes, by task and option.
+    loaded_as : mapping
+        What is loaded for a replica, by task and option.
     max_moves : int or None
         Replicas that may be loaded; a change of a GPU's geometry loads all of its replicas.
 
@@ -70,11 +70,13 @@ def replan(
     """
     available = _available_gpus(problem, current, from_scratch)
     repaired = repair(problem, available)
-    nearest = _outcome(problem, available, repaired, sizes) if repaired is not None else None
+    nearest = _outcome(problem, available, repaired, loaded_as) if repaired is not None else None
+    if nearest is not None and violations(_plan(problem, nearest, from_scratch.lower_bound, ""), problem):
+        repaired = nearest = None
     if nearest is not None and max_moves is not None and nearest.moves > max_moves:
         nearest = None
     cheapest = nearest is not None and cost_of(nearest.gpus, problem) == from_scratch.lower_bound
-    if nearest is not None and cheapest and nearest.moved_mib <= _unavoidable(problem, current, sizes):
+    if nearest is not None and cheapest and nearest.moved_mib <= _unavoidable(problem, current, loaded_as):
         return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source)
     if _variables(problem, available) > _MOST_VARIABLES:
         if nearest is None:
@@ -87,7 +89,7 @@ def replan(
         problem,
         available,
         repaired,
-        sizes,
+        loaded_as,
         max_moves=max_moves,
         lower_bound=from_scratch.lower_bound,
         limits=limits,
@@ -105,8 +107,15 @@ def replan(
 def _replanned(
     problem: Problem, outcome: Outcome, bound: int, source: str, *, within_moves: int | None = None
 ) -> Replanned:
+    plan = _plan(problem, outcome, bound, source, within_moves=within_moves)
+    wrong = violations(plan, problem)
+    assert not wrong, wrong  # a wrong plan is our bug, never the user's
+    return Replanned(plan=plan, ids=outcome.ids, moves=outcome.moves)
+
+
+def _plan(problem: Problem, outcome: Outcome, bound: int, source: str, *, within_moves: int | None = None) -> Plan:
     value = cost_of(outcome.gpus, problem)
-    plan = Plan(
+    return Plan(
         status=Status.OPTIMAL if value == bound else Status.FEASIBLE,
         gpus=outcome.gpus,
         objective=value,
@@ -114,9 +123,6 @@ def _replanned(
         bound_source=source,
         within_moves=within_moves,
     )
-    wrong = violations(plan, problem)
-    assert not wrong, wrong  # a wrong plan is our bug, never the user's
-    return Replanned(plan=plan, ids=outcome.ids, moves=outcome.moves)
 
 
 def _available_gpus(problem: Problem, current: Sequence[CurrentGpu], from_scratch: Plan) -> AvailableGpus:
@@ -142,7 +148,7 @@ def _variables(problem: Problem, available: AvailableGpus) -> int:
 
 
 def _outcome(
-    problem: Problem, available: AvailableGpus, repaired: Repaired, sizes: Mapping[tuple[int, int], int]
+    problem: Problem, available: AvailableGpus, repaired: Repaired, loaded_as: Mapping[tuple[int, int], LoadedAs]
 ) -> Outcome:
     gpus, ids, moves, moved = [], [], 0, 0
     for h, found in zip((*available.current, *available.new), repaired, strict=True):
@@ -152,23 +158,33 @@ def _outcome(
         contents: list[list[Replicas]] = [[] for _ in problem.gpus[h.gpu].layouts[layout].places]
         for (j, t, k), n in sorted(counts.items()):
             contents[j].append(Replicas(task=t, option=k, count=n))
-            loaded = max(0, n - (h.counts.get((j, t, k), 0) if layout == h.layout else 0))
-            moves += loaded
-            moved += loaded * sizes[t, k]
-        gpus.append(GpuGroup(gpu=h.gpu, layout=layout, contents=tuple(map(tuple, contents))))
+        for j in range(len(contents)):
+            loads = kinds_at(j, counts, loaded_as)
+            if layout == h.layout:
+                loads -= kinds_at(j, h.counts, loaded_as)
+            moves += loads.total()
+            moved += sum(n * what.size_mib for what, n in loads.items())
+        nodes = (h.node,) if problem.nodes_matter and h.node is not None else ()
+        gpus.append(GpuGroup(gpu=h.gpu, layout=layout, contents=tuple(map(tuple, contents)), nodes=nodes))
         ids.append(h.id)
     return Outcome(gpus=tuple(gpus), ids=tuple(ids), moves=moves, moved_mib=moved)
 
 
-def _unavoidable(problem: Problem, current: Sequence[CurrentGpu], sizes: Mapping[tuple[int, int], int]) -> int:
-    """Return a lower bound on the MiB that any plan loads: for each task, what its missing demand takes at least."""
-    supply: Counter[int] = Counter()
+def _unavoidable(problem: Problem, current: Sequence[CurrentGpu], loaded_as: Mapping[tuple[int, int], LoadedAs]) -> int:
+    """Return a lower bound on the MiB that any plan loads: for each task, what its missing demand takes at least.
+
+    A current replica counts with the most that it can supply, whatever its load share and the model it serves are now.
+    """
+    there: Counter[LoadedAs] = Counter()
     for h in current:
         for (_, t, k), n in h.counts.items():
-            supply[t] += n * problem.tasks[t].options[k].supply
+            there[loaded_as[t, k]] += n
     total = 0
     for t, task in enumerate(problem.tasks):
-        missing = task.demand - supply[t]
+        most: dict[LoadedAs, int] = {}
+        for k, option in enumerate(task.options):
+            most[loaded_as[t, k]] = max(most.get(loaded_as[t, k], 0), option.supply)
+        missing = task.demand - sum(n * most.get(what, 0) for what, n in there.items())
         if missing > 0:
-            total += min(-(-missing * sizes[t, k] // o.supply) for k, o in enumerate(task.options))
+            total += min(-(-missing * what.size_mib // supply) for what, supply in most.items() if supply)
     return total

@@ -14,7 +14,7 @@ A, B = GpuPart("gpu-0"), GpuPart("gpu-1")
 
 def replica(model: str, memory: int) -> ServedReplica:
     """Make a replica."""
-    return ServedReplica(model, (), memory)
+    return ServedReplica(model, 0, memory)
 
 
 def summary(steps: tuple[Step, ...]) -> list[tuple[str, str, str, bool]]:

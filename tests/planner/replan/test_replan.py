@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.cli.main import main
@@ -17,8 +18,11 @@ from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
-from planner.inputs.fleet import FleetType
-from planner.replan.repair import CurrentGpu
+from planner.inputs.fleet import FleetType, Thresholds
+from planner.placement.document import Action, Move
+from planner.planning import NoPlanError, PlanResult
+from planner.planning import plan as make_plan
+from planner.replan.repair import CurrentGpu, LoadedAs
 from planner.replan.replan import replan
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
@@ -130,7 +134,7 @@ def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject
         for g in sorted(set(start))
     ]
     free = solve(found.problem, SearchLimits(seconds=10))
-    moved = {(t, 0): 100 * s for t, s in enumerate(sizes)}
+    moved = {(t, 0): LoadedAs(t, 100 * s) for t, s in enumerate(sizes)}
     result = replan(found.problem, held, free, moved, max_moves=max_moves, limits=SearchLimits(seconds=20))
     outcomes = []
     for where in itertools.product(range(7), repeat=len(sizes)):  # 0-2 are current GPUs, 3-6 are new
@@ -143,9 +147,137 @@ def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject
         assert not outcomes
         return
     bytes_moved = sum(
-        moved[r.task, r.option]
+        moved[r.task, r.option].size_mib
         for gpu, name in zip(result.plan.gpus, result.ids, strict=True)
         for r in gpu.contents[0]
         if f"gpu-{start[r.task]}" != name
     )
     assert (result.plan.n_gpus, bytes_moved // 100) == min(outcomes)
+
+
+T4 = FleetType(type="T4", memory_bytes=16000 * MIB, devices=("T4",), limit=2)
+A10 = FleetType(type="A10", memory_bytes=24000 * MIB, devices=("A10",))
+
+
+def loads(result: PlanResult) -> list[Move]:
+    """Return the loads among the moves of a plan."""
+    return [move for move in result.moves or () if move.action is Action.LOAD]
+
+
+@pytest.mark.parametrize("order", [("T4", "A10"), ("A10", "T4")])
+def test_replica_is_the_one_of_its_own_device(order: tuple[str, str]) -> None:
+    """The same batch and concurrency takes 7000 MiB on a T4 and 9000 on an A10: replicas on an A10 were taken for
+    those of a T4, and unloads and loads were listed where nothing changes."""
+    both = {
+        "T4": profile("a", point(throughput=100, memory_mib=7000), device="T4"),
+        "A10": profile("a", point(throughput=300, memory_mib=9000, utilization=0.6), device="A10"),
+    }
+    profiles = [both[device] for device in order]
+    demand = [Requirement(model="a", rate_infer_per_s=800)]
+    before = make_plan(profiles, demand=demand, fleet=[T4, A10])
+    assert before.gpus == 3
+    again = make_plan(profiles, demand=demand, fleet=[T4, A10], current=before.placement, max_moves=0)
+    assert (again.moves, again.placement.gpus) == ((), before.placement.gpus)
+
+
+def test_replica_whose_load_share_changes_is_not_loaded() -> None:
+    """30/s of 100/s are three tenths of the replica's time, 60/s are six tenths: the same replica serves both."""
+    profiles = [profile("a", point(throughput=100))]
+    before = make_plan(profiles, demand=[Requirement(model="a", rate_infer_per_s=30)], fleet=[T4], proportional=True)
+    assert before.placement.gpus[0].models[0].load_share == 0.3
+    more = make_plan(
+        profiles,
+        demand=[Requirement(model="a", rate_infer_per_s=60)],
+        fleet=[T4],
+        proportional=True,
+        current=before.placement,
+        max_moves=0,
+    )
+    assert (more.moves, more.placement.gpus[0].models[0].load_share) == ((), 0.6)
+
+
+def test_replica_that_serves_another_model_now_is_not_loaded() -> None:
+    """A replica of `big` that served `small` serves `big`, once that is what is asked for."""
+    profiles = [profile("big", point(throughput=100)), profile("small", point(throughput=10))]
+    asked = [Requirement(model="small", rate_infer_per_s=50, variants=("big",))]
+    before = make_plan(profiles, demand=asked, fleet=[T4])
+    assert before.placement.gpus[0].models[0].served == "small"
+    after = make_plan(
+        profiles,
+        demand=[Requirement(model="big", rate_infer_per_s=50)],
+        fleet=[T4],
+        current=before.placement,
+        max_moves=0,
+    )
+    assert after.moves == ()
+
+
+@st.composite
+def demands(draw: st.DrawFn) -> list[Requirement]:
+    """Draw what is asked of up to three models, with rates, copies and rules."""
+    names = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True))
+    others = {name: tuple(n for n in names if n != name) for name in names}
+    asked = []
+    for name in names:
+        by_rate = draw(st.booleans())
+        asked.append(
+            Requirement(
+                model=name,
+                rate_infer_per_s=draw(st.integers(20, 250)) if by_rate else None,
+                replicas=None if by_rate else draw(st.integers(1, 3)),
+                apart=draw(st.sampled_from([(), others[name]])),
+                alone=draw(st.integers(0, 5)) == 0,
+            )
+        )
+    return asked
+
+
+@settings(deadline=None, max_examples=40)
+@given(demands(), st.booleans(), st.permutations([(0, "T4"), (1, "A10"), (2, "T4"), (3, "A10"), (4, "T4")]))
+def test_same_demand_moves_nothing(demand: list[Requirement], proportional: bool, order: list[tuple[int, str]]) -> None:
+    """Whatever is asked: a second plan from the first one, with the same profiles, has no steps."""
+    known = [("a", 1000, 90), ("a", 3000, 250), ("b", 2000, 50), ("b", 2500, 120), ("c", 5000, 70)]
+    profiles = [
+        profile(known[i][0], point(memory_mib=known[i][1], throughput=known[i][2]), device=device)
+        for i, device in order
+    ]
+    fleet = [FleetType(type=n, memory_bytes=16000 * MIB, devices=(n,), thresholds=Thresholds()) for n in ("T4", "A10")]
+    before = make_plan(profiles, demand=demand, fleet=fleet, proportional=proportional, time_limit_s=10)
+    assume(before.gpus is not None)
+    again = make_plan(
+        profiles,
+        demand=demand,
+        fleet=fleet,
+        proportional=proportional,
+        time_limit_s=10,
+        current=before.placement,
+        max_moves=0,
+    )
+    assert again.moves == ()
+    assert again.value == before.value
+
+
+@settings(deadline=None, max_examples=25)
+@given(demands(), demands(), st.integers(0, 4))
+def test_steps_load_no_more_replicas_than_allowed(
+    first: list[Requirement], second: list[Requirement], max_moves: int
+) -> None:
+    """The loads among the steps are at most --max-moves, and are those that lead to the plan."""
+    known = [("a", 1000, 90), ("b", 2000, 50), ("c", 5000, 70)]
+    profiles = [profile(name, point(memory_mib=m, throughput=r)) for name, m, r in known]
+    fleet = [FleetType(type="T4", memory_bytes=16000 * MIB, devices=("T4",))]
+    before = make_plan(profiles, demand=first, fleet=fleet, time_limit_s=10)
+    try:
+        after = make_plan(
+            profiles, demand=second, fleet=fleet, time_limit_s=10, current=before.placement, max_moves=max_moves
+        )
+    except NoPlanError:
+        return
+    assert len(loads(after)) <= max_moves
+    now = Counter((gpu.id, m.name) for gpu in before.placement.gpus for m in gpu.models for _ in range(m.replicas))
+    for move in after.moves or ():
+        assert move.model is not None
+        now[move.gpu, move.model] += 1 if move.action is Action.LOAD else -1
+    assert +now == Counter(
+        (gpu.id, m.name) for gpu in after.placement.gpus for m in gpu.models for _ in range(m.replicas)
+    )
