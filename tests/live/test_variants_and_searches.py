@@ -136,7 +136,7 @@ def test_climb_leaves_an_ensemble_as_it_is(repository: Path) -> None:
     assert [answer.partition(" at batch")[0] for answer in answers] == [
         *("Knee of step", "Knee of step (instances=2)", "Instances of step: 1", "Knee of whole")
     ]
-    assert "2: " in answers[2]
+    assert "2 instances: " in answers[2]
     assert "only one" in answers[2]
 
 

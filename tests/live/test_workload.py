@@ -203,7 +203,7 @@ def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp
         model = bench.load_model("m")
         endpoint = replace(bench.running.endpoint, grpc=None)
         trial = Trial(model="m", transport="grpc", concurrency=1)
-        with Workload(protocol="grpc", grpc_address=endpoint.http).to(endpoint, model, trial) as load:
+        with Workload(protocol="grpc", grpc_address=endpoint.http).build_load(endpoint, model, trial) as load:
             sent = bench.send_load(load)
     assert sent.completed == 0
     assert sent.errors > 0
@@ -266,7 +266,7 @@ def test_too_much_shared_memory_is_an_error(local_server: LocalServer, tmp_path:
         trial = Trial(model="m", transport="http+shm", concurrency=free.f_blocks * free.f_frsize // 64 + 1)
         with (
             pytest.raises(ModelError, match="enlarge /dev/shm"),
-            Workload(shared_memory=True).to(bench.running.endpoint, model, trial),
+            Workload(shared_memory=True).build_load(bench.running.endpoint, model, trial),
         ):
             pass
     assert our_memory() == set()
