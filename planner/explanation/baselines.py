@@ -1,14 +1,14 @@
 """What simpler rules would do with the same demand: first-fit decreasing, and the cloud vendors' rule of thumb. [pure]
 
-Both use whole GPUs of one type, run each model by the option that needs the least of a GPU for what it serves, and know
-nothing of groups, spreading and limits.
+Both use whole GPUs of one type, run each model by the option that needs the least of a GPU for what it serves, and heed
+neither rules about sharing GPUs, nor spare GPUs, nor limits; where these are asked for, the sentence says so.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from analyzer.formats.units import counted, mib, number, printable
 from planner.formulation.candidates import Candidate
 from planner.formulation.formulate import Formulation
 from planner.formulation.objective import from_units
+from planner.inputs.demand import SHARING_FIELDS
 from planner.inputs.mig_geometry import WHOLE
 from planner.problem.problem import GpuType, Option, Task
 
@@ -46,8 +47,12 @@ class Baseline:
         None where some model fits no GPU of the type.
     value : float
         Their cost in the plan's objective and its unit; infinite without them.
+    ignored : tuple of str
+        What the plan is asked for and the rule does not heed: ``apart``, ``spare``, ``limit`` ...
     n_overfull : int
         GPUs that would run out of memory.
+    n_overloaded : int
+        GPUs that would exceed a threshold of utilization.
     worst : Overfull or None
         The fullest of them.
     """
@@ -56,7 +61,9 @@ class Baseline:
     gpu_type: str
     gpus: int | None
     value: float
+    ignored: tuple[str, ...] = ()
     n_overfull: int = 0
+    n_overloaded: int = 0
     worst: Overfull | None = None
 
 
@@ -78,7 +85,24 @@ def baselines(formulation: Formulation, *, seed: int = 0) -> tuple[Baseline, ...
         if copies is not None:
             by_fit.append(_first_fit(formulation, g, copies))
             by_thumb.append(_rule_of_thumb(formulation, g, copies, seed))
-    return tuple(min(found, key=_rank) for found in (by_fit, by_thumb) if found)
+    cheapest = (min(found, key=_rank) for found in (by_fit, by_thumb) if found)
+    return tuple(replace(found, ignored=_ignored(formulation, found)) for found in cheapest)
+
+
+def _ignored(formulation: Formulation, found: Baseline) -> tuple[str, ...]:
+    """Return what is asked beyond rates, copies and thresholds, none of which the rules heed."""
+    request = formulation.request
+    ignored = [
+        name
+        for name, nothing, _ in SHARING_FIELDS
+        if any(getattr(requirement, name) != nothing for requirement in request.requirements)
+    ]
+    if request.rules.spare:
+        ignored.append("spare")
+    limit = next(gpu.limit for gpu in formulation.problem.gpus if gpu.name == found.gpu_type)
+    if limit is not None and found.gpus is not None and found.gpus > limit:
+        ignored.append(f"the limit of {limit}")
+    return tuple(ignored)
 
 
 def _rank(baseline: Baseline) -> tuple[bool, float]:
@@ -163,6 +187,10 @@ def _rule_of_thumb(formulation: Formulation, g: int, copies: Sequence[_Copies], 
     used = np.full(n_gpus, place.server_bytes, dtype=np.int64)
     np.add.at(used, where, memory[drawn])
     overfull = int((used > place.memory_bytes).sum())
+    rooms = formulation.problem.places[_whole(gpu)].capacity
+    loads = np.zeros((n_gpus, len(rooms)))
+    np.add.at(loads, where, np.array([c.load for c in copies], dtype=float)[drawn])
+    overloaded = int((loads[:, 1:] > np.array(rooms[1:])).any(axis=1).sum())  # the first resource is memory
     worst = int(used.argmax())
     fullest = Overfull(
         gpu=worst,
@@ -176,6 +204,7 @@ def _rule_of_thumb(formulation: Formulation, g: int, copies: Sequence[_Copies], 
         gpus=n_gpus,
         value=n_gpus * _price(formulation, g),
         n_overfull=overfull,
+        n_overloaded=overloaded,
         worst=fullest if overfull else None,
     )
 
@@ -192,11 +221,17 @@ def baseline_text(baseline: Baseline, unit: str) -> str:
     if unit != "GPUs":
         needs += f" of type {baseline.gpu_type}, {number(baseline.value)} {unit}"
     text = f"for comparison, {baseline.name}: {needs}"
+    faults = []
+    if baseline.n_overfull:
+        faults.append(f"{baseline.n_overfull} would run out of memory")
+    if baseline.n_overloaded:
+        faults.append(f"{baseline.n_overloaded} would exceed a threshold of utilization")
+    if faults:
+        text += f", of which {' and '.join(faults)}"
     worst = baseline.worst
-    if worst is None:
-        return text
-    models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
-    return printable(
-        f"{text}, of which {baseline.n_overfull} would run out of memory;"
-        f" the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
-    )
+    if worst is not None:
+        models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
+        text += f"; the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
+    if baseline.ignored:
+        text += f"; without heed to {', '.join(baseline.ignored)}"
+    return printable(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from planner.explanation.baselines import baselines
+from dataclasses import replace
+
+from planner.explanation.baselines import baseline_text, baselines
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
@@ -56,3 +58,22 @@ def test_rule_of_thumb_says_where_it_runs_out_of_memory() -> None:
         copies = len(o.worst.models)
         assert copies > 6
         assert o.worst.memory_bytes == (300 + 1500 * copies) * MIB > o.worst.capacity_bytes
+
+
+def test_rule_of_thumb_says_where_it_exceeds_a_threshold() -> None:
+    """Ten models of 100 MiB and 60 % are put on one GPU by their memory: 600 % of its time was called one GPU."""
+    profiles = [profile(f"m{i}", point(memory_mib=100, utilization=0.6)) for i in range(10)]
+    demand = [Requirement(model=p.model) for p in profiles]
+    _, thumb = baselines(formulate(request(profiles, demand, [T4], Rules(mode=Mode.THROUGHPUT))))
+    assert (thumb.gpus, thumb.n_overfull, thumb.n_overloaded) == (1, 0, 1)
+    assert baseline_text(thumb, "GPUs").endswith("1 GPU, of which 1 would exceed a threshold of utilization")
+
+
+def test_what_is_asked_and_not_heeded_is_named() -> None:
+    """Two models that must be apart, with a spare GPU and one T4 at most: the rules use what is not allowed."""
+    profiles = models(4000, 7000)
+    demand = [Requirement(model="m0", apart=("a",)), Requirement(model="m1", apart=("a",), replicas=2)]
+    fleet = [replace(T4, limit=1)]
+    for outcome in baselines(formulate(request(profiles, demand, fleet, replace(MEMORY, spare=1)))):
+        assert outcome.ignored[:2] == ("apart", "spare")
+        assert "; without heed to apart, spare, the limit of 1" in baseline_text(outcome, "GPUs")
