@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from analyzer.errors import UsageError
@@ -17,8 +17,10 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.mig_geometry import WHOLE, Geometry, boards, geometries
 from planner.inputs.profiles import Profile, by_model
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Spare, Together, Within
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
+
+_WITHIN = {Spread.GPU: Within.GPU, Spread.NODE: Within.NODE}
 
 
 class Resource(StrEnum):
@@ -84,7 +86,7 @@ def formulate(request: Request) -> Formulation:
             )
             for c in own
         )
-        tasks.append(_task(requirement, options, rules))
+        tasks.append(_task(requirement, options))
     problem = Problem(
         resources=tuple(resources),
         places=tuple(Place(name=p.name, capacity=tuple(c)) for p, c in zip(places, capacities, strict=True)),
@@ -227,38 +229,23 @@ def _supply(candidate: Candidate, requirement: Requirement) -> int:
     return max(1, rate_supply(candidate.throughput_infer_per_s or 0.0))
 
 
-def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -> Task:
+def _task(requirement: Requirement, options: tuple[Option, ...]) -> Task:
     rate = requirement.rate_to_serve
-    task = Task(
+    return Task(
         name=requirement.model,
         options=options,
         demand=(requirement.replicas or 1) if rate is None else rate_demand(rate),
         min_replicas=0 if rate is None else (requirement.replicas or 0),
-    )
-    return _with_spare(task, rules.spare) if rules.spare else task
-
-
-def _with_spare(task: Task, spare: int) -> Task:
-    """Raise the demand so that it is still met when the `spare` GPUs (or nodes) that serve most are lost.
-
-    With at most one replica on a GPU (or node), each loss takes at most the largest supply of any option. A supply
-    above the whole demand counts as the demand.
-    """
-    largest = max((min(o.supply, task.demand) for o in task.options), default=0)
-    return replace(
-        task,
-        options=tuple(replace(o, supply=min(o.supply, max(1, task.demand))) for o in task.options),
-        demand=task.demand + spare * largest,
-        min_replicas=task.min_replicas + spare if task.min_replicas else 0,
     )
 
 
 def _rules(requirements: Sequence[Requirement], rules: Rules) -> Iterator[Rule]:
     """The rules about who shares a GPU or a node: those of single models, then those of groups."""
     for t, requirement in enumerate(requirements):
-        on_nodes = requirement.spread is Spread.NODE or (rules.spare and rules.spare_of is Spread.NODE)
-        if requirement.spread or rules.spare:
-            yield AtMost(tasks=(t,), most=1, within=Within.NODE if on_nodes else Within.GPU)
+        if requirement.spread:
+            yield AtMost(tasks=(t,), most=1, within=_WITHIN[requirement.spread])
+        if rules.spare:
+            yield Spare(tasks=(t,), lost=rules.spare, within=_WITHIN[rules.spare_of])
         if requirement.alone:
             yield Alone(tasks=(t,))
     for tasks in _groups([r.apart for r in requirements]).values():

@@ -74,3 +74,23 @@ class AtMost(Rule):
     def __post_init__(self) -> None:
         if self.most < 1:
             raise ValueError(f"at least one replica must be allowed on a {self.within.value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spare(Rule):
+    """The demand of each of these tasks is met also without any `lost` GPUs, or nodes.
+
+    Parameters
+    ----------
+    lost : int
+        GPUs or nodes that may be lost at once; at least 1.
+    within : Within
+        Which of the two.
+    """
+
+    lost: int
+    within: Within = Within.GPU
+
+    def __post_init__(self) -> None:
+        if self.lost < 1:
+            raise ValueError(f"a loss of {self.lost} {self.within.value}s is none")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from planner.problem.co_location import AtMost, Rule, Within
+from planner.problem.co_location import AtMost, Rule, Spare, Within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,5 +117,5 @@ class Problem:
 
     @property
     def nodes_matter(self) -> bool:
-        """Whether a rule counts replicas on nodes."""
-        return any(isinstance(rule, AtMost) and rule.within is Within.NODE for rule in self.rules)
+        """Whether a rule is about nodes."""
+        return any(isinstance(rule, AtMost | Spare) and rule.within is Within.NODE for rule in self.rules)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Spare, Together, Within
 from planner.problem.plan import Plan, Status, cost_of
 from planner.problem.problem import Problem, Task
 
@@ -91,6 +91,8 @@ def _rules_of(tasks: Iterable[int], naming: Mapping[int, list[int]], problem: Pr
 
 def _rule_faults(group: int, on_gpu: Counter[int], rules: Iterable[Rule], problem: Problem) -> Iterator[str]:
     for rule in rules:
+        if isinstance(rule, Spare):  # it is about the whole plan
+            continue
         fault = _RULES[type(rule)](rule, on_gpu, [problem.tasks[t].name for t in sorted(set(rule.tasks) & set(on_gpu))])
         if fault:
             yield f"group {group}: {fault}"
@@ -174,6 +176,43 @@ def _demand_faults(plan: Plan, problem: Problem) -> Iterator[str]:
         yield f"called a plan, but {len(plan.unplaced)} tasks are unplaced"
     for t, task in enumerate(problem.tasks):
         yield from _task_faults(task, supply[t], replicas_of[t])
+    yield from _loss_faults(plan, problem)
+
+
+def _loss_faults(plan: Plan, problem: Problem) -> Iterator[str]:
+    """For each task that is to survive a loss: what is left without the GPUs (or nodes) that hold most of it."""
+    rules = [(t, rule) for rule in problem.rules if isinstance(rule, Spare) for t in rule.tasks]
+    held = {within: _held(plan, problem, within) for within in {rule.within for _, rule in rules}}
+    for t, rule in rules:
+        task, here = problem.tasks[t], held[rule.within].get(t, {}).values()
+        supply = sum(n * one for one, _, n in here) - _largest(rule.lost, ((one, n) for one, _, n in here))
+        replicas = sum(n * one for _, one, n in here) - _largest(rule.lost, ((one, n) for _, one, n in here))
+        if supply < task.demand or replicas < task.min_replicas:
+            lost = f"{rule.lost} {rule.within.value}{'s' if rule.lost > 1 else ''}"
+            yield f"{task.name}: without {lost}, {supply} of {task.demand} served by {replicas} replicas"
+
+
+def _held(plan: Plan, problem: Problem, within: Within) -> dict[int, dict[tuple[int, int], tuple[int, int, int]]]:
+    """For each task, by group of equal GPUs or by node: its supply and replicas there, and how many such there are."""
+    held: dict[int, dict[tuple[int, int], tuple[int, int, int]]] = defaultdict(dict)
+    for i, placed in enumerate(plan.gpus):
+        by_node = within is Within.NODE and bool(placed.nodes)
+        places = [((placed.gpu, node), 1) for node in placed.nodes] if by_node else [((-1, i), placed.count)]
+        for r in (r for content in placed.contents for r in content):
+            supply = r.count * problem.tasks[r.task].options[r.option].supply
+            for where, n in places:
+                before = held[r.task].get(where, (0, 0, n))
+                held[r.task][where] = (before[0] + supply, before[1] + r.count, n)
+    return held
+
+
+def _largest(count: int, values: Iterable[tuple[int, int]]) -> int:
+    """Add up the `count` largest of values that each occur so many times."""
+    total = 0
+    for value, times in sorted(values, reverse=True):
+        total += value * min(count, times)
+        count -= min(count, times)
+    return total
 
 
 def _task_faults(task: Task, supply: int, replicas: int) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from planner.problem.co_location import Spare
 from planner.problem.plan import Cause, GpuGroup, Replicas, Unplaced
 from planner.problem.problem import Option, Problem, Task
 
@@ -25,8 +26,8 @@ class Reduction:
     def expand(self, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...]:
         """Turn GPUs of the smaller problem into GPUs of the whole one; copies beyond the demand are left out."""
         pools = [[list(member) for member in members] for members in self.members]
-        grouped = self.problem.grouped
-        counted = [is_counted(task) and t not in grouped for t, task in enumerate(self.problem.tasks)]
+        whole = {t for rule in self.problem.rules if isinstance(rule, Spare) for t in rule.tasks} | self.problem.grouped
+        counted = [is_counted(task) and t not in whole for t, task in enumerate(self.problem.tasks)]
         placed: list[GpuGroup] = []
         for group in gpus:
             left = group.count

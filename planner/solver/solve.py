@@ -21,6 +21,7 @@ from planner.solver.limits import SearchLimits
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import OnProgress, SearchState
+from planner.solver.spare import has_spare, search_with_spare
 
 _SMALL = 150  # integer variables up to which the exact search is tried before column generation
 _EXACT = 200_000  # and up to which it is tried after it
@@ -99,6 +100,9 @@ def _run(state: SearchState) -> None:
     if not state.problem.tasks:
         state.offer(())
         return
+    if has_spare(state.problem):
+        _run_with_spare(state)
+        return
     model = build(state.problem)
     across = _rules_across_places(state.problem)
     if not across:
@@ -113,6 +117,18 @@ def _run(state: SearchState) -> None:
     if not state.done and not across and not state.limits.over:
         search_patterns(state, model)
     if not state.done and not across and not state.limits.over and _variables(state) <= _EXACT:
+        state.say("exact search")
+        _search_exactly(state, seconds=state.limits.left_s)
+
+
+def _run_with_spare(state: SearchState) -> None:
+    """The exact search first where it is quick, and last where the problem is not too large for it."""
+    if _variables(state) <= _SMALL:
+        state.say("exact search")
+        _search_exactly(state, seconds=1.0)
+    if not state.done:
+        search_with_spare(state, solve)
+    if not state.done and not state.limits.over and _variables(state) <= _EXACT:
         state.say("exact search")
         _search_exactly(state, seconds=state.limits.left_s)
 

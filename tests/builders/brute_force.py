@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 
-from planner.problem.co_location import Alone, Apart, AtMost, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Spare, Together, Within
 from planner.problem.problem import Layout, Option, Problem
 
 Load = tuple[tuple[tuple[int, int], int], ...]  # ((task, option), replicas) pairs
@@ -107,11 +107,28 @@ def _served(problem: Problem, contents: list[Load]) -> bool:
         for (t, k), n in content:
             supply[t] += n * problem.tasks[t].options[k].supply
             replicas[t] += n
-    return all(supply[t] >= task.demand and replicas[t] >= task.min_replicas for t, task in enumerate(problem.tasks))
+    losses = [rule for rule in problem.rules if isinstance(rule, Spare) and rule.within is Within.GPU]
+    return all(
+        supply[t] >= task.demand and replicas[t] >= task.min_replicas for t, task in enumerate(problem.tasks)
+    ) and all(_serve_without(problem, rule, contents) for rule in losses)
+
+
+def _serve_without(problem: Problem, rule: Spare, parts: list[Load]) -> bool:
+    """Return whether the task of a rule is served whichever of the parts (GPUs or nodes) are lost."""
+    (t,) = rule.tasks
+    task = problem.tasks[t]
+    for kept in combinations(parts, max(0, len(parts) - rule.lost)):
+        here = [(k, n) for content in kept for (other, k), n in content if other == t]
+        if (
+            sum(n * task.options[k].supply for k, n in here) < task.demand
+            or sum(n for _, n in here) < task.min_replicas
+        ):
+            return False
+    return True
 
 
 def _nodes_work(problem: Problem, taken: list[tuple[int, int, Load]]) -> bool:
-    if not any(isinstance(rule, AtMost) and rule.within is Within.NODE for rule in problem.rules):
+    if not any(isinstance(rule, AtMost | Spare) and rule.within is Within.NODE for rule in problem.rules):
         return True
     nodes = []
     for g, _, _ in taken:
@@ -128,6 +145,12 @@ def _nodes_hold(problem: Problem, taken: list[tuple[int, int, Load]], where: tup
         for (t, _), n in content:
             replicas[g, node, t] += n
     limits = [rule for rule in problem.rules if isinstance(rule, AtMost) and rule.within is Within.NODE]
-    return all(n <= problem.gpus[g].node_size for (g, _), n in size.items()) and all(
-        sum(replicas[g, node, t] for t in rule.tasks) <= rule.most for rule in limits for g, node in size
+    losses = [rule for rule in problem.rules if isinstance(rule, Spare) and rule.within is Within.NODE]
+    on_node: dict[tuple[int, int], Load] = {}
+    for (g, _, content), node in zip(taken, where, strict=True):
+        on_node[g, node] = on_node.get((g, node), ()) + content
+    return (
+        all(n <= problem.gpus[g].node_size for (g, _), n in size.items())
+        and all(sum(replicas[g, node, t] for t in rule.tasks) <= rule.most for rule in limits for g, node in size)
+        and all(_serve_without(problem, rule, list(on_node.values())) for rule in losses)
     )

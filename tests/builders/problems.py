@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Rule, Spare, Together, Within
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
 TINY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,8 +69,8 @@ def options(draw: st.DrawFn, most_supply: int) -> Option:
 
 
 @st.composite
-def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False) -> Problem:
-    """Draw a problem with choices, rates, least replicas, limits and costs; on request with cut GPUs or rules."""
+def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False, spare: bool = False) -> Problem:
+    """Draw a problem with choices, rates, least replicas, limits and costs; on request cut GPUs, rules, or losses."""
     places, gpus = draw(fleets(sliced=sliced))
     n_tasks = draw(st.integers(1, 2 if sliced else 3))
     tasks = tuple(
@@ -87,6 +87,10 @@ def rated_problems(draw: st.DrawFn, *, sliced: bool = False, ruled: bool = False
         for g in gpus
     )
     rules = draw(co_location(n_tasks, nodes=not sliced)) if ruled else ()
+    if spare:
+        within = Within.GPU if sliced else draw(st.sampled_from(Within))
+        lost = draw(st.sampled_from([1, 1, 2]))
+        rules = (*rules, *(Spare(tasks=(t,), lost=lost, within=within) for t in range(n_tasks)))
     return Problem(resources=("a", "b"), places=places, gpus=gpus, tasks=tasks, rules=rules)
 
 

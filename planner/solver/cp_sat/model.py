@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.co_location import Together
+from planner.problem.co_location import Spare, Together
 from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
 from planner.solver.cp_sat.rules import rule_gpus, serve
@@ -44,6 +44,10 @@ def replicas_at_most(problem: Problem) -> list[int]:
     for task in problem.tasks:
         least = min((o.supply for o in task.options), default=1)
         most.append(max(-(-task.demand // least), task.min_replicas))
+    for rule in problem.rules:
+        if isinstance(rule, Spare):  # the lost GPUs hold that many each at most, as do all the others together
+            for t in rule.tasks:
+                most[t] *= 1 + rule.lost
     return most
 
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from planner.problem.co_location import Alone, Apart, AtMost, Together, Within
-from planner.problem.problem import Problem
+from planner.problem.co_location import Alone, Apart, AtMost, Spare, Together, Within
+from planner.problem.problem import Problem, Task
 from planner.solver.limits import SearchLimits
 
 if TYPE_CHECKING:
@@ -46,13 +46,16 @@ def rule_gpus(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], 
     for slot in limits.each(slots if problem.rules else ()):
         _rule_gpu(model, problem, slot)
     _rule_nodes(model, problem, slots)
+    for rule in limits.each(rule for rule in problem.rules if isinstance(rule, Spare)):
+        for t in rule.tasks:
+            spare(model, rule, problem.tasks[t], t, slots)
 
 
 def _rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
     counts: Counts = defaultdict(list)
     for (_, _, t, _), n in slot.counts.items():
         counts[t].append(n)
-    asked = {t for rule in problem.rules if not isinstance(rule, AtMost) for t in rule.tasks}
+    asked = {t for rule in problem.rules if not isinstance(rule, AtMost | Spare) for t in rule.tasks}
     present = {t: _presence(model, own) for t, own in counts.items() if t in asked}
     for rule in problem.rules:
         match rule:
@@ -82,6 +85,30 @@ def at_most(model: cp_model.CpModel, rule: AtMost, counts: Counts) -> None:
     here = [n for t in rule.tasks for n in counts.get(t, ())]
     if here:
         model.add(sum(here) <= rule.most)
+
+
+def spare(model: cp_model.CpModel, rule: Spare, task: Task, t: int, slots: Sequence[Slot]) -> None:
+    """The demand, and the least number of replicas, also without the GPUs or nodes that hold most of the task."""
+    for needed, worth in (
+        (task.demand, [o.supply for o in task.options]),
+        (task.min_replicas, [1] * len(task.options)),
+    ):
+        if not needed:
+            continue
+        there: dict[tuple[int, int], list[Any]] = defaultdict(list)
+        for i, slot in enumerate(slots):
+            where = (slot.gpu, slot.node) if rule.within is Within.NODE else (i, 0)
+            there[where] += [min(worth[k], needed) * n for (_, _, other, k), n in slot.counts.items() if other == t]
+        # The sum of the s largest is the least, over all z, of s z + the sum of what exceeds z.
+        limit = model.new_int_var(0, needed, "")
+        above = []
+        for terms in (terms for terms in there.values() if terms):
+            kept = model.new_int_var(0, needed, "")  # more than the demand serves nothing
+            model.add(kept <= sum(terms))
+            over = model.new_int_var(0, needed, "")
+            model.add(over >= kept - limit)
+            above.append(kept - over)
+        model.add(sum(above) - rule.lost * limit >= needed)
 
 
 def alone(model: cp_model.CpModel, rule: Alone, counts: Counts, present: Mapping[int, Any]) -> None:

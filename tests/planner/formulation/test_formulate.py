@@ -94,10 +94,13 @@ def test_proportional_charging_scales_utilization_by_the_rate_served() -> None:
 
 
 def test_spare_replicas_survive_a_loss() -> None:
-    """Two replicas and a spare, each on its own GPU: three GPUs; 150 infer/s at 100 each need three as well."""
+    """At 60 % one replica fits on a GPU: two and a spare one need three GPUs, and so do 150 infer/s at 100 each."""
     spare = Rules(mode=Mode.THROUGHPUT, spare=1)
-    assert plan([profile("chest")], [Requirement(model="chest", replicas=2)], rules=spare)[1] == 3
-    assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=150)], rules=spare)[1] == 3
+    chest = [profile("chest", point(utilization=0.6))]
+    assert plan(chest, [Requirement(model="chest", replicas=2)], rules=spare)[1] == 3
+    assert plan(chest, [Requirement(model="chest", rate_infer_per_s=150)], rules=spare)[1] == 3
+    # at 50 % two fit: each of two GPUs serves all of it
+    assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=150)], rules=spare)[1] == 2
     # 10 infer/s need one replica, and a spare that serves if it is lost: two GPUs
     assert plan([profile("chest")], [Requirement(model="chest", rate_infer_per_s=10)], rules=spare)[1] == 2
 
@@ -247,8 +250,8 @@ def test_any_gpu_may_be_lost_with_a_spare(demand: list[tuple[int, int]], spare: 
 
 
 def test_any_node_may_be_lost_with_a_spare_one() -> None:
-    """Two replicas at 40 % and a spare of nodes, on nodes of two GPUs, need three nodes and so three GPUs."""
-    small = point(utilization=0.4)
+    """Two replicas at 60 % and a spare of nodes, on nodes of two GPUs: each of two nodes has two, or three have one."""
+    small = point(utilization=0.6)
     nodes = replace(T4, gpus_per_node=2)
     rules = Rules(mode=Mode.THROUGHPUT, spare=1, spare_of=Spread.NODE)
     found, gpus = plan([profile("a", small)], [Requirement(model="a", replicas=2)], nodes, rules=rules)
