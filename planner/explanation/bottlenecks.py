@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from analyzer.formats.json_keys import rounded
 from analyzer.formats.units import MIB
+from planner.explanation.co_location import kept_off
 from planner.placement.document import CountedThresholds, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel, PlacedSlice
 
@@ -103,23 +104,27 @@ def last_gpu(placement: Placement) -> LastGpu | None:
         return None
     bindings = binding(placement)
     last = min(gpus, key=lambda gpu: (bindings[gpu.id].share, gpu.id))
-    rooms = [place for gpu in gpus if gpu is not last for place in _fills(gpu, placement)]
+    others = [(gpu, place) for gpu in gpus if gpu is not last for place in _fills(gpu, placement)]
     return LastGpu(
         id=last.id,
         models=tuple(model.name for model in last.models),
-        reasons=tuple(_reason(model, rooms) for model in last.models),
+        reasons=tuple(_reason(model, others, placement) for model in last.models),
     )
 
 
-def _reason(model: PlacedModel, rooms: Sequence[Sequence[Fill]]) -> str:
-    """Say which resource keeps a replica from every other GPU, or that there would be room.
+def _reason(model: PlacedModel, others: Sequence[tuple[PlacedGpu, list[Fill]]], placement: Placement) -> str:
+    """Say which resource or rule keeps a replica off every other GPU, or that there would be room.
 
     Between slices only memory is compared: utilizations are those of other multiprocessors.
     """
-    if model.slice:
-        rooms = [[fill for fill in room if fill.resource == "memory"] for room in rooms]
     needs = {resource.name: (resource.used(model) or 0.0) / model.replicas for resource in RESOURCES}
-    if any(all(needs[fill.resource] <= fill.free + 1e-6 for fill in room) for room in rooms):
+    rooms = [[fill for fill in fills if not model.slice or fill.resource == "memory"] for _, fills in others]
+    fits = [all(needs[fill.resource] <= fill.free + 1e-6 for fill in room) for room in rooms]
+    with_room = [gpu for (gpu, _), fit in zip(others, fits, strict=True) if fit]
+    if with_room:
+        rules = [kept_off(model, gpu, placement) for gpu in with_room]
+        if all(rules):
+            return f"{model.name} would have room on {with_room[0].id}, but {rules[0]}"
         return f"{model.name} would fit elsewhere"
     for resource in RESOURCES:
         most = max((fill.free for room in rooms for fill in room if fill.resource == resource.name), default=None)

@@ -15,7 +15,8 @@ from planner.solver.limits import SearchLimits
 
 THRESHOLD_STEP = 0.1  # by which utilization thresholds are raised
 KEEP_STEP = 0.9  # share of its best throughput that a model would keep
-_MOST_MODELS = 25  # models of the demand, in its order, whose requirements are varied
+_FIRST_S = 2.0  # time for the first attempt at each change
+_SAME = 1e-9  # a difference of the objective's values that is one of rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +38,37 @@ class Relaxation:
 def relaxations(request: Request, value: float, limits: SearchLimits) -> tuple[Relaxation, ...]:
     """Try single changes and keep those that make the plan cost less, the largest saving first.
 
+    Each is tried for a short time; those that could still save something are then tried again in the time that is left.
+
     Parameters
     ----------
     value : float
         What the plan costs as it is, in the objective's unit.
     """
-    changes = list(_changes(request))
-    found = []
-    for n, (change, changed) in enumerate(changes):
+    found: dict[str, Relaxation] = {}
+    open_: list[tuple[str, Request]] = []
+
+    def attempt(change: str, changed: Request, seconds: float) -> None:
+        solved = solve_request(changed, limits.within(seconds))
+        before = found[change].value if change in found else value
+        if solved.value is not None and solved.value < before - _SAME:
+            found[change] = Relaxation(
+                change=change, value=solved.value, saved=value - solved.value, gpus=solved.plan.n_gpus
+            )
+        best = found[change].value if change in found else value
+        if solved.plan.status is not Status.INFEASIBLE and solved.lower_bound < best - _SAME:
+            open_.append((change, changed))
+
+    for change, changed in _changes(request):
         if limits.over:
             break
-        solved = solve_request(changed, limits.within(max(1.0, limits.left_s / (len(changes) - n))))
-        if solved.value is not None and solved.value < value - 1e-9:
-            found.append(
-                Relaxation(change=change, value=solved.value, saved=value - solved.value, gpus=solved.plan.n_gpus)
-            )
-    return tuple(sorted(found, key=lambda r: -r.saved))
+        attempt(change, changed, _FIRST_S)
+    again, open_ = open_, []
+    for n, (change, changed) in enumerate(again):
+        if limits.over:
+            break
+        attempt(change, changed, limits.left_s / (len(again) - n))
+    return tuple(sorted(found.values(), key=lambda r: -r.saved))
 
 
 def _changes(request: Request) -> Iterator[tuple[str, Request]]:
@@ -65,7 +81,7 @@ def _changes(request: Request) -> Iterator[tuple[str, Request]]:
             change = f"one more {fleet_type.type} to choose from ({more.limit})"
             yield change, _with_types(request, [more if t is fleet_type else t for t in request.fleet])
     models = sorted({p.model for p in request.profiles})
-    for requirement in request.requirements[:_MOST_MODELS]:
+    for requirement in request.requirements:
         for change, changed in (*_eased(requirement), *_variants(requirement, models)):
             others = [changed if r is requirement else r for r in request.requirements]
             yield change, replace(request, requirements=tuple(others))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner import explain, plan
 from planner.explanation.resource_bounds import resource_bounds
 from planner.explanation.what_if import conflict, relaxations
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
-from planner.formulation.objective import from_units
+from planner.formulation.objective import Objective, from_units
 from planner.formulation.request import Request
 from planner.formulation.rules import Rules
-from planner.inputs.demand import Requirement
+from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Thresholds
+from planner.planning import solve_request
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.profiles import MIB, point, profile
@@ -122,3 +126,66 @@ def test_resource_bound_is_the_rounded_volume() -> None:
         "utilization": 2,
         "memory utilization": 1,
     }
+
+
+def priced(objective: Objective) -> Request:
+    """Make a request on which a single change of memory, `together` or `alone` makes a plan cheaper by an objective."""
+    small = FleetType(type="T4", memory_bytes=10_000 * MIB, devices=("T4",), cost_per_hour=1.0)
+    large = replace(small, type="A10", memory_bytes=24_000 * MIB, devices=("A10",), cost_per_hour=3.2)
+    sizes = {"a": 3000, "b": 4500, "c": 2500, "d": 6000}
+    return Request(
+        profiles=tuple(
+            profile(n, point(memory_mib=m, utilization=0.1), device=device, server_mib=0)
+            for n, m in sizes.items()
+            for device in ("T4", "A10")
+        ),
+        requirements=(
+            Requirement(model="a", alone=True),
+            Requirement(model="b", together=("g",)),
+            Requirement(model="c"),
+            Requirement(model="d", together=("g",)),
+        ),
+        fleet=(small, large),
+        rules=Rules(mode=Mode.MEMORY, objective=objective),
+    )
+
+
+@pytest.mark.parametrize("objective", [Objective.COST, Objective.GPUS])
+def test_every_change_that_makes_the_plan_cheaper_is_named(objective: Objective) -> None:
+    """b and d take 10,500 MiB together: an A10 for 3.2 and, as a is alone, a T4 for a; without `together` T4s do."""
+    asked = priced(objective)
+    as_it_is = solve_request(asked, SearchLimits(seconds=10)).value
+    assert as_it_is is not None
+    named = {r.change: r.value for r in relaxations(asked, as_it_is, SearchLimits(seconds=60))}
+    for t, field, nothing, words in ((0, "alone", False, "a not alone"), (1, "together", (), "b not kept together")):
+        requirements = list(asked.requirements)
+        requirements[t] = replace(requirements[t], **{field: nothing})  # type: ignore[arg-type]
+        value = solve_request(replace(asked, requirements=tuple(requirements)), SearchLimits(seconds=10)).value
+        assert value is not None
+        assert named.get(words) == (pytest.approx(value) if value < as_it_is - 1e-9 else None)
+
+
+def test_rule_that_keeps_a_model_off_the_other_gpus_is_named() -> None:
+    """b has room beside a, from which it is kept apart: it was said to fit elsewhere."""
+    profiles = [profile(n, point(memory_mib=m, utilization=0.1)) for n, m in (("a", 4000), ("b", 2000))]
+    asked = [Requirement(model="a", apart=("x",)), Requirement(model="b", apart=("x",))]
+    found = explain(plan(profiles, demand=asked, fleet=[T4], mode="memory").placement)
+    assert found.last_gpu is not None
+    assert found.last_gpu.reasons == ("b would have room on gpu-0, but it is kept apart from a (group 'x')",)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"alone": True}, "b is to be alone"),
+        ({"spread": Spread.GPU, "replicas": 2}, "its replicas are spread over gpus"),
+        ({"group_max": (("g", 1),), "replicas": 2}, "a GPU may hold 1 replicas of the group 'g' (group_max)"),
+    ],
+)
+def test_every_kind_of_rule_is_named(rules: dict[str, Any], said: str) -> None:
+    """There is room for both models, and for two replicas of b, on one GPU; the rule is what forbids it."""
+    profiles = [profile(n, point(memory_mib=m, utilization=0.1)) for n, m in (("a", 4000), ("b", 2000))]
+    asked = [Requirement(model="a"), Requirement(model="b", **rules)]
+    found = explain(plan(profiles, demand=asked, fleet=[T4], mode="memory").placement)
+    assert found.last_gpu is not None
+    assert any(reason.endswith(said) or "it is to be alone" in reason for reason in found.last_gpu.reasons)
