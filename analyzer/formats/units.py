@@ -23,6 +23,11 @@ def number(value: float | None) -> str:
     return f"{value:.{decimals}f}"
 
 
+def within_limit(value: float, limit: float) -> bool:
+    """Whether a figure is at most a limit, to the six significant digits that files hold: 26 ms are within 26 ms."""
+    return value <= limit * (1 + 5e-6)
+
+
 def mib(value_bytes: float | None) -> str:
     """Write bytes in whole MiB; below 10 MiB with one decimal."""
     if value_bytes is None:

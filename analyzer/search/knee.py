@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
-from analyzer.formats.units import counted
+from analyzer.formats.units import counted, within_limit
 from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import Axes, SearchResult, TrialSearch
 
@@ -95,7 +95,7 @@ def within_budget(measurement: Measurement, latency_p99_s: float | None) -> bool
     """Whether a trial has figures, and its p99 is within the budget."""
     if not measurement.status.measured or measurement.latency_p99_s is None:
         return False
-    return latency_p99_s is None or measurement.latency_p99_s <= latency_p99_s
+    return latency_p99_s is None or within_limit(measurement.latency_p99_s, latency_p99_s)
 
 
 def knee(tried: Mapping[int, Measurement], latency_p99_s: float | None) -> int | None:

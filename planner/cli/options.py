@@ -61,6 +61,6 @@ def planning_options(command: Command) -> Command:
     return command
 
 
-def size_option(flag: str, name: str, help_: str) -> Callable[[Command], Command]:
+def size_option(flag: str, name: str, help_: str, *, zero: bool = False) -> Callable[[Command], Command]:
     """Make an option for a size with its unit, in MiB."""
-    return click.option(flag, name, type=click_type(MemorySize()), metavar="SIZE", help=help_)
+    return click.option(flag, name, type=click_type(MemorySize(zero=zero)), metavar="SIZE", help=help_)

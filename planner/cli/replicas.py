@@ -34,7 +34,7 @@ _SHARE, _SUM = click_type(Percent(100)), click_type(Percent(1000))
 @click.option("--gpu", metavar="TYPE", help="GPU type from the catalogue.")
 @size_option("--gpu-memory", "gpu_memory_mib", "Memory of one GPU, such as 16GB; overrides --gpu.")
 @click.option("--gpus", type=_COUNT, default=1, show_default=True, metavar="N", help="Number of GPUs.")
-@size_option("--server-memory", "server_memory_mib", "Memory of the idle server on each GPU.")
+@size_option("--server-memory", "server_memory_mib", "Memory of the idle server on each GPU.", zero=True)
 @click.option(
     "--max-memory",
     "max_memory_pct",

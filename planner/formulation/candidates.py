@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from analyzer.formats.units import within_limit
 from planner.formulation.gpu_places import GpuPlace
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import Scaling
@@ -190,7 +191,7 @@ def _times(figure: float | None, factor: float) -> float | None:
 
 def _within_budget(profile: Profile, budget_s: float | None) -> Iterator[OperatingPoint]:
     for point in profile.points:
-        if budget_s is None or (point.latency_p99_s is not None and point.latency_p99_s <= budget_s):
+        if budget_s is None or (point.latency_p99_s is not None and within_limit(point.latency_p99_s, budget_s)):
             yield point
 
 

@@ -84,7 +84,7 @@ class PlanSettings:
     concurrency: int | None = option(None, Number(1, whole=True))
     model_names: tuple[str, ...] = option((), Names())
     device: str | None = option(None, Text("NAME"))
-    server_memory_mib: float | None = option(None, MemorySize(), "server-memory")
+    server_memory_mib: float | None = option(None, MemorySize(zero=True), "server-memory")
     time_limit_s: float = option(60.0, Number(0, open_low=True, metavar="S"), "time-limit")
     seed: int = option(0, Number(0, whole=True))
     workers: int = option(1, Number(1, whole=True))

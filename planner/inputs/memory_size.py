@@ -28,6 +28,16 @@ class MemorySize(Kind):
 
     metavar = "SIZE"
 
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero  # whether nothing at all is a size too
+
+    def _in_range(self, mib: float) -> bool:
+        return (mib >= 0 if self._zero else mib > 0) and mib <= _LARGEST / MIB
+
+    @property
+    def _least(self) -> str:
+        return "at least 0" if self._zero else "above 0"
+
     def parse(self, text: str) -> float:
         """Read a size with its unit."""
         match = _SIZE.fullmatch(text)
@@ -39,14 +49,14 @@ class MemorySize(Kind):
         if unit.lower() not in _UNIT_OF:
             raise ValueError(f"{text!r} has the unknown unit '{unit}'; use {', '.join(_UNITS)}")
         size = int(Fraction(number) * _UNIT_OF[unit.lower()])
-        if not 0 < size <= _LARGEST:
-            raise ValueError(f"{text!r} is out of range; it must be above 0 and at most 1024TiB")
+        if not self._in_range(size / MIB):
+            raise ValueError(f"{text!r} is out of range; it must be {self._least} and at most 1024TiB")
         return size / MIB  # exact: a division by a power of two
 
     def check(self, value: Any) -> float:
         """Return the size."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST / MIB:
-            raise ValueError(f"{value!r} is not a size; give MiB, above 0 and at most {_LARGEST // MIB:,}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self._in_range(value):
+            raise ValueError(f"{value!r} is not a size; give MiB, {self._least} and at most {_LARGEST // MIB:,}")
         return float(value)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from planner.formulation.candidates import Candidate
+from analyzer.formats.units import milliseconds, within_limit
+from planner.formulation.candidates import Candidate, profiles_on
 from planner.formulation.formulate import Formulation, Resource
 from planner.formulation.gpu_places import GpuPlace
 from planner.inputs.memory_size import format_size
+from planner.inputs.profiles import by_model
 from planner.problem.plan import Cause, Unplaced
 
 
@@ -48,14 +50,27 @@ def _shortage(task: int, number: int, resource: Resource, place: GpuPlace, formu
 def _no_option(task: int, formulation: Formulation) -> str:
     requirement = formulation.request.requirements[task]
     types = ", ".join(dict.fromkeys(s.fleet_type.type for s in formulation.places))
+    known = by_model(formulation.request.profiles)
+    points = [
+        point
+        for place in formulation.places
+        for profile in profiles_on(requirement, place, known)
+        for point in profile.points
+    ]
+    if not points:
+        return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
     if requirement.latency_p99_s is not None:
-        return (
-            f"{requirement.model} has no operating point on {types} with a p99 within"
-            f" {requirement.latency_p99_s * 1000:g} ms"
-        )
-    if requirement.rate_to_serve is not None:
-        return f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
-    return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
+        lowest_s = min((p.latency_p99_s for p in points if p.latency_p99_s is not None), default=None)
+        budget = f"{requirement.latency_p99_s * 1000:g} ms"
+        if lowest_s is None:
+            return f"{requirement.model} has no measured p99 latency on {types}, so that {budget} cannot be promised"
+        if not within_limit(lowest_s, requirement.latency_p99_s):
+            lowest = milliseconds(lowest_s)
+            return (
+                f"{requirement.model} has no operating point on {types} with a p99 within {budget};"
+                f" its lowest is {lowest} ms"
+            )
+    return f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
 
 
 def _pct(share: float) -> str:

@@ -16,7 +16,8 @@ from planner.formulation.objective import Objective, from_units
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
-from planner.inputs.profiles import Profile
+from planner.inputs.profiles import OperatingPoint, Profile
+from planner.planning import plan as make_plan
 from planner.problem.plan import Plan, Status
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
@@ -257,3 +258,30 @@ def test_any_node_may_be_lost_with_a_spare_one() -> None:
     found, gpus = plan([profile("a", small)], [Requirement(model="a", replicas=2)], nodes, rules=rules)
     assert gpus == 3
     assert len({n for g in found.gpus for n in g.nodes}) == 3
+
+
+@pytest.mark.parametrize("ms", [26.0, 0.29, 55.3, 1234.567])
+def test_budget_that_equals_the_measured_p99_is_kept(ms: float) -> None:
+    """26 ms read from a CSV are 26 x 0.001 s = 0.026000000000000002 s, which was more than a budget of 26 / 1000 s."""
+    chest = profile("chest", point(latency_p99_s=ms * 0.001))
+    asked = Requirement(model="chest", rate_infer_per_s=50, latency_p99_s=ms / 1000)
+    assert plan([chest], [asked])[1] == 1
+    assert plan([chest], [replace(asked, latency_p99_s=ms / 1000 * 0.9999)])[0].status is Status.INFEASIBLE
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (point(latency_p99_s=None), "chest has no measured p99 latency on T4, so that 50 ms cannot be promised"),
+        (
+            point(latency_p99_s=0.06),
+            "chest has no operating point on T4 with a p99 within 50 ms; its lowest is 60.0 ms",
+        ),
+        (point(throughput=None), "chest has no measured throughput on T4, so that no rate can be promised"),
+    ],
+)
+def test_reason_says_what_was_not_measured(measured: OperatingPoint, said: str) -> None:
+    """A p99 that was not measured is not one above the budget."""
+    asked = Requirement(model="chest", rate_infer_per_s=50, latency_p99_s=0.05)
+    (unplaced,) = make_plan([profile("chest", measured)], demand=[asked], fleet=[T4]).placement.unplaced
+    assert unplaced.reason == said

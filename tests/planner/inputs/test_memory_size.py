@@ -51,6 +51,13 @@ def test_number_that_is_no_size_is_refused(value: object) -> None:
         MemorySize().check(value)
 
 
+def test_nothing_is_a_size_where_it_may_be() -> None:
+    """A server of 0 MiB is what a CSV may say; --server-memory refused it."""
+    assert MemorySize(zero=True).parse("0MiB") == MemorySize(zero=True).check(0) == 0
+    with pytest.raises(ValueError, match="at least 0"):
+        MemorySize(zero=True).check(-1)
+
+
 def test_sizes_are_written_in_mib() -> None:
     """Sizes are written in MiB, as whole numbers if they are."""
     assert format_size(309 * 2**20) == "309 MiB"
