@@ -44,6 +44,17 @@ class TritonPythonModel:
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share a server on one worker, and start with those that take longest."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "docker_host" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("docker"))
+        elif "bench" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: (LIVE not in item.path.parents, item.get_closest_marker("xdist_group") is None))
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it if the real programs are required."""
     if os.environ.get("TRITONPACK_REQUIRE_REAL") == "1":

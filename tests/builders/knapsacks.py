@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -236,3 +237,8 @@ def _by_load(load: Sequence[Sequence[int]], capacity: Sequence[int], noise: Sequ
     """Return profits proportional to loads, up to a unit or two."""
     share = [sum(_PROFIT * x // max(c, 1) for x, c in zip(row, capacity, strict=True)) // len(capacity) for row in load]
     return [max(1, s + d) for s, d in zip(share, noise, strict=False)]
+
+
+def examples(n: int) -> settings:
+    """Run `n` examples without a deadline, because the first call may compile."""
+    return settings(max_examples=n, deadline=None, suppress_health_check=[HealthCheck.too_slow])

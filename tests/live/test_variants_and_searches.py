@@ -76,7 +76,8 @@ def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local
     steady = {
         row["model"]: float(row["steady_memory_mib"]) - float(row["server_memory_mib"]) for row in rows(repository)
     }
-    assert 400 < steady["big"] <= own["big"] < 900
+    assert 400 < steady["big"] <= own["big"] + 0.01  # the CSV has six digits
+    assert own["big"] < 900
     assert own["small"] < 250
 
 

@@ -53,7 +53,10 @@ def test_generator_serves_one_load_after_another() -> None:
         for concurrency in (1, 4):
             load = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=concurrency)
             began = time.perf_counter()
-            ends = [end for report in sent(generator, load, 0.2) for end in report.end_s]
+            ends: list[float] = []
+            with generator.sending(load) as stream:
+                while not ends and time.perf_counter() < began + 10:
+                    ends += [end for report in stream.receive(0.1) for end in report.end_s]
             assert ends
             assert min(ends) > began
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.solver.column_generation.knapsack import best_contents, linear_bound
@@ -12,6 +12,7 @@ from tests.builders.knapsacks import (
     GO_ON,
     Knapsack,
     contents,
+    examples,
     faults,
     faults_of_proof,
     floor_near,
@@ -21,11 +22,6 @@ from tests.builders.knapsacks import (
     near,
     tiny_knapsacks,
 )
-
-
-def examples(n: int) -> settings:
-    """Run `n` examples without a deadline, because the first call may compile."""
-    return settings(max_examples=n, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(tiny_knapsacks(), near())
