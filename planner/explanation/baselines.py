@@ -233,5 +233,5 @@ def baseline_text(baseline: Baseline, unit: str) -> str:
         models = ", ".join(worst.models[:MOST_MODELS]) + (" ..." if len(worst.models) > MOST_MODELS else "")
         text += f"; the fullest would need {mib(worst.memory_bytes)} of {mib(worst.capacity_bytes)} MiB ({models})"
     if baseline.ignored:
-        text += f"; without heed to {', '.join(baseline.ignored)}"
+        text += f"; ignores {', '.join(baseline.ignored)}"
     return printable(text)

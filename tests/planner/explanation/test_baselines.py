@@ -76,4 +76,4 @@ def test_what_is_asked_and_not_heeded_is_named() -> None:
     fleet = [replace(T4, limit=1)]
     for outcome in baselines(formulate(request(profiles, demand, fleet, replace(MEMORY, spare=1)))):
         assert outcome.ignored[:2] == ("apart", "spare")
-        assert "; without heed to apart, spare, the limit of 1" in baseline_text(outcome, "GPUs")
+        assert "; ignores apart, spare, the limit of 1" in baseline_text(outcome, "GPUs")
