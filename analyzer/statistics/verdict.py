@@ -65,11 +65,14 @@ def needed_s(window: Window, rule: StoppingRule) -> float:
     return window.duration_s * excess**2
 
 
-def cannot_settle(window: Window, rule: StoppingRule) -> bool:
-    """Whether a window is so far from settled that the trial should end early: its time will not suffice."""
+def given_up(window: Window, rule: StoppingRule) -> bool:
+    """Whether a trial should end early: its throughput is precise enough, and its time will not suffice for its p99.
+
+    A trial whose throughput is not precise yet lasts as long as it may, however far its p99 is from settled.
+    """
     if window.requests < MIN_REQUESTS or window.duration_s < max(_JUDGED_AFTER_S, rule.min_window_s):
         return False
-    return needed_s(window, rule) > _OUT_OF_REACH * rule.max_trial_s
+    return window.throughput_ci <= rule.throughput_ci and needed_s(window, rule) > _OUT_OF_REACH * rule.max_trial_s
 
 
 def too_little_left(window: Window | None, left_out_s: float, rule: StoppingRule) -> bool:
@@ -108,7 +111,7 @@ def judge(
             f"client-bound: the load generator used {busiest_client:.0%} of a core, so the server may be "
             "faster; raise `client_processes` or send from another host (`launch_mode='remote'`)"
         )
-    width = f"throughput ±{window.throughput_ci:.1%}, p99 ±{window.latency_p99_ci:.1%}"
+    width = _how_sure(window, rule)
     if includes_disturbed:
         return Status.UNSETTLED, (
             f"the hypervisor gave this host's processors to others too often to leave that out ({width}); "
@@ -123,7 +126,8 @@ def judge(
     if window.requests < MIN_REQUESTS:
         enough_s = math.ceil(1.5 * longer * MIN_REQUESTS / window.requests_per_s)
         return Status.UNSETTLED, (
-            f"too few requests ({window.requests}) for a p99{theft}; raise `max_trial_s` to {enough_s}"
+            f"too few requests ({window.requests}) for a p99, {_how_sure(window, rule, p99=False)}{theft}; raise "
+            f"`max_trial_s` to {enough_s}"
         )
     if abs(window.drift) > _DRIFT:
         return Status.UNSETTLED, (
@@ -137,9 +141,25 @@ def judge(
             f"device's own samples or the search for a peak need{theft}; raise `max_trial_s` to {enough_s}"
         )
     return Status.UNSETTLED, (
-        f"intervals still wide after {window.duration_s:.3g} s ({width}){theft}; raise `max_trial_s` to about "
+        f"after {window.duration_s:.3g} s {width}{theft}; raise `max_trial_s` to about "
         f"{math.ceil(1.2 * longer * needed_s(window, rule))}, or `precision_pct`"
     )
+
+
+def _how_sure(window: Window, rule: StoppingRule, *, p99: bool = True) -> str:
+    """Say of throughput and p99 whether it is as precise as asked; what is not comes first."""
+    figures = [
+        ("throughput", window.throughput_ci, rule.throughput_ci),
+        ("p99", window.latency_p99_ci, rule.latency_p99_ci),
+    ]
+    said = []
+    for name, width, asked in figures if p99 else figures[:1]:
+        if width <= asked:
+            said.append(f"{name} is sure (±{width:.1%})")
+        else:
+            found = f"±{width:.1%}, " if math.isfinite(width) else ""
+            said.append(f"{name} is unsure ({found}asked ±{asked:.1%})")
+    return ", ".join(sorted(said, key=lambda text: "unsure" not in text))
 
 
 def disagreement(

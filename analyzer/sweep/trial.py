@@ -15,10 +15,10 @@ from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.statistics.verdict import (
     CLIENT_BOUND,
     StoppingRule,
-    cannot_settle,
     disagreement,
     error_text,
     failure_status,
+    given_up,
     is_out_of_memory,
     judge,
     settled,
@@ -128,7 +128,7 @@ def _watch(
             continue
         look_s = began_s + (now - began_s) * _GROWTH
         seen = timings.summarize(concurrency, open_loop=open_loop)
-        if timed_out or (seen.window and (settled(seen.window, rule) or cannot_settle(seen.window, rule))):
+        if timed_out or (seen.window and (settled(seen.window, rule) or given_up(seen.window, rule))):
             break
     if too_little_left(seen.window, seen.gaps.total_s, rule):
         seen = timings.summarize(concurrency, open_loop=open_loop, whole=True)
