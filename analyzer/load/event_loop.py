@@ -12,97 +12,20 @@ import itertools
 import random
 import select
 import signal
-import socket
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from multiprocessing.connection import Connection as Pipe
-from typing import Protocol
 
-from analyzer.load.http1 import Http1Exchange
+from analyzer.load.connection import Connection, Requests
+from analyzer.load.load import Load, Report
+from analyzer.load.sequences import RepeatedRequests, SequenceRequests
 
 LATE_S = 0.001  # an open-loop request that leaves this much after it was due counts as late
 _REPORT_PERIOD_S = 0.05
 _RECEIVE_BYTES = 1 << 16  # glibc maps and unmaps memory for buffers of 128 KiB and more: 13 us a call
-_CONNECT_TIMEOUT_S = 5.0
 _CLOSED = "the server closed the connection"
-
-
-class Exchange(Protocol):
-    """The protocol state of one connection, with one request in flight at a time: Http1Exchange, GrpcExchange."""
-
-    reply: bytes  # bytes that the protocol requires in answer to received data
-    closing: bool  # the server takes no further request on this connection
-
-    def preface(self) -> bytes: ...
-    def frame(self, request: bytes) -> bytes: ...
-    def feed(self, data: bytes) -> str | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """The requests to send, the server's address, and the concurrency or rate.
-
-    Parameters
-    ----------
-    host, port : str, int
-    scripts : sequence of sequence of bytes
-        Encoded requests; connection ``i`` sends those of ``scripts[i % len(scripts)]`` in order, again and again.
-    concurrency : int
-        Requests kept in flight (closed loop), or the most that may be (open loop).
-    rate_per_s : float or None
-        Requests sent per second; None for a closed loop.
-    poisson : bool
-        Whether the gaps between open-loop requests are exponential (else constant).
-    seed : int
-        Seed of the gaps.
-    drain_s : float
-        How long to wait at the end for requests in flight, in seconds.
-    open_exchange : callable
-        Makes the `Exchange` of a new connection; must be picklable.
-    """
-
-    host: str
-    port: int
-    scripts: Sequence[Sequence[bytes]]
-    concurrency: int
-    rate_per_s: float | None = None
-    poisson: bool = True
-    seed: int = 0
-    drain_s: float = 5.0
-    open_exchange: Callable[[], Exchange] = Http1Exchange
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The results since the last report; arrays of shape ``(n_requests,)`` in order of completion."""
-
-    end_s: array[float]
-    latency_s: array[float]
-    errors: int
-    first_error: str
-    late: int  # open loop: requests sent more than LATE_S after they were due
-    cpu_s: float  # processor time that the loop took
-    wall_s: float  # time since the last report
-    lost: bool  # the server can no longer be reached: the loop has ended
-
-
-class _Connection:
-    __slots__ = ("busy", "descriptor", "exchange", "index", "since", "sock", "steps", "unsent")
-
-    def __init__(self, load: Load, index: int) -> None:
-        self.sock = socket.create_connection((load.host, load.port), timeout=_CONNECT_TIMEOUT_S)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.setblocking(False)
-        self.descriptor = self.sock.fileno()
-        self.index = index
-        self.exchange = load.open_exchange()
-        self.unsent = memoryview(b"")
-        self.steps = itertools.cycle(load.scripts[index % len(load.scripts)])
-        self.busy = False  # a request is in flight
-        self.since = 0.0  # when it was sent, or was due
 
 
 class Loop:
@@ -113,9 +36,11 @@ class Loop:
         self._pipe = pipe
         self._epoll = select.epoll()
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
-        self._connections: dict[int, _Connection] = {}
-        self._free = deque(range(load.concurrency))  # unused connection indices; an index belongs to one script
-        self._idle: deque[_Connection] = deque()
+        self._connections: dict[int, Connection] = {}
+        self._free = deque(range(load.concurrency))  # unused connection indices
+        ids = itertools.count(load.first_sequence, load.sequence_stride)
+        self._requests = [_requests(load, index, ids) for index in range(load.concurrency)]  # outlive a connection
+        self._idle: deque[Connection] = deque()
         self._waiting: deque[float] = deque()  # due times of requests without a free connection
         self.stopped = False
         self._first_error = ""
@@ -174,6 +99,10 @@ class Loop:
             self._send(connection, due)
 
     def _drain(self) -> None:
+        """Wait for requests in flight, and end every sequence."""
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            self._rest(connection)
         deadline = time.perf_counter() + self._load.drain_s
         while len(self._connections) > len(self._idle) and time.perf_counter() < deadline:
             self._handle_events(self._epoll.poll(0.01), resend=False)
@@ -196,20 +125,32 @@ class Loop:
         if now - self._reported_s >= _REPORT_PERIOD_S:
             self._report(lost=False)
 
-    def _connect(self) -> _Connection:
-        connection = _Connection(self._load, self._free.popleft())
+    def _connect(self) -> Connection:
+        index, load = self._free.popleft(), self._load
+        connection = Connection(
+            load.host, load.port, index=index, exchange=load.open_exchange(), requests=self._requests[index]
+        )
         self._connections[connection.descriptor] = connection
         self._epoll.register(connection.descriptor, select.EPOLLIN)
         if preface := connection.exchange.preface():
             self._write(connection, preface)
         return connection
 
-    def _send(self, connection: _Connection, since: float) -> None:
+    def _send(self, connection: Connection, since: float) -> None:
         connection.busy = True
         connection.since = since
-        self._write(connection, connection.exchange.frame(next(connection.steps)))
+        self._write(connection, connection.exchange.frame(connection.requests.next()))
 
-    def _write(self, connection: _Connection, data: bytes) -> None:
+    def _rest(self, connection: Connection) -> None:
+        """Let a connection wait for its next request; once the load has stopped, first end its sequence."""
+        last = connection.requests.end() if self.stopped else None
+        if last is None:
+            self._idle.append(connection)
+            return
+        connection.busy = True
+        self._write(connection, connection.exchange.frame(last))
+
+    def _write(self, connection: Connection, data: bytes) -> None:
         if connection.unsent:
             connection.unsent = memoryview(bytes(connection.unsent) + data)
             return
@@ -221,13 +162,13 @@ class Loop:
             connection.unsent = memoryview(data)[sent:]
             self._epoll.modify(connection.descriptor, select.EPOLLIN | select.EPOLLOUT)
 
-    def _flush(self, connection: _Connection) -> None:
+    def _flush(self, connection: Connection) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             connection.unsent = connection.unsent[connection.sock.send(connection.unsent) :]
         if not connection.unsent:
             self._epoll.modify(connection.descriptor, select.EPOLLIN)
 
-    def _receive(self, connection: _Connection, *, resend: bool) -> None:
+    def _receive(self, connection: Connection, *, resend: bool) -> None:
         try:
             data = connection.sock.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -249,6 +190,7 @@ class Loop:
         connection.busy = False
         if outcome:
             self._fail(outcome)
+            connection.requests.fail()
         else:
             self._end_s.append(now)
             self._latency_s.append(now - connection.since)
@@ -260,9 +202,9 @@ class Loop:
         if resend:
             self._send(connection, time.perf_counter())
         else:
-            self._idle.append(connection)
+            self._rest(connection)
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         self._epoll.unregister(connection.descriptor)
         del self._connections[connection.descriptor]
         self._free.appendleft(connection.index)
@@ -295,6 +237,13 @@ class Loop:
         )
         self._reported_s, self._reported_cpu_s = now, cpu_s
         self._clear()
+
+
+def _requests(load: Load, index: int, ids: Iterator[int]) -> Requests:
+    """Return what the connection with this index sends."""
+    if load.sequences:
+        return SequenceRequests(load.sequences[index % len(load.sequences)], ids, load.sequence_id)
+    return RepeatedRequests(load.scripts[index % len(load.scripts)])
 
 
 def serve_loads(pipe: Pipe) -> None:

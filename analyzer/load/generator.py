@@ -15,7 +15,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from analyzer.errors import ServerError
-from analyzer.load.event_loop import Load, Report, serve_loads
+from analyzer.load.event_loop import serve_loads
+from analyzer.load.load import Load, Report
+from analyzer.load.sequences import IDS_OF_A_LOAD, first_id
 
 _CLOSE_TIMEOUT_S = 2.0
 _ENDED = "a load generator process ended; was it out of memory?"
@@ -40,6 +42,7 @@ class LoadGenerator:
     def __init__(self, processes: int | None = None) -> None:
         self._most = processes or max(1, len(os.sched_getaffinity(0)) // 2)  # the server needs the other half
         self._workers: list[_Worker] = []
+        self._next_sequence = first_id()
         self._start(processes or 1)
 
     def _start(self, processes: int) -> None:
@@ -86,6 +89,8 @@ class LoadGenerator:
             If a load generator process ends.
         """
         self._replace_dead()
+        load = replace(load, first_sequence=self._next_sequence)
+        self._next_sequence += IDS_OF_A_LOAD
         shares = _split(load, len(self._workers))
         active = [worker.pipe for worker, share in zip(self._workers, shares, strict=True) if share is not None]
         try:
@@ -143,7 +148,15 @@ def _split(load: Load, processes: int) -> list[Load | None]:
     for i in range(processes):
         concurrency = load.concurrency // processes + (i < load.concurrency % processes)
         rate = None if load.rate_per_s is None else load.rate_per_s / processes
-        scripts = load.scripts[i::processes] or load.scripts
-        share = replace(load, concurrency=concurrency, rate_per_s=rate, scripts=scripts, seed=load.seed + i)
+        share = replace(
+            load,
+            concurrency=concurrency,
+            rate_per_s=rate,
+            scripts=load.scripts[i::processes] or load.scripts,
+            sequences=load.sequences[i::processes] or load.sequences,
+            first_sequence=load.first_sequence + i,
+            sequence_stride=processes,
+            seed=load.seed + i,
+        )
         shares.append(share if concurrency else None)
     return shares

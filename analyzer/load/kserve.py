@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from analyzer.load.grpc_http2 import GrpcExchange, header_block
+from analyzer.load.sequences import SequenceRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,12 +59,12 @@ class Output:
 class SequenceStep:
     """A request's place in a sequence: the sequence's id, and whether the request is its first or last."""
 
-    sequence: int
+    sequence: int | str
     start: bool
     end: bool
 
     @property
-    def parameters(self) -> dict[str, int | bool]:
+    def parameters(self) -> dict[str, int | str | bool]:
         """The parameters that a request carries for it."""
         return {"sequence_id": self.sequence, "sequence_start": self.start, "sequence_end": self.end}
 
@@ -160,6 +161,19 @@ def grpc_message(request: Request) -> bytes:
         _set_parameters(message.parameters, request.step.parameters)
     body: bytes = message.SerializeToString()
     return b"\0" + len(body).to_bytes(4, "big") + body  # 0: not compressed
+
+
+def cut_at_id(encoded: bytes, step: SequenceStep, encoded_id: bytes) -> SequenceRequest:
+    """Cut an encoded request where the id of its sequence is, so that it can be sent with any other.
+
+    Parameters
+    ----------
+    encoded_id : bytes
+        The id in `step`, as the protocol encodes it.
+    """
+    before, _, after = encoded.partition(b"sequence_id")
+    skipped, _, rest = after.partition(encoded_id)
+    return SequenceRequest(before + b"sequence_id" + skipped, rest, starts=step.start, ends=step.end)
 
 
 def _set_parameters(target: Any, values: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from analyzer.errors import ModelError, ServerError
-from analyzer.load.kserve import InputTensor, Output, Region, Request, SequenceStep, http_request
+from analyzer.load.kserve import InputTensor, Output, Region, Request, http_request
+from analyzer.load.sequences import id_as_text, single_id
 from analyzer.servers import Endpoint
 from analyzer.servers.control import ControlClient
 
@@ -132,9 +133,21 @@ def _registered(name: str, size: int, address: str) -> Iterator[None]:
 
 
 def _output_sizes(address: str, request: Request) -> dict[str, int]:
-    """Send one request over HTTP; return each output's size in bytes, nothing if the model does not answer."""
-    if request.step is not None:
-        request = replace(request, step=SequenceStep(sequence=request.step.sequence, start=True, end=True))
+    """Send one request over HTTP; return each output's size in bytes, nothing if the model does not answer.
+
+    The request of a sequence starts one of its own, which is ended.
+    """
+    if request.step is None:
+        return _sizes_in_reply(address, request)
+    number = single_id()
+    of_its_own = number if isinstance(request.step.sequence, int) else id_as_text(number).decode()
+    step = replace(request.step, sequence=of_its_own, start=True, end=False)
+    sizes = _sizes_in_reply(address, replace(request, step=step))
+    _sizes_in_reply(address, replace(request, step=replace(step, start=False, end=True)))
+    return sizes
+
+
+def _sizes_in_reply(address: str, request: Request) -> dict[str, int]:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_FIRST_REPLY_S) as sock:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from analyzer.errors import ModelError
 from analyzer.load import SEQUENCE_LENGTH
-from analyzer.load.event_loop import Load
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.input_data import InputData
-from analyzer.load.kserve import Request, SequenceStep, encode, grpc_exchange, grpc_message, http_request
+from analyzer.load.kserve import (
+    Request,
+    SequenceStep,
+    cut_at_id,
+    encode,
+    grpc_exchange,
+    grpc_message,
+    http_request,
+)
+from analyzer.load.load import Load
+from analyzer.load.sequences import first_id, id_as_digits, id_as_text, id_as_varint
 from analyzer.load.shared_memory import in_shared_memory
 from analyzer.load.tensors import build_steps
 from analyzer.measurements.record import Trial
@@ -104,20 +112,32 @@ class Workload:
         over_grpc = trial.transport.startswith("grpc")
         address = self._grpc_address(endpoint) if over_grpc else endpoint.http
         host, port = _split(address)
-        built: dict[int, bytes] = {}  # scripts share requests: each is encoded, and pickled, once
-        for request in (request for script in scripts for request in script):
-            if id(request) not in built:
-                built[id(request)] = grpc_message(request) if over_grpc else http_request(address, request)
-        return Load(
+        distinct = {id(request): request for script in scripts for request in script}
+        # scripts share requests: each is encoded, and pickled, once
+        built = {
+            key: grpc_message(request) if over_grpc else http_request(address, request)
+            for key, request in distinct.items()
+        }
+        load = Load(
             host=host,
             port=port,
-            scripts=[[built[id(request)] for request in script] for script in scripts],
             concurrency=connections,
             rate_per_s=trial.request_rate_per_s,
             poisson=trial.arrivals == "poisson",
             seed=self.seed,
             open_exchange=grpc_exchange(address, streaming=model.decoupled) if over_grpc else Http1Exchange,
         )
+        if not model.sequence:
+            return replace(load, scripts=[[built[id(request)] for request in script] for script in scripts])
+        number = id_as_varint if over_grpc else id_as_digits
+        encode_id = id_as_text if _has_text_ids(model) else number
+        cut = {
+            key: cut_at_id(built[key], request.step, encode_id(int(request.step.sequence)))
+            for key, request in distinct.items()
+            if request.step is not None
+        }
+        sequences = [[cut[id(request)] for request in script] for script in scripts]
+        return replace(load, sequences=sequences, sequence_id=encode_id)
 
     def _grpc_address(self, endpoint: Endpoint) -> str:
         """Return the gRPC address; where the server does not name it, check that something listens there."""
@@ -145,17 +165,28 @@ def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: in
         requests = [Request(model=model.name, inputs=contents[id(step)]) for stream in streams for step in stream]
         stride = -(-len(requests) // min(connections, _STARTS))
         return [requests[start:] + requests[:start] for start in range(0, len(requests), stride)]
-    first_id = (os.getpid() << 20) + 1  # of this process: two sweeps may use one server
+    placeholder = first_id()  # the load generator puts another id in its place
+    known: dict[tuple[int, bool, bool], Request] = {}
     scripts = []
-    for i in range(connections):
-        known: dict[tuple[int, bool, bool], Request] = {}
+    for i in range(min(connections, len(streams))):
         script = []
-        for stream in streams[i::connections] or [streams[i % len(streams)]]:
+        for stream in streams[i::connections]:
             for j, step in enumerate(stream):
                 key = (id(step), j == 0, j == len(stream) - 1)
                 if key not in known:
-                    place = SequenceStep(sequence=first_id + i, start=key[1], end=key[2])
+                    sequence = id_as_text(placeholder).decode() if _has_text_ids(model) else placeholder
+                    place = SequenceStep(sequence=sequence, start=key[1], end=key[2])
                     known[key] = Request(model=model.name, inputs=contents[id(step)], step=place)
                 script.append(known[key])
         scripts.append(script)
     return scripts
+
+
+def _has_text_ids(model: Model) -> bool:
+    """Whether the ids of a model's sequences are texts: Triton then makes no tensor of a number."""
+    controls = (model.config or {}).get("sequence_batching", {}).get("control_input", [])
+    return any(
+        control.get("kind") == "CONTROL_SEQUENCE_CORRID" and control.get("data_type") == "TYPE_STRING"
+        for entry in controls
+        for control in entry.get("control", [])
+    )

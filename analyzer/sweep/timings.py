@@ -11,7 +11,7 @@ import numpy as np
 
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes, processor_times
-from analyzer.load.event_loop import Report
+from analyzer.load.load import Report
 from analyzer.statistics.cpu_steal import Gaps, find_disturbed_times
 from analyzer.statistics.window import Window, summarize
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from analyzer.devices import Reading
 from analyzer.devices.recorder import Recorder, highest, mean
-from analyzer.load.event_loop import Load, Report
 from analyzer.load.generator import LoadGenerator
+from analyzer.load.load import Load, Report
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.statistics.verdict import (
     CLIENT_BOUND,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.load.event_loop import Load
+from analyzer.load.load import Load
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import read_repository, select

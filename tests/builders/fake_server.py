@@ -20,8 +20,8 @@ from typing import Any
 from analyzer.devices import Device, Reading
 from analyzer.devices.recorder import Recorder, highest
 from analyzer.errors import DeviceError, ModelError, ServerError
-from analyzer.load.event_loop import Load
 from analyzer.load.generator import LoadGenerator
+from analyzer.load.load import Load
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
 from analyzer.models.repository import Model, completed
 from analyzer.servers import Endpoint

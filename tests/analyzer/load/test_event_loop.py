@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from analyzer.load.event_loop import Load, Loop, Report
+from analyzer.load.event_loop import Loop
+from analyzer.load.load import Load, Report
 from tests.builders.socket_server import BAD, LAST, OK, FakeServer, serving
 
 

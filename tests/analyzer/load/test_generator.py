@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from analyzer.errors import ServerError
-from analyzer.load.event_loop import Load, Report
 from analyzer.load.generator import LoadGenerator
+from analyzer.load.load import Load, Report
 from tests.builders.socket_server import OK, FakeServer, serving
 
 

@@ -12,8 +12,9 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from analyzer.errors import ModelError
-from analyzer.load.event_loop import Load
 from analyzer.load.input_data import InputData, TensorValues
+from analyzer.load.load import Load
+from analyzer.load.sequences import SequenceRequest
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Input, Model
@@ -123,34 +124,52 @@ def test_connections_start_at_different_steps_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_each_connection_has_a_sequence_of_its_own(protocol: str) -> None:
-    """With random values, each connection sends sequences of four steps with flags on the first and the last."""
-    workload = Workload(protocol=protocol, sequence_length=4)
-    load = load_of(workload, model_of(sequence=True), concurrency=3)
-    steps = [[sequence_step(request, protocol) for request in script] for script in load.scripts]
-    assert [[(start, end) for _, start, end in script] for script in steps] == [
-        [(True, False), (False, False), (False, False), (False, True)]
-    ] * 3
-    assert len({key for script in steps for key, _, _ in script}) == 3
+def test_sequences_of_random_values_have_their_length(protocol: str) -> None:
+    """With random values, connections send sequences of four steps with flags on the first and the last."""
+    load = load_of(Workload(protocol=protocol, sequence_length=4), model_of(sequence=True), concurrency=3)
+    (script,) = load.sequences
+    flags = [(True, False), (False, False), (False, False), (False, True)]
+    assert [(request.starts, request.ends) for request in script] == flags
+    assert [sequence_step(request, load, protocol)[1:] for request in script] == flags
+    assert load.scripts == ()
 
 
-def sequence_step(request: bytes, protocol: str) -> tuple[int, bool, bool]:
-    """Read a request's sequence id and its start and end flags."""
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("datatype", ["TYPE_UINT64", "TYPE_STRING"])
+def test_any_id_fits_into_a_request(protocol: str, datatype: str) -> None:
+    """The load generator puts a sequence's id between the two parts of a request: a number, or a text for some models.
+
+    For a model that declares its ids as texts, Triton made a tensor with a wrong length out of a number.
+    """
+    control = {"kind": "CONTROL_SEQUENCE_CORRID", "data_type": datatype}
+    config = {"sequence_batching": {"control_input": [{"name": "ID", "control": [control]}]}}
+    load = load_of(Workload(protocol=protocol), model_of(sequence=True, config=config))
+    for number in (2**61, 2**63 - 1):
+        found = sequence_step(load.sequences[0][0], load, protocol, number)
+        assert found == (number if datatype == "TYPE_UINT64" else str(number).zfill(128), True, False)
+
+
+def sequence_step(
+    request: SequenceRequest, load: Load, protocol: str, number: int = 2**61
+) -> tuple[int | str, bool, bool]:
+    """Read the sequence id and the start and end flags of a request, which is sent with this id."""
+    sent = request.before + load.sequence_id(number) + request.after
     if protocol == "http":
-        values = http_parts(request)[1]["parameters"]
+        values = http_parts(sent)[1]["parameters"]
         return values["sequence_id"], values["sequence_start"], values["sequence_end"]
-    parameters = grpc_parts(request).parameters
+    parameters = grpc_parts(sent).parameters
     flags = (parameters[name].bool_param for name in ("sequence_start", "sequence_end"))
-    return (parameters["sequence_id"].int64_param, *flags)
+    found = parameters["sequence_id"]
+    return (found.string_param or found.int64_param, *flags)
 
 
 def test_streams_of_a_file_are_divided_among_connections() -> None:
     """Three sequences of 2, 1 and 3 steps on two connections: the first connection sends the first and the third."""
     load = load_of(Workload(data=data_of(2, 1, 3)), model_of(sequence=True), concurrency=2)
-    assert [[number_of(request) for request in script] for script in load.scripts] == [[0, 1, 3, 4, 5], [2]]
-    starts = [[sequence_step(request, "http")[1] for request in script] for script in load.scripts]
+    assert [[number_of(request.after) for request in script] for script in load.sequences] == [[0, 1, 3, 4, 5], [2]]
+    starts = [[request.starts for request in script] for script in load.sequences]
     assert starts == [[True, False, True, False, False], [True]]
-    assert sequence_step(load.scripts[1][0], "http")[1:] == (True, True)
+    assert load.sequences[1][0].ends
 
 
 def test_decoupled_models_use_grpc_by_default() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes
-from analyzer.load.event_loop import Report
+from analyzer.load.load import Report
 from analyzer.sweep.timings import Timings
 
 
