@@ -117,6 +117,7 @@ def without_value(line: str) -> str:
         ({"input_data": "/none.json"}, ["--input-data", "/none.json"]),
         ({"launch_mode": "remote"}, ["--launch-mode", "remote"]),
         ({"model_names": ["mm"]}, ["--model-names", "mm"]),
+        ({"also_load": ["mm"]}, ["--also-load", "mm"]),
         ({"gpus": ["7"]}, ["--gpus", "7"]),
         ({"batches": [16]}, ["--batch", "16"]),
         ({"store": "nonsense://x"}, ["--store", "nonsense://x"]),

@@ -34,7 +34,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     prepared = prepare(merge(_settings(ctx, values), values["config"]), follow_pull=show_pull)
     settings, job = prepared.settings, prepared.job
     for note in job.notes:
-        click.echo(note, err=True)
+        click.echo(in_flags(note, FLAGS), err=True)
     with Store.open(settings.store_place) as store:
         store_name = store.name
     click.echo(f"Triton: {prepared.server.describe()} ({in_flags(prepared.server_why, FLAGS)})", err=True)

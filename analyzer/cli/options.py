@@ -26,6 +26,9 @@ _GROUPS = {
     "What is measured": (
         _option("model_folder", "Model repository, never written to.  [default: the sample models]"),
         _option("model_names", "Models to measure.  [default: every model]"),
+        _option("also_load",
+                "Models that are loaded with each measured one, such as a model that an input names; their memory "
+                "counts as its own. Models that a Python model's code names are found by themselves."),
         _option("batches", "Batch sizes to try."),
         _option("concurrencies", "Numbers of requests to keep in flight."),
         _option("request_rates_per_s",

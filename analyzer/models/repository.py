@@ -10,6 +10,7 @@ from typing import Any
 
 from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
+from analyzer.models.called_models import models_named_in_code
 from analyzer.models.config_file import CONFIG_FILE, parse_config
 from analyzer.models.content_hash import hash_files, within
 
@@ -54,6 +55,10 @@ class Model:
     depends_on : tuple of str
         Models that it calls: the steps of an ensemble, and for business logic scripting the names in the
         configuration's parameter ``depends_on``, separated by commas.
+    calls : tuple of str
+        Other models that it may call: those that its code names, unless its configuration has ``depends_on``.
+    also_load : tuple of str
+        Models that the user has loaded with it.
     decoupled, sequence : bool
         Whether it may answer a request with any number of responses, and whether it keeps state across requests.
     content_hash : str
@@ -71,6 +76,8 @@ class Model:
     inputs: tuple[Input, ...] = ()
     backend: str = ""
     depends_on: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    also_load: tuple[str, ...] = ()
     decoupled: bool = False
     sequence: bool = False
     content_hash: str = ""
@@ -80,6 +87,11 @@ class Model:
     def ensemble(self) -> bool:
         """Whether it is an ensemble, which passes requests on to its steps and has no instances of its own."""
         return "ensemble_scheduling" in (self.config or {})
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the models that are loaded with it, without those that these need in turn."""
+        return tuple(dict.fromkeys((*self.depends_on, *self.calls, *self.also_load)))
 
 
 def read_repository(path: str | Path) -> tuple[Model, ...]:
@@ -117,7 +129,8 @@ def read_repository(path: str | Path) -> tuple[Model, ...]:
         if _is_model(path):
             raise UsageError(f"{path} is a model; give the folder above it: {path.resolve().parent}")
         raise UsageError(f"{path} holds no model; a model is a folder <name>/1/… with a {CONFIG_FILE}")
-    return tuple(_read_model(folder) for folder in folders)
+    names = [folder.name for folder in folders]
+    return tuple(_with_calls(_read_model(folder), names) for folder in folders)
 
 
 def select(models: Sequence[Model], names: Iterable[str] = ()) -> tuple[Model, ...]:
@@ -186,6 +199,14 @@ def _read_model(folder: Path) -> Model:
     return completed(model, config)
 
 
+def _with_calls(model: Model, names: Sequence[str]) -> Model:
+    """Return a model with the models that its code names; what its configuration says of them comes first."""
+    said = "depends_on" in (model.config or {}).get("parameters", {})
+    if said or model.error or model.backend not in ("", "python"):
+        return model
+    return replace(model, calls=models_named_in_code(model.path, [name for name in names if name != model.name]))
+
+
 def _read_input(entry: dict[str, Any]) -> Input:
     datatype = entry.get("data_type", "TYPE_INVALID").removeprefix("TYPE_")
     return Input(
@@ -207,8 +228,8 @@ def _with_hash(model: Model, by_name: dict[str, Model]) -> Model:
             missing = [name for name in part.depends_on if name not in by_name]
             if missing and not model.error:
                 return replace(model, error=f"needs {', '.join(missing)}, which the repository does not hold")
-            todo += [name for name in part.depends_on if name not in seen]
-            seen.update(part.depends_on)
+            todo += [name for name in part.needs if name not in seen]
+            seen.update(part.needs)
     except (OSError, ValueError) as error:
         return replace(model, error=model.error or str(error))
     return replace(model, content_hash=digest.hexdigest())

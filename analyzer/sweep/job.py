@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analyzer.errors import ModelError, UsageError
@@ -81,6 +81,8 @@ def build_job(settings: SweepSettings) -> Job:
         if name not in known:
             where = settings.where.get(name, "`per_model`")
             raise UsageError(f"{where}: no model '{name}'; {suggest(name, known)}")
+    repository = tuple(_with_also_loaded(model, settings, known) for model in repository)
+    known = {model.name: model for model in repository}
     models = select(repository, settings.model_names)
     strategies, variants, notes = {}, {}, []
     for model in models:
@@ -88,6 +90,10 @@ def build_job(settings: SweepSettings) -> Job:
         strategies[model.name] = _strategy(own, f" (model {model.name})" if model.name in settings.per_model else "")
         variants[model.name], left_out = _fitting(model, _variants(own), strategies[model.name].axes)
         notes += left_out
+        if model.error:
+            notes.append(f"{model.name} cannot be loaded: {model.error}")
+        elif model.calls:
+            notes.append(f"{model.name} is measured with {', '.join(model.calls)}, which its code names")
     _check_shapes(settings, models)
     return Job(
         models=models,
@@ -97,6 +103,18 @@ def build_job(settings: SweepSettings) -> Job:
         workload=_workload(settings, models),
         notes=tuple(notes),
     )
+
+
+def _with_also_loaded(model: Model, settings: SweepSettings, known: Mapping[str, Model]) -> Model:
+    """Return a model with the models that are to be loaded with it, if it is measured."""
+    if settings.model_names and model.name not in settings.model_names:
+        return model
+    also_load = settings.of(model.name).also_load
+    for name in also_load:
+        if name not in known:
+            where = f" (model {model.name})" if model.name in settings.per_model else ""
+            raise UsageError(f"`also_load`: no model {name!r} in the repository; {suggest(name, known)}{where}")
+    return replace(model, also_load=tuple(name for name in also_load if name != model.name))
 
 
 def sample_models() -> Path:

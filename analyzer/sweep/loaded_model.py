@@ -174,7 +174,7 @@ class LoadedModel:
         self._may_be_loaded = True
         try:
             for dependency in self._to_load_before:
-                control.load(dependency)
+                self._load_dependency(dependency)
             control.load(name, None if override is None else json.dumps(override))
         except ModelError:
             with suppress(ModelError, ServerError):  # dependencies, or steps of an ensemble, may be loaded
@@ -183,6 +183,12 @@ class LoadedModel:
             raise
         as_loaded = completed(self._model, control.config(name))
         self._model = as_loaded if override is None else replace(as_loaded, config=self._model.config)
+
+    def _load_dependency(self, name: str) -> None:
+        try:
+            self._server.control.load(name)
+        except ModelError as error:
+            raise ModelError(f"{name}, which is loaded with it: {error.message}") from None
 
     def _override(self, variant: Variant) -> dict[str, Any] | None:
         if variant == Variant():

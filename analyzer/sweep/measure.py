@@ -19,9 +19,11 @@ from analyzer.measurements.source import Measurements
 from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
+from analyzer.servers.backends import known_backends
 from analyzer.servers.choose import Launch, choose_server
 from analyzer.servers.docker import FollowPull
 from analyzer.statistics.verdict import StoppingRule
+from analyzer.sweep.backend_check import mark_missing_backends
 from analyzer.sweep.job import Job, build_job, sample_models
 from analyzer.sweep.observer import Observer, Recording
 from analyzer.sweep.parallel import Worker, run_job
@@ -164,6 +166,7 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
                 "`gpus`"
             )
     server, why = choose_server(launch)
+    job = mark_missing_backends(job, known_backends(server), server.describe())
     if settings.export:
         _check_export_folder(settings.export_folder)
     devices = devices[: max(1, len(job.model_variants))]
@@ -208,6 +211,7 @@ def measure(
     model_folder: str | Path | None = None,
     *,
     model_names: Sequence[str] = (),
+    also_load: Sequence[str] = (),
     batches: int | Sequence[int] = (1,),
     concurrencies: int | Sequence[int] = (1,),
     request_rates_per_s: float | Sequence[float] = (),
@@ -264,6 +268,9 @@ def measure(
         Model repository, never written to; the sample models by default.
     model_names : sequence of str
         Models to measure; all of them by default.
+    also_load : sequence of str
+        Models that are loaded with each measured one, such as a model that an input names; their memory counts as its
+        own. Models that a Python model's code names are found by themselves.
     batches, concurrencies : int or sequence of int
         Batch sizes to try, and numbers of requests to keep in flight.
     request_rates_per_s : float or sequence of float

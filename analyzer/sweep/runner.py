@@ -12,6 +12,7 @@ from analyzer.formats.option_values import in_flags
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
 from analyzer.measurements.store import Store
+from analyzer.models.dependencies import way_out
 from analyzer.models.repository import Model
 from analyzer.search import SearchResult, TrialSearch
 from analyzer.search.knee import more_instances
@@ -146,7 +147,10 @@ class SweepRunner:
         if found is not None:
             return found, True
         measurement = self._measure(trial, loaded, rule)
-        measurement = replace(measurement, cause=in_flags(measurement.cause, self._flags))
+        cause = measurement.cause
+        if measurement.status is Status.INFERENCE_ERROR:
+            cause += way_out(cause, loaded.model, self._job.repository)
+        measurement = replace(measurement, cause=in_flags(cause, self._flags))
         self._store.append(measurement, settings=settings)
         return measurement, False
 

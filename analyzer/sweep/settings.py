@@ -32,6 +32,7 @@ from analyzer.search import SearchMethod
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode
 
 PER_MODEL = (  # options that may differ from model to model
+    "also_load",
     *("batches", "concurrencies", "request_rates_per_s", "arrivals", "instances", "dynamic_batching"),
     *("max_batch_sizes", "search", "max_concurrency", "max_instances", "latency_p99_ms", "find_peak"),
 )
@@ -127,6 +128,7 @@ class SweepSettings:
 
     model_folder: Path | None = option(None, FilePath("DIR"))
     model_names: tuple[str, ...] = option((), Names())
+    also_load: tuple[str, ...] = option((), Names())
     batches: tuple[int, ...] = option((1,), Numbers(int), "batch")
     concurrencies: tuple[int, ...] = option((1,), Numbers(int), "concurrency")
     request_rates_per_s: tuple[float, ...] = option((), Numbers(float), "request-rate")

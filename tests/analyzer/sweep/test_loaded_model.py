@@ -104,6 +104,15 @@ def test_parts_are_loaded_first_and_unloaded_last() -> None:
     ]
 
 
+def test_load_failure_of_a_called_model_names_it() -> None:
+    """Triton's reason alone does not say which of the models it is about."""
+    server = FakeServer(FakeModel(name="held", load_error="no weights here"), FakeModel(name="caller", calls=["held"]))
+    with on(server, "caller") as loaded:
+        with pytest.raises(ModelError, match=r"^held, which is loaded with it: no weights here$"):
+            loaded.load()
+        assert server.loaded == set()
+
+
 def test_load_failure_of_a_part_is_raised_and_leaves_nothing_loaded() -> None:
     """The parts that were loaded are unloaded at once, and only once."""
     server = ensemble_of_three(load_error="no weights here")
