@@ -86,7 +86,7 @@ def formulate(request: Request) -> Formulation:
             )
             for c in own
         )
-        tasks.append(_task(requirement, options))
+        tasks.append(_task(requirement, options, rules))
     problem = Problem(
         resources=tuple(resources),
         places=tuple(Place(name=p.name, capacity=tuple(c)) for p, c in zip(places, capacities, strict=True)),
@@ -229,13 +229,14 @@ def _supply(candidate: Candidate, requirement: Requirement) -> int:
     return max(1, rate_supply(candidate.throughput_infer_per_s or 0.0))
 
 
-def _task(requirement: Requirement, options: tuple[Option, ...]) -> Task:
+def _task(requirement: Requirement, options: tuple[Option, ...], rules: Rules) -> Task:
     rate = requirement.rate_to_serve
     return Task(
         name=requirement.model,
         options=options,
         demand=(requirement.replicas or 1) if rate is None else rate_demand(rate),
         min_replicas=0 if rate is None else (requirement.replicas or 0),
+        exact=rate is None and not rules.spare,
     )
 
 

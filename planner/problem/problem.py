@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from planner.problem.co_location import AtMost, Rule, Spare, Within
+from planner.problem.co_location import AtMost, Rule, Spare, Together, Within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +76,13 @@ class Task:
     options: tuple[Option, ...]
     demand: int = 1
     min_replicas: int = 0
+    exact: bool = False  # the demand is a number of copies, and a Together rule may not be kept by more copies
 
     def __post_init__(self) -> None:
         if self.demand < 0 or self.min_replicas < 0:
             raise ValueError(f"task {self.name}: negative demand")
+        if self.exact and (any(o.supply != 1 for o in self.options) or self.min_replicas > self.demand):
+            raise ValueError(f"task {self.name}: an exact demand is a number of copies")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,22 @@ class Problem:
     def grouped(self) -> frozenset[int]:
         """Tasks that some rule names beside others."""
         return frozenset(t for rule in self.rules if len(rule.tasks) > 1 for t in rule.tasks)
+
+    @property
+    def together(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of tasks that are on a GPU all or none; groups that have a task in common are one."""
+        groups: list[set[int]] = []
+        for rule in self.rules:
+            if isinstance(rule, Together):
+                touched = [group for group in groups if group & set(rule.tasks)]
+                groups = [group for group in groups if group not in touched]
+                groups.append(set(rule.tasks).union(*touched))
+        return tuple(sorted(tuple(sorted(group)) for group in groups if len(group) > 1))
+
+    @property
+    def exact(self) -> frozenset[int]:
+        """Tasks of which no more copies may run than asked for, though more might keep a group together."""
+        return frozenset(t for group in self.together for t in group if self.tasks[t].exact)
 
     @property
     def nodes_matter(self) -> bool:

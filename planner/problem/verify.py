@@ -177,6 +177,11 @@ def _demand_faults(plan: Plan, problem: Problem) -> Iterator[str]:
     for t, task in enumerate(problem.tasks):
         yield from _task_faults(task, supply[t], replicas_of[t])
     yield from _loss_faults(plan, problem)
+    grouped = {t for rule in problem.rules if isinstance(rule, Together) for t in rule.tasks}
+    for t in sorted(grouped):
+        task = problem.tasks[t]
+        if task.exact and replicas_of[t] > task.demand:
+            yield f"{task.name}: {replicas_of[t]} replicas where {task.demand} were asked for"
 
 
 def _loss_faults(plan: Plan, problem: Problem) -> Iterator[str]:

@@ -8,55 +8,44 @@ any row is a sum over its items, and new rows only change the items' profits in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.problem.co_location import Alone, Apart, AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
-from planner.solver.cp_sat.model import replicas_at_most
+from planner.solver.bundles import Part, leading_task
+from planner.solver.items import Ints, Items, place_items
+from planner.solver.whole_layouts import Layouts, flattened
 
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Items:
-    """The items that a place can hold, one for each option that runs there; arrays of shape (n_items,) unless said."""
-
-    place: int
-    capacity: Ints  # (n_resources,), of the resources that can bind
-    load: Ints  # (n_items, n_resources)
-    bound: Ints  # most copies of each in one place
-    task: Ints
-    option: Ints
-    supply: Ints
-    cost: Ints
-    most: Ints  # (n_tasks,) most replicas of a task in one place, all its options together
-    apart: NDArray[np.bool_]  # (n_tasks, n_tasks) whether two tasks may not share a place; (0, 0) without such rules
-    share: NDArray[np.float64]  # of the place that one copy takes, in the resource that it takes most of
+__all__ = ["ColumnModel", "Ints", "Items", "Pattern", "Row", "build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """``sum(ceil(up / down x supply) x replicas) >= ceil(up / down x demand)`` for one task.
 
-    A counted row is ``sum(replicas) >= least replicas``.
+    A counted row is ``sum(replicas) >= least replicas``; a capped one is ``-sum(replicas) >= -demand``: no more copies
+    than that.
     """
 
     task: int
     up: int = 1
     down: int = 1
     counted: bool = False
+    capped: bool = False
 
     def coefficient(self, supply: Ints) -> Ints:
         """Return what one replica adds to this row, for each supply."""
+        if self.capped:
+            return -np.ones_like(supply)
         return np.ones_like(supply) if self.counted else -((-supply * self.up) // self.down)
 
     def need(self, demand: int, replicas: int) -> int:
         """Return the right-hand side while this much demand and this many replicas are still to be served."""
+        if self.capped:
+            return -max(0, demand)
         return max(0, replicas) if self.counted else -((-max(0, demand) * self.up) // self.down)
 
 
@@ -70,20 +59,38 @@ class Pattern:
 
 @dataclass(slots=True)
 class ColumnModel:
-    """Items of every place and the rows they serve; rows may be added."""
+    """Items of every place and the rows they serve; rows may be added.
+
+    Where places are whole layouts, the GPU types of `problem` have layouts of one place each, which the whole problem
+    does not know; the groups of GPUs that come from here and go in are those of the whole problem.
+    """
 
     problem: Problem
     items: dict[int, Items]  # by place
     rows: list[Row]
     direct: dict[int, int] = field(default_factory=dict)  # whole-GPU place of one type only -> that GPU type
-    _item_of: dict[tuple[int, int, int], int] = field(default_factory=dict)  # place, task, option -> item
+    layouts: Layouts = field(default_factory=Layouts)
+    capped: frozenset[int] = frozenset()  # tasks of which the patterns of a plan hold just as many copies as asked for
+    _item_of: dict[tuple[int, tuple[Part, ...]], int] = field(default_factory=dict)  # place, replicas -> item
 
     def __post_init__(self) -> None:
-        self._item_of = {
-            (place, int(t), int(k)): i
-            for place, items in self.items.items()
-            for i, (t, k) in enumerate(zip(items.task, items.option, strict=True))
+        self._item_of = self._item_of or {
+            (place, parts): i for place, items in self.items.items() for i, parts in enumerate(items.held)
         }
+
+    def with_rows(self, rows: list[Row]) -> ColumnModel:
+        """Return the model with other rows."""
+        return replace(self, rows=rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are items for every plan: if not, what the LP gives is no bound."""
+        return all(items.complete for items in self.items.values())
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there are tasks that are together."""
+        return bool(self.layouts.group_of)
 
     @property
     def demand(self) -> Ints:
@@ -105,17 +112,40 @@ class ColumnModel:
         matrix = np.zeros((len(self.rows), len(items.task)), dtype=np.int64)
         for j, row in enumerate(self.rows):
             matrix[j] = np.where(items.task == row.task, row.coefficient(items.supply), 0)
+            self._add_bundles(row, items, matrix[j])
         return matrix
+
+    def _add_bundles(self, row: Row, items: Items, coefficients: Ints) -> None:
+        if not items.bundles.number or row.task not in items.bundles.task:
+            return
+        for i in range(items.n_options, len(items.task)):
+            for _, t, k, n in items.held[i]:
+                if t == row.task:
+                    supply = np.array([self.problem.tasks[t].options[k].supply], dtype=np.int64)
+                    coefficients[i] += n * int(row.coefficient(supply)[0])
+
+    def replicas_in(self, column: Pattern) -> Iterator[Part]:
+        """Yield the position, task, option and number of the replicas in a pattern."""
+        items = self.items[column.place]
+        for i, times in column.content:
+            for j, t, k, n in items.held[i]:
+                yield j, t, k, n * times
 
     def served(self, column: Pattern) -> tuple[dict[int, int], dict[int, int]]:
         """Return the supply and the replicas of each task in a pattern."""
-        items = self.items[column.place]
         supply: Counter[int] = Counter()
         replicas: Counter[int] = Counter()
-        for i, n in column.content:
-            supply[int(items.task[i])] += n * int(items.supply[i])
-            replicas[int(items.task[i])] += n
+        for _, t, k, n in self.replicas_in(column):
+            supply[t] += n * self.problem.tasks[t].options[k].supply
+            replicas[t] += n
         return supply, replicas
+
+    def is_within(self, column: Pattern, left: Ints) -> bool:
+        """Whether a plan that still has to serve `left` may have the pattern: no more copies of capped tasks."""
+        if not self.capped:
+            return True
+        _, replicas = self.served(column)
+        return all(n <= left[t] for t, n in replicas.items() if t in self.capped)
 
     def cost(self, column: Pattern) -> int:
         """Return the cost of a pattern: its replicas', and where the place is a whole GPU that of the GPU."""
@@ -126,36 +156,89 @@ class ColumnModel:
 
     def group(self, gpu: int, layout: int, patterns: Sequence[Pattern], count: int) -> GpuGroup:
         """Return `count` GPUs that are cut by one layout and filled by one pattern for each of its places."""
-        return GpuGroup(gpu=gpu, layout=layout, contents=tuple(map(self._content, patterns)), count=count)
+        if self.layouts.kept:
+            (pattern,) = patterns
+            own, positions = self.layouts.kept[pattern.place]
+            contents = tuple(self._content(pattern, j) for j in range(positions))
+            return GpuGroup(gpu=gpu, layout=own, contents=contents, count=count)
+        return GpuGroup(gpu=gpu, layout=layout, contents=tuple(self._content(p, 0) for p in patterns), count=count)
 
-    def _content(self, pattern: Pattern) -> tuple[Replicas, ...]:
-        items = self.items[pattern.place]
-        found = sorted((int(items.task[i]), int(items.option[i]), n) for i, n in pattern.content)
-        return tuple(Replicas(task=t, option=k, count=n) for t, k, n in found)
+    def _content(self, pattern: Pattern, position: int) -> tuple[Replicas, ...]:
+        found: Counter[tuple[int, int]] = Counter()
+        for j, t, k, n in self.replicas_in(pattern):
+            if j == position:
+                found[t, k] += n
+        return tuple(Replicas(task=t, option=k, count=n) for (t, k), n in sorted(found.items()))
 
     def patterns(self, groups: Iterable[GpuGroup]) -> Counter[Pattern]:
-        """Return the patterns of GPUs with their counts; empty slices have none."""
+        """Return the patterns of GPUs with their counts; empty slices have none.
+
+        Raises
+        ------
+        KeyError
+            If no items stand for what a GPU holds: it is a plan of the exact search (see `knows`).
+        """
         found: Counter[Pattern] = Counter()
         for group in groups:
-            places = self.problem.gpus[group.gpu].layouts[group.layout].places
-            for place, content in zip(places, group.contents, strict=True):
-                if content:
-                    held = sorted((self._item_of[place, r.task, r.option], r.count) for r in content)
-                    found[Pattern(place, tuple(held))] += group.count
+            for place, content in self._contents(group):
+                found[Pattern(place, self._held(place, content))] += group.count
         return found
 
+    def knows(self, groups: Iterable[GpuGroup]) -> bool:
+        """Whether these GPUs have patterns."""
+        try:
+            self.patterns(groups)
+        except KeyError:
+            return False
+        return True
 
-def build(problem: Problem) -> ColumnModel:
-    """Return the items, the demand rows and the whole-GPU places of a (reduced) problem."""
-    places = sorted({p for gpu in problem.gpus if gpu.limit != 0 for layout in gpu.layouts for p in layout.places})
-    items = {place: _items(problem, place) for place in places}
+    def _contents(self, group: GpuGroup) -> Iterator[tuple[int, list[Part]]]:
+        """The places of a group of GPUs that hold something, and what."""
+        inside = [[(j, r.task, r.option, r.count) for r in content] for j, content in enumerate(group.contents)]
+        if self.layouts.kept:
+            yield self.layouts.place_of.get((group.gpu, group.layout), -1), [part for one in inside for part in one]
+            return
+        places = self.problem.gpus[group.gpu].layouts[group.layout].places
+        for place, one in zip(places, inside, strict=True):
+            if one:
+                yield place, [(0, t, k, n) for _, t, k, n in one]
+
+    def _held(self, place: int, content: Sequence[Part]) -> tuple[tuple[int, int], ...]:
+        held: list[tuple[int, int]] = []
+        bundled: dict[int, list[Part]] = {}
+        for j, t, k, n in content:
+            group = self.layouts.group_of.get(t)
+            if group is None:
+                held.append((self._item_of[place, ((j, t, k, 1),)], n))
+            else:
+                bundled.setdefault(group, []).append((j, t, k, n))
+        held += [(self._item_of[place, tuple(sorted(parts))], 1) for parts in bundled.values()]
+        return tuple(sorted(held))
+
+
+def build(problem: Problem, *, whole_layouts: bool = False) -> ColumnModel:
+    """Return the items, the demand rows and the whole-GPU places of a (reduced) problem.
+
+    Parameters
+    ----------
+    whole_layouts : whether a place is a whole layout, so that rules hold across the slices of a GPU
+    """
+    groups = problem.together
+    flat, layouts, positions = flattened(problem) if whole_layouts else (problem, Layouts(), None)
+    layouts = replace(layouts, group_of={t: g for g, group in enumerate(groups) for t in group})
+    places = sorted({p for gpu in flat.gpus if gpu.limit != 0 for layout in gpu.layouts for p in layout.places})
+    items = {p: place_items(problem, p, positions[p] if positions else (p,), groups) for p in places}
     rows: list[Row] = []
     for t, task in enumerate(problem.tasks):
         if task.demand:
             rows.append(Row(task=t))
         if task.min_replicas and not _implied(problem, t):
             rows.append(Row(task=t, counted=True))
-    return ColumnModel(problem=problem, items=items, rows=rows, direct=_direct(problem))
+    capped = [t for t in (leading_task(problem, group) for group in groups) if t is not None]
+    rows += [Row(task=t, capped=True) for t in capped]
+    return ColumnModel(
+        problem=flat, items=items, rows=rows, direct=_direct(flat), layouts=layouts, capped=frozenset(capped)
+    )
 
 
 def _implied(problem: Problem, t: int) -> bool:
@@ -175,70 +258,3 @@ def _direct(problem: Problem) -> dict[int, int]:
         for p, gs in users.items()
         if len(gs) == 1 and any(x.places == (p,) for x in problem.gpus[gs[0]].layouts)
     }
-
-
-def _items(problem: Problem, place: int) -> Items:
-    capacity = np.array(problem.places[place].capacity, dtype=np.int64)
-    most = np.array(replicas_at_most(problem), dtype=np.int64)
-    limits = [rule for rule in problem.rules if isinstance(rule, AtMost)]
-    for rule in limits:
-        most[list(rule.tasks)] = np.minimum(most[list(rule.tasks)], rule.most)
-    found = [(t, k, o) for t, task in enumerate(problem.tasks) for k, o in enumerate(task.options) if o.place == place]
-    n = len(found)
-    load = np.array([o.load for _, _, o in found], dtype=np.int64).reshape(n, len(capacity))
-    bound = np.array([most[t] for t, _, _ in found], dtype=np.int64)
-    for r, c in enumerate(capacity):
-        charged = load[:, r] > 0
-        bound[charged] = np.minimum(bound[charged], c // load[charged, r])
-    share = (load / np.maximum(capacity, 1)).max(axis=1, initial=1e-9)
-    task = np.array([t for t, _, _ in found], dtype=np.int64)
-    groups = [rule for rule in limits if len(rule.tasks) > 1]  # such a limit acts like one more resource
-    load = np.column_stack([load, *(np.isin(task, rule.tasks).astype(np.int64) for rule in groups)])
-    capacity = np.concatenate([capacity, np.array([rule.most for rule in groups], dtype=np.int64)])
-    binding = _binding(load, capacity, bound)
-    return Items(
-        place=place,
-        capacity=np.ascontiguousarray(capacity[binding]),
-        load=np.ascontiguousarray(load[:, binding]),
-        bound=bound,
-        task=task,
-        option=np.array([k for _, k, _ in found], dtype=np.int64),
-        supply=np.array([o.supply for _, _, o in found], dtype=np.int64),
-        cost=np.array([o.cost for _, _, o in found], dtype=np.int64),
-        most=most,
-        apart=_apart(problem),
-        share=share,
-    )
-
-
-def _apart(problem: Problem) -> NDArray[np.bool_]:
-    """Which tasks may not share a place; of shape (0, 0) where no rule says so."""
-    rules = [rule for rule in problem.rules if isinstance(rule, Apart | Alone)]
-    if not rules:
-        return np.zeros((0, 0), dtype=np.bool_)
-    n = len(problem.tasks)
-    apart = np.zeros((n, n), dtype=np.bool_)
-    for rule in rules:
-        tasks = list(rule.tasks)
-        if isinstance(rule, Alone):
-            apart[tasks, :] = True
-            apart[:, tasks] = True
-        else:
-            apart[np.ix_(tasks, tasks)] = True
-    np.fill_diagonal(apart, val=False)
-    return apart
-
-
-def _binding(load: Ints, capacity: Ints, bound: Ints) -> list[int]:
-    """The resources that can bind: not one of which every item takes a smaller share than of another one."""
-    kept = list(range(len(capacity)))
-    for r in range(len(capacity)):
-        if len(kept) == 1:
-            break
-        for s in kept:
-            # Exact: load_r / capacity_r <= load_s / capacity_s for every item, cross-multiplied.
-            implied = s != r and bool(np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]))
-            if implied and r in kept:
-                kept.remove(r)
-                break
-    return kept

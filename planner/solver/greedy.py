@@ -70,6 +70,8 @@ def pack(
         times = int(np.min(left[served > 0] // served[served > 0]))
         limit = problem.gpus[g].limit
         times = max(1, times if limit is None else min(times, limit - taken.get(g, 0)))
+        if model.capped and any(served[t] for t in model.capped):
+            times = 1  # the next GPU with this group may have to be the last one
         left = np.maximum(left - times * served, 0)
         taken[g] = taken.get(g, 0) + times
         groups.append(model.group(g, j, [pattern for pattern, _ in contents], times))
@@ -90,17 +92,31 @@ def _fill_layout(
     contents = []
     left = left.copy()
     for place in places:
-        items = model.items[place]
-        counts = run(
+        counts = _fill_place(model.items[place], left, unit, rule, run)
+        pattern = Pattern(place, tuple((int(i), int(counts[i])) for i in np.flatnonzero(counts)))
+        served = np.zeros_like(left)
+        for t, supply in model.served(pattern)[0].items():
+            served[t] = supply
+        contents.append((pattern, served))
+        left = np.maximum(left - served, 0)
+    return contents
+
+
+def _fill_place(items: Items, left: Ints, unit: Any, rule: int, run: Fill) -> Ints:
+    """(n_items,) copies of each item; a group counts as a task of which one is wanted."""
+    if len(items.most) == len(left):  # there are no groups
+        return run(
             items.load, items.capacity, items.task, items.supply, items.most, items.apart, left,
             _worth(items, left, unit), rule,
         )  # fmt: skip
-        served = np.zeros_like(left)
-        np.add.at(served, items.task, counts * items.supply)
-        chosen = tuple((int(i), int(counts[i])) for i in np.flatnonzero(counts))
-        contents.append((Pattern(place, chosen), served))
-        left = np.maximum(left - served, 0)
-    return contents
+    usable = np.flatnonzero(items.wanted(left, np.zeros_like(left)))
+    wanted = np.concatenate([left, np.ones(len(items.most) - len(left), dtype=np.int64)])
+    counts = np.zeros(len(items.task), dtype=np.int64)
+    counts[usable] = run(
+        np.ascontiguousarray(items.load[usable]), items.capacity, items.task[usable], items.supply[usable],
+        items.most, items.apart, wanted, _worth(items, left, unit)[usable], rule,
+    )  # fmt: skip
+    return counts
 
 
 def _unit_costs(model: ColumnModel) -> Any:
@@ -109,14 +125,21 @@ def _unit_costs(model: ColumnModel) -> Any:
     for gpu in model.problem.gpus:
         for layout in gpu.layouts:
             for place in set(layout.places):
-                items = model.items[place]
+                items, n = model.items[place], model.items[place].n_options
                 price = (gpu.cost + 1e-9) / len(layout.places)
-                np.minimum.at(unit, items.task, price * items.share / items.supply)
+                np.minimum.at(unit, items.task[:n], price * items.share[:n] / items.supply[:n])
+                np.minimum.at(unit, items.bundles.task, price * items.bundles.share / items.bundles.supply)
     return np.where(np.isfinite(unit), unit, 0.0)
 
 
 def _worth(items: Items, left: Ints, unit: Any) -> Any:
     """(n_items,) cost of the demand that an item serves, per share of the place that it takes; squared, at most 1."""
-    gain = unit[items.task] * np.minimum(items.supply, np.maximum(left[items.task], 0)) / items.share
+    n, bundles = items.n_options, items.bundles
+    task = items.task[:n]
+    gain = unit[task] * np.minimum(items.supply[:n], np.maximum(left[task], 0))
+    if bundles.number:
+        served = unit[bundles.task] * np.minimum(bundles.supply, np.maximum(left[bundles.task], 0))
+        gain = np.concatenate([gain, np.bincount(bundles.bundle, served, minlength=bundles.number)])
+    gain = gain / items.share
     top = gain.max(initial=0.0)
     return (gain / top) ** 2 if top > 0 else np.ones(len(items.task))

@@ -31,7 +31,10 @@ class Bound:
 
 
 def lower_bound(model: ColumnModel, limits: SearchLimits) -> Bound:
-    """Return the best of the quick bounds; once the limits are reached, no more dual feasible functions are tried."""
+    """Return the best of the quick bounds; once the limits are reached, no more dual feasible functions are tried.
+
+    The model's places are those of the problem, and there are no bundles.
+    """
     best = Bound(value=0, source="none")
     for bound in _bounds(model, limits):
         if bound.value > best.value:
@@ -87,11 +90,8 @@ def _thresholds(model: ColumnModel, r: int) -> list[int]:
 
 
 def _loads(model: ColumnModel, place: int, r: int) -> Ints:
-    items = model.items[place]
     tasks = model.problem.tasks
-    return np.array(
-        [tasks[t].options[k].load[r] for t, k in zip(items.task, items.option, strict=True)], dtype=np.int64
-    )
+    return np.array([tasks[t].options[k].load[r] for ((_, t, k, _),) in model.items[place].held], dtype=np.int64)
 
 
 def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:

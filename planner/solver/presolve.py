@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -26,7 +26,8 @@ class Reduction:
     def expand(self, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup, ...]:
         """Turn GPUs of the smaller problem into GPUs of the whole one; copies beyond the demand are left out."""
         pools = [[list(member) for member in members] for members in self.members]
-        whole = {t for rule in self.problem.rules if isinstance(rule, Spare) for t in rule.tasks} | self.problem.grouped
+        whole = {t for rule in self.problem.rules if isinstance(rule, Spare) for t in rule.tasks}
+        whole |= {t for group in self.problem.together for t in group}
         counted = [is_counted(task) and t not in whole for t, task in enumerate(self.problem.tasks)]
         placed: list[GpuGroup] = []
         for group in gpus:
@@ -37,7 +38,32 @@ class Reduction:
                 if any(contents):
                     placed.append(replace(group, contents=contents, count=times, nodes=part))
                 left -= times
-        return _merged(placed)
+        return _merged(self._without_surplus(placed))
+
+    def _without_surplus(self, placed: list[GpuGroup]) -> list[GpuGroup]:
+        """Leave out copies of tasks that are together beyond those asked for; each GPU that has some keeps one."""
+        surplus: Counter[int] = Counter()
+        for t in self.problem.exact:
+            surplus[self.members[t][0][0]] = -self.problem.tasks[t].demand
+        for group in placed:
+            for r in chain.from_iterable(group.contents):
+                if r.task in surplus:
+                    surplus[r.task] += r.count * group.count
+        found = list(placed)
+        for task in [t for t, n in surplus.items() if n > 0]:
+            queue, found = found, []
+            while queue:
+                group = queue.pop()
+                held = sum(r.count for r in chain.from_iterable(group.contents) if r.task == task)
+                drop = min(held - 1, surplus[task])
+                if drop <= 0:
+                    found.append(group)
+                    continue
+                surplus[task] -= drop
+                found.append(replace(group, contents=_dropped(group, task, drop), count=1, nodes=group.nodes[:1]))
+                if group.count > 1:
+                    queue.append(replace(group, count=group.count - 1, nodes=group.nodes[1:]))
+        return found
 
     def _draw(
         self, group: GpuGroup, left: int, pools: list[list[list[int]]], counted: list[bool]
@@ -72,6 +98,20 @@ class Reduction:
             if not pool[0][1]:
                 pool.pop(0)
         return taken
+
+
+def _dropped(group: GpuGroup, task: int, drop: int) -> tuple[tuple[Replicas, ...], ...]:
+    """The contents of a GPU without so many replicas of a task."""
+    contents = []
+    for content in group.contents:
+        kept = []
+        for r in content:
+            less = min(r.count, drop) if r.task == task else 0
+            drop -= less
+            if r.count > less:
+                kept.append(replace(r, count=r.count - less))
+        contents.append(tuple(kept))
+    return tuple(contents)
 
 
 def is_counted(task: Task) -> bool:

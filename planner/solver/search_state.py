@@ -26,6 +26,7 @@ class SearchState:
     bound: int = 0
     source: str = "none"
     infeasible: bool = False
+    on_offer: Callable[[tuple[GpuGroup, ...]], None] | None = None  # called with every plan that is found
 
     @property
     def step(self) -> int:
@@ -46,6 +47,8 @@ class SearchState:
     def offer(self, gpus: tuple[GpuGroup, ...]) -> None:
         """Keep a plan if it is cheaper and its GPUs can be assigned to nodes."""
         cost = cost_of(gpus, self.problem)
+        if self.on_offer:
+            self.on_offer(gpus)
         if self.cost is not None and cost >= self.cost:
             return
         placed = assign_nodes(self.problem, gpus)

@@ -1,19 +1,18 @@
 """Solve a Problem: quick methods first, then column generation, then an exact search.
 
 Greedy rules give plans and volumes a lower bound. Column generation raises the bound; diving and large neighbourhoods
-look for cheaper plans. A rule that only a model over individual GPUs can express (groups that must share GPUs, rules
-across the slices of a GPU) goes to the exact search (CP-SAT) instead.
+look for cheaper plans. Where rules hold across the slices of a GPU, patterns are of whole GPUs, and patterns of slices
+give a bound as well. Rules on nodes of limited number are for the exact search (CP-SAT), which knows individual GPUs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from planner.problem.co_location import Together
 from planner.problem.plan import Cause, GpuGroup, Plan, Status, Unplaced, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
-from planner.solver.column_generation.search import search_patterns
+from planner.solver.column_generation.search import bound_by_patterns, search_patterns
 from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
 from planner.solver.greedy import RULES, choose_fill, pack
@@ -21,10 +20,12 @@ from planner.solver.limits import SearchLimits
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import OnProgress, SearchState
+from planner.solver.slices import search_slices, without_together
 from planner.solver.spare import has_spare, search_with_spare
 
 _SMALL = 150  # integer variables up to which the exact search is tried before column generation
 _EXACT = 200_000  # and up to which it is tried after it
+_LAYOUT_ITEMS = 2_500  # items of whole layouts up to which patterns of them are searched
 _FIRST_PLAN_S = 0.5  # time that the first greedy plan may take even under shorter limits, so that there is a plan
 
 
@@ -103,19 +104,19 @@ def _run(state: SearchState) -> None:
     if has_spare(state.problem):
         _run_with_spare(state)
         return
-    model = build(state.problem)
-    across = _rules_across_places(state.problem)
+    across, sliced = _node_limits(state.problem), _rules_across_slices(state.problem)
+    model = build(state.problem, whole_layouts=sliced)
     if not across:
         for gpus in _greedy(model, state.limits):
             state.offer(gpus)
     if not state.done:
-        found = lower_bound(model, state.limits)
+        found = lower_bound(build(without_together(state.problem)) if sliced or model.grouped else model, state.limits)
         state.prove(found.value, found.source)
     if not state.done and (across or _variables(state) <= _SMALL):
         state.say("exact search")
         _search_exactly(state, seconds=state.limits.left_s if across else 1.0)
     if not state.done and not across and not state.limits.over:
-        search_patterns(state, model)
+        _search_by_patterns(state, model, sliced=sliced)
     if not state.done and not across and not state.limits.over and _variables(state) <= _EXACT:
         state.say("exact search")
         _search_exactly(state, seconds=state.limits.left_s)
@@ -133,12 +134,24 @@ def _run_with_spare(state: SearchState) -> None:
         _search_exactly(state, seconds=state.limits.left_s)
 
 
-def _rules_across_places(problem: Problem) -> bool:
-    """Whether some rule cannot be kept by the content of each place alone, as column generation needs it."""
-    if any(isinstance(rule, Together) for rule in problem.rules):
-        return True
-    if problem.nodes_matter and any(gpu.limit is not None for gpu in problem.gpus):
-        return True
+def _search_by_patterns(state: SearchState, model: ColumnModel, *, sliced: bool) -> None:
+    if sliced:
+        search_slices(state, model)
+    elif not model.complete:
+        relaxed = build(without_together(state.problem))
+        bound_by_patterns(state, relaxed, seconds=state.limits.left_s / 3)
+    few = not sliced or sum(len(items.task) for items in model.items.values()) <= _LAYOUT_ITEMS
+    if few and not state.done and not state.limits.over:
+        search_patterns(state, model)
+
+
+def _node_limits(problem: Problem) -> bool:
+    """Whether replicas are counted on nodes of which there is a limited number: only the exact search knows nodes."""
+    return problem.nodes_matter and any(gpu.limit is not None for gpu in problem.gpus)
+
+
+def _rules_across_slices(problem: Problem) -> bool:
+    """Whether some rule cannot be kept by the content of each slice alone."""
     sliced = any(len(layout.places) > 1 for gpu in problem.gpus for layout in gpu.layouts)
     return sliced and bool(problem.rules)
 

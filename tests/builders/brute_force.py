@@ -108,8 +108,12 @@ def _served(problem: Problem, contents: list[Load]) -> bool:
             supply[t] += n * problem.tasks[t].options[k].supply
             replicas[t] += n
     losses = [rule for rule in problem.rules if isinstance(rule, Spare) and rule.within is Within.GPU]
+    together = {t for rule in problem.rules if isinstance(rule, Together) for t in rule.tasks}
     return all(
-        supply[t] >= task.demand and replicas[t] >= task.min_replicas for t, task in enumerate(problem.tasks)
+        supply[t] >= task.demand
+        and replicas[t] >= task.min_replicas
+        and not (task.exact and t in together and replicas[t] > task.demand)
+        for t, task in enumerate(problem.tasks)
     ) and all(_serve_without(problem, rule, contents) for rule in losses)
 
 
@@ -119,10 +123,8 @@ def _serve_without(problem: Problem, rule: Spare, parts: list[Load]) -> bool:
     task = problem.tasks[t]
     for kept in combinations(parts, max(0, len(parts) - rule.lost)):
         here = [(k, n) for content in kept for (other, k), n in content if other == t]
-        if (
-            sum(n * task.options[k].supply for k, n in here) < task.demand
-            or sum(n for _, n in here) < task.min_replicas
-        ):
+        supply = sum(n * task.options[k].supply for k, n in here)
+        if supply < task.demand or sum(n for _, n in here) < task.min_replicas:
             return False
     return True
 

@@ -110,6 +110,32 @@ def co_location(draw: st.DrawFn, n_tasks: int, *, nodes: bool) -> tuple[Rule, ..
     return tuple(found)
 
 
+@st.composite
+def together_problems(draw: st.DrawFn, *, sliced: bool = False) -> Problem:
+    """Draw a problem with a group of tasks that are together, or two; copies, rates or both, and other rules beside."""
+    places, gpus = draw(fleets(sliced=sliced))
+    n_tasks = draw(st.integers(2, 3 if sliced else 4))
+    tasks = []
+    for i in range(n_tasks):
+        copies = draw(st.booleans())
+        own = tuple(draw(st.lists(options(1 if copies else 3), min_size=1, max_size=2)))
+        least = 0 if copies else draw(st.sampled_from([0, 0, 2]))
+        demand = draw(st.integers(1, 3 if n_tasks < 4 else 2))
+        tasks.append(Task(name=f"m{i}", options=own, demand=demand, min_replicas=least, exact=copies))
+    groups = [(0, 1), (0, 1, 2), (1, 2)] if n_tasks == 3 else [(0, 1)]
+    rules: list[Rule] = [Together(tasks=draw(st.sampled_from(groups)))]
+    if n_tasks == 4 and draw(st.booleans()):
+        rules.append(Together(tasks=draw(st.sampled_from([(2, 3), (1, 2)]))))
+    other = st.one_of(
+        st.builds(AtMost, tasks=st.just((draw(st.integers(0, n_tasks - 1)),)), most=st.integers(1, 2)),
+        st.builds(AtMost, tasks=st.just((0, n_tasks - 1)), most=st.integers(2, 3)),
+        st.builds(Apart, tasks=st.just((0, n_tasks - 1))),
+        st.builds(Alone, tasks=st.just((n_tasks - 1,))),
+    )
+    rules += draw(st.lists(other, max_size=2))
+    return Problem(resources=("a", "b"), places=places, gpus=gpus, tasks=tuple(tasks), rules=tuple(rules))
+
+
 def too_many(problem: Problem) -> bool:
     """Return whether a plan may need more GPUs than brute force tries."""
     return sum(max(task.demand, task.min_replicas) for task in problem.tasks) > 6

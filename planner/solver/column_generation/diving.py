@@ -54,6 +54,10 @@ class Residual:
         spare = limit is None or self.used.get(gpu, 0) < limit
         return spare and all(self.left[t] >= n for t, n in supply.items())
 
+    def is_allowed(self, column: Pattern) -> bool:
+        """Whether a pattern holds no more copies than are left of the tasks whose number of copies is given."""
+        return self.model.is_within(column, self.left)
+
     @property
     def done(self) -> bool:
         """Whether everything is served."""
@@ -142,7 +146,9 @@ def _round(state: Residual, columns: list[Pattern], values: Floats, random: Rand
         taken = True
     if taken:
         return True
-    fractions = [int(k) for k in np.argsort(-values, kind="stable") if values[k] > 1e-7]
+    fractions = [
+        int(k) for k in np.argsort(-values, kind="stable") if values[k] > 1e-7 and state.is_allowed(columns[k])
+    ]
     if not fractions:
         return False
     pick = fractions[0]

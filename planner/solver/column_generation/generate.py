@@ -78,7 +78,7 @@ def generate(
         Its LP has a value for every column of `master`; None if the LP failed.
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
-    bounds = {place: _bounds(items, left, replicas) for place, items in model.items.items()}
+    bounds = {place: items.wanted(left, replicas) for place, items in model.items.items()}
     trying = 0  # index of the effort
     bound: Fraction | None = None
     while True:
@@ -222,9 +222,3 @@ def _profits(items: Items, coefficients: Ints, duals: Floats, scale: float) -> I
     whole = np.floor(duals * scale).astype(np.int64)
     profits: Ints = whole @ coefficients - np.ceil(items.cost * scale).astype(np.int64)
     return profits
-
-
-def _bounds(items: Items, left: Ints, replicas: Ints) -> Ints:
-    """(n_items,) most copies of each item that fit and serve something."""
-    wanted = np.maximum(-(-left[items.task] // items.supply), replicas[items.task])
-    return np.minimum(items.bound, np.maximum(wanted, 0))

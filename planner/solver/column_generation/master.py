@@ -104,8 +104,7 @@ class Master:
             if column in self._known:
                 continue
             self._known.add(column)
-            tasks = self.model.items[column.place].task
-            for t in {int(tasks[i]) for i, _ in column.content}:
+            for t in {t for _, t, _, _ in self.model.replicas_in(column)}:
                 self._with_task.setdefault(t, []).append(len(self.columns))
             self.columns.append(column)
             self._variables.append(self._column(column))

@@ -67,6 +67,10 @@ def _trim(model: ColumnModel, column: Pattern, supply: Counter[int], replicas: C
     items = model.items[column.place]
     content = []
     for i, n in column.content:
+        if i >= items.n_options:
+            if not _drop_bundle(model, Pattern(column.place, ((i, n),)), supply, replicas):
+                content.append((i, n))
+            continue
         t = int(items.task[i])
         task = model.problem.tasks[t]
         one = int(items.supply[i])
@@ -77,6 +81,18 @@ def _trim(model: ColumnModel, column: Pattern, supply: Counter[int], replicas: C
         if n > drop:
             content.append((i, n - drop))
     return Pattern(column.place, tuple(content))
+
+
+def _drop_bundle(model: ColumnModel, bundle: Pattern, supply: Counter[int], replicas: Counter[int]) -> bool:
+    """Whether everything that a bundle serves is served without it; then it is taken off what is served."""
+    own_supply, own_replicas = model.served(bundle)
+    for t, n in own_supply.items():
+        task = model.problem.tasks[t]
+        if supply[t] - n < task.demand or replicas[t] - own_replicas[t] < task.min_replicas:
+            return False
+    supply.subtract(own_supply)
+    replicas.subtract(own_replicas)
+    return True
 
 
 def _draw(model: ColumnModel, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
@@ -109,9 +125,7 @@ def _repack(
         base.take(column, times)
     left, replicas = np.maximum(base.left, 0), np.maximum(base.replicas, 0)
     before = sum(model.cost(c) * n for c, n in freed.items())
-    part = ColumnModel(
-        problem=model.problem, items=model.items, rows=_wanted_rows(model, left, replicas), direct=model.direct
-    )
+    part = model.with_rows(_wanted_rows(model, left, replicas))
     needs = part.needs(left, replicas)
     master = Master(part, needs, [*freed, *_useful(model, pool, left)])
     master.demand(needs, {}, base.used)
@@ -133,12 +147,13 @@ def _repack(
 
 def _wanted_rows(model: ColumnModel, left: Ints, replicas: Ints) -> list[Row]:
     """The rows that are not met without the freed GPUs."""
-    return [row for row, need in zip(model.rows, model.needs(left, replicas), strict=True) if need > 0]
+    return [row for row, need in zip(model.rows, model.needs(left, replicas), strict=True) if need > 0 or row.capped]
 
 
 def _useful(model: ColumnModel, pool: list[Pattern], left: Ints, most: int = 1500) -> list[Pattern]:
     """The latest patterns of the pool, `most` at most, that hold only tasks with demand left."""
-    wanted = {place: (left[items.task] > 0).tolist() for place, items in model.items.items()}
+    none = np.zeros_like(left)
+    wanted = {place: (items.wanted(left, none) > 0).tolist() for place, items in model.items.items()}
     found: list[Pattern] = []
     for column in reversed(pool):
         if all(wanted[column.place][i] for i, _ in column.content):

@@ -33,7 +33,7 @@ def solve_restricted(
         return None
     counts, layouts = found
     chosen = Counter({programme.columns[k]: int(counts[k]) for k in np.flatnonzero(counts)})
-    return _completed(model, assembled(model, chosen, layouts), limits)
+    return completed(model, assembled(model, chosen, layouts), limits)
 
 
 def assembled(
@@ -63,7 +63,7 @@ def assembled(
     return (*groups, *(model.group(g, j, patterns, times) for (g, j, patterns), times in alike.items()))
 
 
-def _completed(model: ColumnModel, groups: tuple[GpuGroup, ...], limits: SearchLimits) -> tuple[GpuGroup, ...] | None:
+def completed(model: ColumnModel, groups: tuple[GpuGroup, ...], limits: SearchLimits) -> tuple[GpuGroup, ...] | None:
     """Serve by a greedy rule what the integer programme left unserved within its tolerance."""
     left, replicas, used = _unserved(model, groups)
     if not (left > 0).any() and not (replicas > 0).any():

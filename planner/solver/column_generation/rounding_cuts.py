@@ -38,9 +38,8 @@ def _replicas(model: ColumnModel, columns: list[Pattern], values: Floats) -> dic
     replicas: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for column, value in zip(columns, values, strict=True):
         if value > 1e-9:
-            items = model.items[column.place]
-            for i, n in column.content:
-                replicas[int(items.task[i])][int(items.supply[i])] += n * value
+            for _, t, k, n in model.replicas_in(column):
+                replicas[t][model.problem.tasks[t].options[k].supply] += n * value
     return replicas
 
 

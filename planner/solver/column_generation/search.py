@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
@@ -28,12 +29,8 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     from planner.solver.column_generation.master import Master
 
     state.say("column generation")
-    singles = [
-        Pattern(place, ((i, int(items.bound[i])),))
-        for place, items in model.items.items()
-        for i in range(len(items.task))
-    ]
-    master = Master(model, model.needs(model.demand, model.replicas), [*singles, *model.patterns(state.gpus)])
+    held = model.patterns(state.gpus) if model.knows(state.gpus) else Counter[Pattern]()
+    master = Master(model, model.needs(model.demand, model.replicas), [*_singles(model), *held])
     master, found = _relax(state, model, master)
     if found is None or state.done:
         return
@@ -45,6 +42,28 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
         found = _close(state, model, master) or found
     if not state.done and not state.limits.over:
         find_plans(state, model, master, found, target=state.bound, rounds=_ROUNDS)
+
+
+def bound_by_patterns(state: SearchState, model: ColumnModel, *, seconds: float) -> None:
+    """Raise the bound by the patterns of a model whose plans are not all plans of the problem, but not the reverse."""
+    from planner.solver.column_generation.master import Master
+
+    state.say("column generation")
+    part = SearchState(problem=model.problem, limits=state.limits.within(seconds), cost=state.cost, bound=state.bound)
+    master = Master(model, model.needs(model.demand, model.replicas), _singles(model))
+    master, found = _relax(part, model, master)
+    if found is not None and not part.done and not part.limits.over:
+        _close(part, model, master)
+    state.prove(part.bound, part.source)
+
+
+def _singles(model: ColumnModel) -> list[Pattern]:
+    """A pattern for each item: as many copies as fit."""
+    return [
+        Pattern(place, ((i, int(items.bound[i])),))
+        for place, items in model.items.items()
+        for i in range(len(items.task))
+    ]
 
 
 def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Master, Generated | None]:
@@ -63,7 +82,7 @@ def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Mast
             break
         last = found
         if found.bound is not None:
-            state.prove(ceil(found.bound), "column generation")
+            _prove(state, model, found.bound)
         if state.done or state.limits.over:
             break
         rows = violated_rows(model, master.columns, found.relaxed.columns)
@@ -75,6 +94,12 @@ def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Mast
         else:
             effort = THOROUGH
     return master, last
+
+
+def _prove(state: SearchState, model: ColumnModel, bound: Fraction) -> None:
+    """Keep a bound from the LP, if that has every pattern."""
+    if model.complete:
+        state.prove(ceil(bound), "column generation")
 
 
 def _pruned(model: ColumnModel, master: Master, found: Generated) -> Master:
@@ -109,7 +134,7 @@ def _close(state: SearchState, model: ColumnModel, master: Master) -> Generated 
         known=state.bound, cost=state.cost, step=state.step,
     )  # fmt: skip
     if found is not None and found.bound is not None:
-        state.prove(ceil(found.bound), "column generation")
+        _prove(state, model, found.bound)
     return found
 
 
@@ -141,7 +166,9 @@ def _improve(
     from planner.solver.column_generation.diving import Best, dive, start
     from planner.solver.column_generation.neighbourhoods import improve
 
-    best = Best(cost=state.cost, chosen=model.patterns(state.gpus), step=state.step)
+    best = Best(step=state.step)
+    if state.cost is not None and model.knows(state.gpus):
+        best.offer(state.cost, model.patterns(state.gpus))
     duals = _duals(model, found)
     master = _pruned(model, master, found)
     random = Random(state.limits.seed)  # noqa: S311 (a search, not a secret)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.co_location import Spare, Together
+from planner.problem.co_location import Spare
 from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
 from planner.solver.cp_sat.rules import rule_gpus, serve
@@ -53,9 +53,11 @@ def replicas_at_most(problem: Problem) -> list[int]:
 
 def slots_at_most(problem: Problem, upper_bound: int | None) -> list[int]:
     """Return how many GPUs of each type a plan that costs `upper_bound` at most can use."""
-    replicas = sum(replicas_at_most(problem)) * (
-        len(problem.tasks) if any(isinstance(rule, Together) for rule in problem.rules) else 1
-    )
+    replicas = sum(replicas_at_most(problem))
+    if problem.together:
+        # A replica that is superfluous may be needed by its group; but where every task of a group is served without
+        # the replicas on one GPU, the whole group can go. For each task, at most so many GPUs cannot be spared.
+        replicas += sum(task.min_replicas for task in problem.tasks)
     slots = []
     for gpu in problem.gpus:
         n = replicas if gpu.limit is None else min(gpu.limit, replicas)

@@ -26,15 +26,19 @@ class Slot(Protocol):
 
 
 def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
-    """Add the constraints that every demand is met, with at least as many replicas as asked for."""
+    """Add the constraints that every demand is met, with at least (exact tasks: just) as many replicas as asked for."""
     counts: dict[int, list[tuple[int, Any]]] = defaultdict(list)
     for slot in slots:
         for (_, _, t, k), n in slot.counts.items():
             counts[t].append((problem.tasks[t].options[k].supply, n))
+    exact = problem.exact
     for t, task in limits.each(enumerate(problem.tasks)):
         if not counts[t]:
             if task.demand or task.min_replicas:
                 model.add_bool_or([])  # nothing can run it
+            continue
+        if t in exact:
+            model.add(sum(n for _, n in counts[t]) == task.demand)
             continue
         model.add(sum(supply * n for supply, n in counts[t]) >= task.demand)
         if task.min_replicas:

@@ -16,7 +16,7 @@ from planner.problem.verify import violations
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
 from tests.builders.brute_force import least_cost
-from tests.builders.problems import TINY, counted_problems, rated_problems, too_many, whole_gpus
+from tests.builders.problems import TINY, counted_problems, rated_problems, together_problems, too_many, whole_gpus
 
 CASE_STUDY = [  # nine models: memory in MiB without the server's 309, utilization and memory utilization in %
     (1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51),
@@ -205,5 +205,21 @@ def test_rules_on_co_location_match_brute_force(problem: Problem) -> None:
 @TINY
 def test_rules_on_cut_gpus_match_brute_force(problem: Problem) -> None:
     """They are those of brute force with rules on cut GPUs, where a rule applies to all slices of a GPU."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(together_problems())
+@TINY
+def test_groups_that_are_together_match_brute_force(problem: Problem) -> None:
+    """They are those of brute force with groups that are together, copies and rates, and other rules beside."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(together_problems(sliced=True))
+@TINY
+def test_groups_that_are_together_on_cut_gpus_match_brute_force(problem: Problem) -> None:
+    """They are those of brute force where a group may be on several slices of its GPU."""
     if not too_many(problem):
         check_against_brute_force(problem)

@@ -12,14 +12,15 @@ from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import SearchState
 from tests.builders.brute_force import least_cost
-from tests.builders.problems import TINY, rated_problems, too_many, whole_gpus
+from tests.builders.problems import TINY, rated_problems, together_problems, too_many, whole_gpus
 
 
 def searched(problem: Problem) -> SearchState:
     """Search by patterns without a first plan."""
     smaller = reduce(problem).problem
     state = SearchState(problem=smaller, limits=SearchLimits(seconds=10))
-    search_patterns(state, build(smaller))
+    cut = any(len(layout.places) > 1 for gpu in smaller.gpus for layout in gpu.layouts)
+    search_patterns(state, build(smaller, whole_layouts=cut and bool(smaller.rules)))
     return state
 
 
@@ -27,6 +28,20 @@ def searched(problem: Problem) -> SearchState:
 @TINY
 def test_bound_and_plan_enclose_the_optimum(problem: Problem) -> None:
     """The bound is never above the least cost, the plan never below it."""
+    if too_many(problem) or unplaceable(problem):
+        return
+    state, expected = searched(problem), least_cost(problem)
+    if expected is None:
+        assert state.cost is None
+    else:
+        assert state.bound <= expected
+        assert state.cost is None or state.cost >= expected
+
+
+@given(st.one_of(together_problems(), together_problems(sliced=True)))
+@TINY
+def test_bound_and_plan_enclose_the_optimum_of_groups_that_are_together(problem: Problem) -> None:
+    """So it is with groups that are together: by bundles of replicas, on whole GPUs and across the slices of one."""
     if too_many(problem) or unplaceable(problem):
         return
     state, expected = searched(problem), least_cost(problem)
