@@ -1,8 +1,8 @@
 """Which replicas may share a GPU or a node: the rules of a Problem.
 
 A rule is formulated from the demand (`planner.formulation.formulate`), turned into constraints of the CP-SAT model
-(`planner.solver.cp_sat.rules`) and into arrays for column generation (`planner.solver.column_model`), and checked by
-`planner.problem.verify`.
+(`planner.solver.cp_sat.rules`) and into arrays for column generation (`planner.solver.items`,
+`planner.solver.bundles`), and checked by `planner.problem.verify`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Apart(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Together(Rule):
-    """A GPU with a replica of one of these tasks has replicas of all of them."""
+    """A GPU with a replica of one of these tasks has replicas of all of them.
+
+    No copies are added for that to tasks whose demand is a number of copies (`Task.exact`).
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

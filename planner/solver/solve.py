@@ -8,6 +8,7 @@ give a bound as well. Rules on nodes of limited number are for the exact search 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from planner.problem.plan import Cause, GpuGroup, Plan, Status, Unplaced, cost_of
 from planner.problem.problem import Problem
@@ -26,6 +27,7 @@ from planner.solver.spare import has_spare, search_with_spare
 _SMALL = 150  # integer variables up to which the exact search is tried before column generation
 _EXACT = 200_000  # and up to which it is tried after it
 _LAYOUT_ITEMS = 2_500  # items of whole layouts up to which patterns of them are searched
+_GROUP_S = 1.0  # time to find out whether one group is why there is no plan
 _FIRST_PLAN_S = 0.5  # time that the first greedy plan may take even under shorter limits, so that there is a plan
 
 
@@ -89,12 +91,28 @@ def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: 
 def _without_plan(state: SearchState, problem: Problem) -> Plan:
     if not state.infeasible:
         return Plan(status=Status.UNKNOWN, lower_bound=state.bound, bound_source=state.source)
+    wanted = [t for t, task in enumerate(problem.tasks) if task.demand or task.min_replicas]
+    group = _impossible_group(problem, wanted, state.limits)
     named = tuple(
-        Unplaced(task=t, missing=max(task.demand, task.min_replicas), cause=Cause.NO_ROOM)
-        for t, task in enumerate(problem.tasks)
-        if task.demand or task.min_replicas
+        Unplaced(task=t, missing=max(problem.tasks[t].demand, problem.tasks[t].min_replicas), cause=Cause.NO_ROOM)
+        for t in group or wanted
     )
     return Plan(status=Status.INFEASIBLE, lower_bound=state.bound, bound_source=state.source, unplaced=named)
+
+
+def _impossible_group(problem: Problem, wanted: list[int], limits: SearchLimits) -> list[int]:
+    """The tasks of a group that cannot be together as asked, even without the other tasks; empty if there is none."""
+    for group in problem.together:
+        own = [t for t in group if t in wanted]
+        if not own or len(own) == len(wanted):
+            continue
+        tasks = tuple(
+            task if t in group else replace(task, demand=0, min_replicas=0, exact=False)
+            for t, task in enumerate(problem.tasks)
+        )
+        if solve(replace(problem, tasks=tasks), limits.within(_GROUP_S)).status is Status.INFEASIBLE:
+            return own
+    return []
 
 
 def _run(state: SearchState) -> None:
