@@ -18,11 +18,19 @@ def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
     if unplaced.cause is Cause.NO_OPTION:
         return _no_option(unplaced.task, formulation)
     if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
-        return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for"
+        grouped = _together(unplaced.task, formulation)
+        return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for{grouped}"
     resource = Resource(formulation.problem.resources[unplaced.resource])
     place = formulation.places[unplaced.place]
     need, limit = _shortage(unplaced.task, unplaced.place, resource, place, formulation)
     return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {place.name}"
+
+
+def _together(task: int, formulation: Formulation) -> str:
+    """Return in words which models have to be together with this one."""
+    group = next((group for group in formulation.problem.together if task in group), ())
+    names = [formulation.request.requirements[t].model for t in group]
+    return f", with {' and '.join(names)} together" if names else ""
 
 
 def _fleet(formulation: Formulation) -> str:

@@ -161,3 +161,11 @@ def test_fleet_that_is_too_small_is_reported_in_numbers(csv: Path, tmp_path: Pat
     result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--gpu", "T4:1")
     assert result.exit_code == 3
     assert "chest fits a GPU, but 1 T4 cannot hold all that is asked for" in result.stdout
+
+
+def test_models_that_cannot_be_together_are_named(csv: Path, tmp_path: Path) -> None:
+    """One chest at 50 % and one liver at 60 % fit a GPU each, but not the same one."""
+    (tmp_path / "demand.csv").write_text("model,together\nchest,scans\nliver,scans\n")
+    result = plan("solve", csv, "--demand", tmp_path / "demand.csv", "--gpu", "T4")
+    assert result.exit_code == 3
+    assert "cannot hold all that is asked for, with chest and liver together" in result.stdout
