@@ -7,15 +7,22 @@ from collections import Counter
 from dataclasses import replace
 from itertools import chain
 
+from hypothesis import given
+
 from planner.problem.co_location import Apart, AtMost, Rule, Together
-from planner.problem.plan import Cause, GpuGroup, Plan, Replicas, Status
+from planner.problem.plan import Cause, GpuGroup, Plan, Replicas, Status, cost_of
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
 from planner.solver.bundles import bundles
+from planner.solver.column_model import build
+from planner.solver.greedy import pack
 from planner.solver.limits import SearchLimits
-from planner.solver.slices import mend
+from planner.solver.presolve import reduce, unplaceable
+from planner.solver.search_state import SearchState
+from planner.solver.slices import mend, search_slices
 from planner.solver.solve import solve
-from tests.builders.problems import whole_gpus
+from tests.builders.brute_force import least_cost
+from tests.builders.problems import TINY, together_problems, too_many, whole_gpus
 
 PAIR = Together(tasks=(0, 1))
 
@@ -185,3 +192,25 @@ def test_slices_are_put_on_gpus_by_the_rules() -> None:
     groups = (GpuGroup(gpu=0, layout=1, contents=(a, a), count=2), GpuGroup(gpu=0, layout=1, contents=(b, b)))
     mended = mend(groups, problem)
     assert Counter({g.contents: g.count for g in mended}) == {(a, b): 2, (a, ()): 1}
+
+
+@given(together_problems(sliced=True))
+@TINY
+def test_search_by_slices_encloses_the_optimum(problem: Problem) -> None:
+    """By patterns of slices alone, the bound is never above the least cost, and every plan keeps the rules."""
+    if too_many(problem) or unplaceable(problem):
+        return
+    reduction = reduce(problem)
+    state = SearchState(problem=reduction.problem, limits=SearchLimits(seconds=5))
+    model = build(reduction.problem, whole_layouts=True)
+    first = pack(model, model.demand, model.replicas, state.limits, rule=0)
+    if first is None:
+        return
+    state.offer(first)
+    search_slices(state, model)
+    expected = least_cost(problem)
+    assert expected is not None
+    assert state.bound <= expected
+    gpus = reduction.expand(state.gpus)
+    plan = Plan(status=Status.FEASIBLE, gpus=gpus, objective=cost_of(gpus, problem))
+    assert violations(plan, problem) == ()
