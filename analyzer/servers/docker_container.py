@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 ANSWER_TIMEOUT_S = 60.0  # creating a container on a cold disk is slow
+LOG_ENTRIES = 200  # of at most 16 KiB each, as the engine cuts longer lines
 OWNER_LABEL = "tritonpack.owner"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
 
@@ -37,7 +38,7 @@ def container_options(
     files. Its root file system is read-only except /tmp, which is ``exec`` because models may compile code there. The
     container has shared memory of its own, or this host's if `shm_bytes` is None.
     """
-    from docker.types import DeviceRequest, Mount
+    from docker.types import DeviceRequest, LogConfig, Mount
 
     owner = repository.stat() if os.getuid() == 0 else None
     user, group = (owner.st_uid, owner.st_gid) if owner else (os.getuid(), os.getgid())
@@ -51,6 +52,8 @@ def container_options(
         **({"ipc_mode": "host"} if shm_bytes is None else {"ipc_mode": "private", "shm_size": shm_bytes}),
         "mounts": [Mount("/models", str(repository), type="bind", read_only=True)],
         "read_only": True,
+        # of the engine's drivers this one can always be read; a model may write gigabytes
+        "log_config": LogConfig(type="json-file", config={"max-size": "8m", "max-file": "2"}),
         "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 - the container's own
         "user": f"{user}:{group}",
         "group_add": [str(number) for number in os.getgroups()] if os.getuid() else [],
@@ -166,7 +169,7 @@ class TritonContainer:
 
     def _read_log(self) -> str:
         assert self._container is not None  # noqa: S101 - started
-        return self._container.logs(since=self._ready_at, tail=200).decode(errors="replace")
+        return self._container.logs(since=self._ready_at, tail=LOG_ENTRIES).decode(errors="replace")
 
 
 def watch(name: str) -> None:

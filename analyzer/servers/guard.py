@@ -7,7 +7,8 @@ started the server ends, and because nothing else could clean up after the calle
 Command line: ``guard.py <caller's process id> <directory> <shared memory prefix> <grace seconds> <command> ...``
 The first line on stdout is the server's process id. The end of stdin stops the server; it gets the grace time to end
 its models, unless the word ``now`` came before. The exit status is the server's own, or 128 plus the signal that
-ended it.
+ended it. What the server and its models write goes to the guard's stderr, a file opened to append; it keeps the end of
+it only, since a model may write gigabytes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PARENT_CHECK_MS = 500
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
+LOG_BYTES = 8 << 20  # when the log is larger, all but its last KEPT_BYTES are dropped
+KEPT_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+LOG_END_S = 1.0  # longest wait for output of processes that have left the server's tree
 
 
 def main(arguments: list[str]) -> int:
@@ -35,9 +41,15 @@ def main(arguments: list[str]) -> int:
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned stubs become the guard's children, which it can end
 
     def die_with_guard() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the guard has one thread, so this fires only when the guard ends
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # of this thread: it lasts as long as the guard
 
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, preexec_fn=die_with_guard)
+    output, writes = os.pipe()
+    server = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=writes, stderr=writes, preexec_fn=die_with_guard
+    )
+    os.close(writes)
+    log = threading.Thread(target=keep_end, args=(output, sys.stderr.fileno()), daemon=True)
+    log.start()  # after the fork: this thread, which forked the server, must be the one that lasts
     print(server.pid, flush=True)  # noqa: T201 - the launcher reads it
     wait_for_end(server, int(parent))
     if server.poll() is None:
@@ -48,11 +60,26 @@ def main(arguments: list[str]) -> int:
             server.kill()
             server.wait()
     kill_children()
+    log.join(LOG_END_S)
     for segment in SHARED_MEMORY.glob(f"{prefix}*"):
         segment.unlink(missing_ok=True)
     if os.getppid() != int(parent):  # the caller is gone, so nobody reads the log
         shutil.rmtree(directory, ignore_errors=True)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
+
+
+def keep_end(output: int, log: int) -> None:
+    """Copy what is written to a pipe to the file `log`, opened to append, and keep only the end of it there."""
+    size = os.fstat(log).st_size
+    while chunk := os.read(output, CHUNK_BYTES):
+        try:
+            if size + len(chunk) > LOG_BYTES:
+                kept = os.pread(log, KEPT_BYTES, size - KEPT_BYTES)
+                os.ftruncate(log, 0)
+                size = os.write(log, kept)
+            size += os.write(log, chunk)
+        except OSError:  # the disk is full: the server must not wait for it
+            continue
 
 
 def wait_for_end(server: subprocess.Popen[bytes], parent: int) -> None:

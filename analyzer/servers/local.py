@@ -20,7 +20,7 @@ from typing import Self
 from analyzer.errors import ServerError
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.health import serves_nothing, triton_version, wait_until_ready
-from analyzer.servers.log import exit_cause, has_ended
+from analyzer.servers.log import exit_cause, has_ended, read_end
 from analyzer.servers.ports import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports, triton_flags
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; tritonserver takes 0.5 s unless it hangs
@@ -138,7 +138,7 @@ class LocalProcess:
         guard = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
         guard += [str(os.getpid()), str(directory), prefix, str(GRACE_S)]
         command = [str(binary), *triton_flags(str(repository), ports, shm_prefix=prefix), *flags]
-        with self._log.open("wb") as log:
+        with self._log.open("a+b") as log:  # the guard reads it too, and keeps its end only
             self._guard = subprocess.Popen(
                 guard + command,
                 stdin=subprocess.PIPE,
@@ -196,7 +196,7 @@ class LocalProcess:
             self._guard.stdout.close()
 
     def _read_log(self) -> str:
-        return self._log.read_bytes()[self._started :].decode(errors="replace")
+        return read_end(self._log, since=self._started)
 
 
 def _mirror(folder: Path, mirror: Path, *, above: tuple[Path, ...]) -> None:

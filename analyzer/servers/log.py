@@ -18,6 +18,16 @@ def has_ended(process_id: int | None) -> bool:
         return True
 
 
+READ_BYTES = 1 << 18  # of a log's end; models may write any amount into it
+
+
+def read_end(log: Path, *, since: int = 0) -> str:
+    """Return the last `READ_BYTES` of a log, without its first `since` bytes."""
+    with log.open("rb") as file:
+        file.seek(max(since, file.seek(0, 2) - READ_BYTES))
+        return file.read(READ_BYTES).decode(errors="replace")
+
+
 # glog's line: severity letter, date, time, thread, file and line, then the message
 _LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
 # errors printed without glog's prefix, by the option parser, the dynamic loader and the Python stub

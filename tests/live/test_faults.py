@@ -55,6 +55,28 @@ def test_stub_that_kills_itself_is_a_row_and_the_rest_goes_on(repository: Path) 
     assert {table["sound", batch]["status"] for batch in "12"} <= {"ok", "unsettled"}
 
 
+def test_model_that_writes_gigabytes_needs_neither_memory_nor_disk(repository: Path) -> None:
+    """A model writes 200 MB to stdout and kills the server: the row has the cause, and `analyze` stays small.
+
+    The log was once kept whole and read into memory: `analyze` grew to 2.6 GB.
+    """
+    write = "[os.write(1, b'x' * 1_000_000) for _ in range(200)]"
+    write_model(repository, "loud", execute=f"{write}; os.kill(os.getppid(), signal.SIGKILL)")
+    with running(command(repository, "--export")) as process:
+        watched, most_bytes, most_log = psutil.Process(process.pid), 0, 0
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error, OSError):
+                most_bytes = max(most_bytes, watched.memory_info().rss)
+                servers = [child for child in watched.children(recursive=True) if child.name() == "tritonserver"]
+                most_log = max([most_log, *((Path(s.cwd()) / "triton.log").stat().st_size for s in servers)])
+            time.sleep(0.02)
+    (row,) = rows(repository)
+    assert row["status"] == "server_crashed"
+    assert "SIGKILL" in row["cause"]
+    assert 0 < most_log <= 8 << 20
+    assert most_bytes < 250 << 20
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk of 512 KiB."""

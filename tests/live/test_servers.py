@@ -23,7 +23,7 @@ from analyzer.servers.docker import DockerServer, connect, find_or_pull, read_pu
 from analyzer.servers.docker_container import OWNER_LABEL
 from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
-from analyzer.servers.log import has_ended
+from analyzer.servers.log import has_ended, last_error, read_end
 from analyzer.servers.orphans import owner_mark
 from analyzer.servers.remote import RemoteServer
 from tests.conftest import LIVE, wait_for
@@ -288,6 +288,28 @@ def test_guard_kills_at_once_after_now(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGKILL
 
 
+def test_guard_keeps_the_end_of_a_log_of_any_length(tmp_path: Path) -> None:
+    """Of 100 MB on stdout and stderr less than 9 MiB stay on the disk, the last error line among them.
+
+    The log once grew without a bound, and the whole of it was read: 2.6 GB for a model that wrote gigabytes.
+    """
+    error = "E1120 11:25:41.037312 17660 server.cc:241] the last words"
+    script = (
+        f"echo first; yes a line of a model | head -c 100000000; yes e | head -c 100000 >&2; echo '{error}' >&2; exit 3"
+    )
+    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(os.getpid()), str(tmp_path), "none_", "60"]
+    with (tmp_path / "log").open("a+b") as log:
+        done = subprocess.Popen(
+            [*command, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        )
+        assert done.stdin is not None
+        done.wait(60)
+        done.stdin.close()
+    assert done.returncode == 3
+    assert (1 << 20) < (tmp_path / "log").stat().st_size <= guard.LOG_BYTES
+    assert last_error(read_end(tmp_path / "log")) == "the last words"
+
+
 def test_serves_nothing_only_without_loaded_models(local_server: LocalServer, echo_repository: Path) -> None:
     """`serves_nothing` is true without loaded models, and false with one or if the server does not answer."""
     with local_server.serve(echo_repository) as running:
@@ -347,6 +369,7 @@ def test_container_has_few_rights(triton_image: str, echo_repository: Path) -> N
         assert host["ReadonlyRootfs"]
         assert host["IpcMode"] == "private"
         assert host["ShmSize"] == 1 << 30
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}}
         assert [(mount["Destination"], mount["RW"]) for mount in container.attrs["Mounts"]] == [("/models", False)]
         status = Path(f"/proc/{container.attrs['State']['Pid']}/status").read_text()
         assert "CapEff:\t0000000000000000" in status

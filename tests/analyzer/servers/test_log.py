@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from analyzer.servers.log import exit_cause, last_error
+from pathlib import Path
+
+from analyzer.servers.log import READ_BYTES, exit_cause, last_error, read_end
 
 LOG = """W1120 11:25:41.036825 17660 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory"
 E1120 11:25:41.037312 17660 server.cc:241] "CudaDriverHelper has not been initialized."
@@ -25,3 +27,16 @@ def test_exit_cause_names_status_or_signal() -> None:
     """Status 137 is 128 + 9, SIGKILL; status 1 is named with the last error of the log."""
     assert exit_cause(137, "") == "tritonserver was ended by SIGKILL"
     assert exit_cause(1, LOG).startswith("tritonserver ended with exit status 1; the last error of its log: Cuda")
+
+
+def test_only_the_end_of_a_log_is_read(tmp_path: Path) -> None:
+    """Of a log of 1 GB its last part is read, of a short one what follows `since`, of a cut one what is left."""
+    log = tmp_path / "log"
+    log.write_bytes(b"began\nended\n")
+    assert read_end(log, since=6) == "ended\n"
+    assert read_end(log, since=100) == ""
+    with log.open("r+b") as file:
+        file.seek(10**9)
+        file.write(b"ended\n")
+    assert len(read_end(log, since=6)) == READ_BYTES
+    assert read_end(log).endswith("ended\n")
