@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analyzer.devices import Sampler
@@ -53,8 +53,13 @@ class MeasuredDevice:
             return f"the device on the server's metrics page, {self.remote_gpu or 'its only GPU or its host'}"
         return f"this host's processors and memory ({self.why})"
 
-    def open_sampler(self, endpoint: Endpoint) -> Sampler:
+    def open_sampler(self, endpoint: Endpoint, *, say: Callable[[str], None] = lambda text: None) -> Sampler:
         """Open the sampler for a server on this device.
+
+        Parameters
+        ----------
+        say : callable, optional
+            Receives one line where the metrics page of a remote server cannot be read, and its figures are missing.
 
         Raises
         ------
@@ -64,7 +69,9 @@ class MeasuredDevice:
             If the metrics of a remote server show several GPUs and none was chosen.
         """
         if self.remote:
-            return _open_remote(endpoint, self.remote_gpu, self.dcgm_url)
+            from analyzer.devices.metrics_page import open_page
+
+            return open_page(endpoint.http, endpoint.metrics_url, dcgm_url=self.dcgm_url, gpu=self.remote_gpu, say=say)
         if endpoint.process_id is None:
             raise DeviceError(f"the server at {endpoint.http} has no process on this host: use `launch_mode='remote'`")
         if self.gpu is None:
@@ -129,11 +136,3 @@ def choose_devices(
 
 def _same_kind(one: Gpu, other: Gpu) -> bool:
     return (one.name, one.memory_bytes, one.mig) == (other.name, other.memory_bytes, other.mig)
-
-
-def _open_remote(endpoint: Endpoint, gpu: str | None, dcgm_url: str | None) -> Sampler:
-    from analyzer.devices.prometheus import PrometheusSampler
-
-    if endpoint.metrics_url is None:
-        raise DeviceError(f"the server at {endpoint.http} has no known metrics page: give it with `metrics_url`")
-    return PrometheusSampler(endpoint.metrics_url, dcgm_url=dcgm_url, gpu=gpu)

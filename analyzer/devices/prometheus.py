@@ -177,7 +177,7 @@ class PrometheusSampler:
         )
 
 
-def fetch(url: str) -> str:
+def fetch(url: str, *, timeout_s: float = TIMEOUT_S) -> str:
     """Download a metrics page.
 
     Raises
@@ -191,7 +191,7 @@ def fetch(url: str) -> str:
         raise UsageError(f"metrics address {url!r} is not an http address: give one like http://host:8002/metrics")
     try:
         # Without proxies: tritonclient, which talks to the same server, uses none either.
-        with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT_S) as page:
+        with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as page:
             text: bytes = page.read(_PAGE_BYTES)
     except HTTPError as error:
         raise DeviceError(f"{url} answers {error.code} {error.reason}: is it Triton's metrics page?") from None
