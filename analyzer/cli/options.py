@@ -24,7 +24,8 @@ def _option(name: str, help_: str, *short: str) -> Callable[[Command], Command]:
 
 _GROUPS = {
     "What is measured": (
-        _option("model_folder", "Model repository, never written to.  [default: the sample models]"),
+        _option("model_folder",
+                "Model repository, never written to.  [default: the sample models, or those of the server at --url]"),
         _option("model_names", "Models to measure.  [default: every model]"),
         _option("also_load",
                 "Models that are loaded with each measured one, such as a model that an input names; their memory "
@@ -86,8 +87,13 @@ _GROUPS = {
         _option("http_port", "HTTP port of a Triton that is started.  [default: a free port]"),
         _option("grpc_port", "gRPC port of a Triton that is started.  [default: a free port]"),
         _option("metrics_port", "Metrics port of a Triton that is started.  [default: a free port]"),
-        _option("url", "HTTP address of a server that is already running."),
-        _option("metrics_url", "Metrics page of that server.  [default: port 8002 of the same host]"),
+        _option("url", "HTTP address of a server that is already running, which is left as it was found."),
+        _option("allow_reload",
+                "Unload models that were loaded on that server, measure them with memory and other configurations, "
+                "and load them again as they were.  [default: they are measured as they are]"),
+        _option("metrics_url",
+                "Metrics page of that server; without one, memory and utilization are left empty.  [default: the port "
+                "in the settings of a Triton of this host, the one beside that of --url, or 8002]"),
         _option("dcgm_url",
                 "DCGM exporter's page on that server's host, for SM and DRAM figures; the exporter must collect them "
                 "every second (dcgm-exporter --collect-interval 1000)."),

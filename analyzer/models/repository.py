@@ -41,8 +41,8 @@ class Model:
 
     Parameters
     ----------
-    path : Path
-        The model's folder.
+    path : Path or None
+        The model's folder; None for a model that only a running server has (see `on_server`).
     config : dict or None
         The whole configuration in the JSON form of Triton's load API; None if there is no config.pbtxt and Triton
         has not been asked yet (see `completed`). The fields below then have their defaults.
@@ -63,13 +63,13 @@ class Model:
         Whether it may answer a request with any number of responses, and whether it keeps state across requests.
     content_hash : str
         SHA-256 over the paths and contents of its files and of the models it depends on; empty until `select`
-        has read them.
+        has read them. Without a path, a hash of what the server says of it.
     error : str
         Why it cannot be loaded, in one line; empty if no error was found.
     """
 
     name: str
-    path: Path
+    path: Path | None
     config: dict[str, Any] | None = None
     max_batch_size: int | None = None
     instances: int = 1
@@ -224,7 +224,10 @@ def _with_hash(model: Model, by_name: dict[str, Model]) -> Model:
     try:
         while todo:
             part = by_name[todo.pop(0)]
-            hash_files(part.path, digest)
+            if part.path is None:
+                digest.update(part.content_hash.encode())
+            else:
+                hash_files(part.path, digest)
             missing = [name for name in part.depends_on if name not in by_name]
             if missing and not model.error:
                 return replace(model, error=f"needs {', '.join(missing)}, which the repository does not hold")

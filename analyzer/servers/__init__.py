@@ -45,7 +45,7 @@ class Endpoint:
 
 
 class Control(Protocol):
-    """Loads and unloads models on a running server: ControlClient."""
+    """Loads and unloads models on a running server: ControlClient, RemoteControl."""
 
     def load(self, name: str, config: str | None = None) -> None:
         """Load a model and return when it is ready; `config`, in JSON, replaces its whole configuration.
@@ -69,6 +69,12 @@ class Control(Protocol):
 
     def config(self, name: str) -> dict[str, Any]:
         """Return a loaded model's whole configuration, completed by Triton."""
+
+    def keeps(self, name: str) -> bool:
+        """Whether others loaded a model on this server, so that it stays loaded as it is."""
+
+    def set_aside(self, name: str) -> None:
+        """Unload a model that others loaded, if that is allowed; `unload` loads it again as it was."""
 
 
 class RunningServer(Protocol):

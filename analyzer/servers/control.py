@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import quote
 
 from analyzer.errors import ModelError, ServerError
+from analyzer.servers.health import loaded_models
 
 _POLL_S = 0.01
 _UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed under concurrent requests
@@ -40,8 +41,13 @@ class ControlClient:
     def __exit__(self, *exc_info: object) -> None:
         self._client.close()
 
-    def load(self, name: str, config: str | None = None) -> None:
+    def load(self, name: str, config: str | None = None, *, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model and return when it is ready; `config`, in JSON, replaces its whole configuration.
+
+        Parameters
+        ----------
+        files : mapping of str to bytes, optional
+            What the model consists of instead of its own files, by ``file:<version>/<name>``; only with `config`.
 
         Raises
         ------
@@ -51,28 +57,59 @@ class ControlClient:
             If the server cannot be reached any more.
         """
         with self._translated_errors():
-            self._client.load_model(quote(name, safe=""), config=config)
+            self._client.load_model(quote(name, safe=""), config=config, files=dict(files or {}) or None)
 
     def unload(self, *names: str) -> None:
         """Unload a model, then those it needs; return when the memory of all of them is released."""
         with self._translated_errors():
             for name in names:
                 self._client.unload_model(quote(name, safe=""), unload_dependents=True)
-            deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
-            while loaded := [e for e in self._client.get_model_repository_index() if self._is_loaded(e, names)]:
-                if time.perf_counter() > deadline:
-                    raise ServerError(f"model {loaded[0]['name']} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
-                time.sleep(_POLL_S)
+        self._wait_until_gone(names)
 
-    @staticmethod
-    def _is_loaded(entry: Mapping[str, Any], names: Sequence[str]) -> bool:
-        # the state becomes UNAVAILABLE, with the reason "unloaded", only when the unload is complete
-        return entry.get("name") in names and entry.get("state") in ("READY", "UNLOADING", "LOADING")
+    def wait_while_unloading(self) -> None:
+        """Return when no model is being unloaded any more, such as a part of an ensemble."""
+        self._wait_until_gone((), also="UNLOADING")
+
+    def _wait_until_gone(self, names: Iterable[str], *, also: str = "") -> None:
+        """Return when none of these models is loaded, and no model is in the state `also`."""
+        deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
+        while True:
+            with self._translated_errors():
+                index = self._client.get_model_repository_index()
+            left = loaded_models(index).intersection(names) | {e["name"] for e in index if e.get("state") == also}
+            if not left:
+                return
+            if time.perf_counter() > deadline:
+                raise ServerError(f"model {min(left)} was not unloaded within {_UNLOAD_TIMEOUT_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def loaded(self) -> set[str]:
+        """Return the names of the models that are loaded now, or are being loaded or unloaded."""
+        with self._translated_errors():
+            return loaded_models(self._client.get_model_repository_index())
+
+    def failed(self) -> set[str]:
+        """Return the names of the models whose last load failed."""
+        with self._translated_errors():
+            index = self._client.get_model_repository_index()
+        return {e["name"] for e in index if e.get("state") == "UNAVAILABLE" and e.get("reason") != "unloaded"}
 
     def config(self, name: str) -> dict[str, Any]:
         """Return a loaded model's whole configuration, completed by Triton."""
         with self._translated_errors():
             return dict(self._client.get_model_config(quote(name, safe="")))
+
+    def keeps(self, name: str) -> bool:
+        """Return False: every model on this server is this run's."""
+        return False
+
+    def set_aside(self, name: str) -> None:
+        """Do nothing: every model on this server is this run's."""
+
+    def memory_regions(self) -> list[str]:
+        """Return the names of the shared memory objects that are registered at the server."""
+        with self._translated_errors():
+            return [str(region["name"]) for region in self._client.get_system_shared_memory_status()]
 
     def register_memory(self, name: str, byte_size: int) -> None:
         """Register a POSIX shared memory object at the server, under its own name."""

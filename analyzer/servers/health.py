@@ -6,7 +6,8 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from analyzer.errors import ServerError
 from analyzer.servers.log import last_error
@@ -17,12 +18,12 @@ POLL_S = 0.005  # Triton is ready about 0.1 s after its start; a longer interval
 
 def is_ready(address: str, *, timeout_s: float = 1.0) -> bool:
     """Ask ``host:port`` whether Triton is ready; False for any other answer, or none."""
-    return _ask(address, "/v2/health/ready", timeout_s) is not None
+    return ask(address, "/v2/health/ready", timeout_s) is not None
 
 
 def is_live(address: str, *, timeout_s: float = 1.0) -> bool:
     """Ask ``host:port`` whether Triton is alive, ready or not; False for any other answer, or none."""
-    return _ask(address, "/v2/health/live", timeout_s) is not None
+    return ask(address, "/v2/health/live", timeout_s) is not None
 
 
 def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
@@ -33,7 +34,7 @@ def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
     ServerError
         If what answers there is not Triton.
     """
-    answer = _ask(address, "/v2", timeout_s)
+    answer = ask(address, "/v2", timeout_s)
     try:
         metadata = json.loads(answer or b"")
         return str(metadata["version"])
@@ -46,19 +47,34 @@ def loads_on_request(address: str, *, timeout_s: float = 2.0) -> bool:
 
     The request unloads a model that does not exist: Triton 24.10 answers 200 in this mode, and 503 in the others.
     """
-    return _ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
+    return ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
 
 
 def serves_nothing(address: str, *, timeout_s: float = 0.5) -> bool:
     """Ask ``host:port`` whether no model is loaded there; False for any other answer, or none."""
-    answer = _ask(address, "/v2/repository/index", timeout_s, method="POST")
+    index = repository_index(address, timeout_s=timeout_s)
+    return index is not None and not loaded_models(index)
+
+
+def repository_index(address: str, *, timeout_s: float = 2.0) -> list[dict[str, Any]] | None:
+    """Ask ``host:port`` for the versions of all models of its repository; None for any other answer, or none."""
+    answer = ask(address, "/v2/repository/index", timeout_s, method="POST")
     try:
-        return all(entry.get("state", "UNAVAILABLE") == "UNAVAILABLE" for entry in json.loads(answer or b"null"))
-    except (ValueError, TypeError, AttributeError):
-        return False
+        index = json.loads(answer or b"null")
+    except ValueError:
+        return None
+    whole = isinstance(index, list) and all(isinstance(entry, dict) and "name" in entry for entry in index)
+    return index if whole else None
 
 
-def _ask(address: str, path: str, timeout_s: float, *, method: str = "GET") -> bytes | None:
+def loaded_models(index: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the models of an index that are loaded, or are being loaded or unloaded."""
+    # the state becomes UNAVAILABLE, with the reason "unloaded", only when the unload is complete
+    return {str(entry["name"]) for entry in index if entry.get("state") in ("READY", "UNLOADING", "LOADING")}
+
+
+def ask(address: str, path: str, timeout_s: float, *, method: str = "GET") -> bytes | None:
+    """Send one request without a body to ``host:port``; return the answer, None for a status other than 200 or none."""
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
         connection.request(method, path)

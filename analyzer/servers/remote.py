@@ -1,4 +1,4 @@
-"""Use a Triton that is already running at an address; it is never stopped."""
+"""Use a Triton that is already running at an address; it is never stopped, and is left as it was found."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import Endpoint, RunningServer
-from analyzer.servers.health import is_live, is_ready, loads_on_request, triton_version
+from analyzer.servers.health import is_live, is_ready, triton_version
+from analyzer.servers.remote_models import RemoteModels, read_models
 
-METRICS_PORT = 8002  # Triton's default
 READY_TIMEOUT_S = 0.9  # used twice: a wrong address must be reported within 2 s
 LIVE_TIMEOUT_S = 5.0  # a server under load may be slow to answer although it is alive
 
@@ -24,7 +24,7 @@ class RemoteServer:
     url : str
         ``host:port`` of its HTTP endpoint, with or without ``http://``.
     metrics_url : str or None
-        Address of its Prometheus page; None for ``http://host:8002/metrics``.
+        Address of its Prometheus page; None if it is not known.
 
     Raises
     ------
@@ -33,31 +33,46 @@ class RemoteServer:
     """
 
     def __init__(self, url: str, *, metrics_url: str | None = None) -> None:
-        self._host, self._http = _split_address(url)
+        self._http = _check_address(url)
         if metrics_url is not None and urlsplit(metrics_url).scheme not in ("http", "https"):
             raise UsageError(f"`metrics_url` {metrics_url} is not an address such as http://host:8002/metrics")
-        self._metrics_url = metrics_url or f"http://{self._host}:{METRICS_PORT}/metrics"
+        self._metrics_url = metrics_url
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of its HTTP endpoint."""
+        return self._http
 
     def describe(self) -> str:
         """Describe the server in a few words."""
         return f"remote, {self._http}"
 
+    def read_models(self) -> RemoteModels:
+        """Ask for its models and their state.
+
+        Raises
+        ------
+        ServerError
+            If it does not answer as Triton does.
+        """
+        self._check()
+        return read_models(self._http)
+
     @contextmanager
     def serve(self, repository: Path, *, gpus: Sequence[str] = ()) -> Iterator[RunningServer]:
         """Yield the server at the address; `repository` and `gpus` are not used. See `Server.serve`."""
+        version = self._check()
+        yield RemoteTriton(
+            Endpoint(http=self._http, grpc=None, metrics_url=self._metrics_url, process_id=None, server=version)
+        )
+
+    def _check(self) -> str:
+        """Return Triton's version, if it is ready."""
         if not is_ready(self._http, timeout_s=READY_TIMEOUT_S):
             live = is_live(self._http, timeout_s=READY_TIMEOUT_S)
             what = "is alive but not ready" if live else "does not answer"
             raise ServerError(f"Triton at {self._http} {what}: start it there, or correct `url`")
-        version = triton_version(self._http)
-        if not loads_on_request(self._http):
-            raise ServerError(
-                f"Triton at {self._http} does not load models on request, so no model can be measured alone: start it "
-                "with --model-control-mode=explicit"
-            )
-        yield RemoteTriton(
-            Endpoint(http=self._http, grpc=None, metrics_url=self._metrics_url, process_id=None, server=version)
-        )
+        return triton_version(self._http)
 
 
 class RemoteTriton:
@@ -78,8 +93,8 @@ class RemoteTriton:
         return f"Triton at {self._endpoint.http} no longer answers"
 
 
-def _split_address(url: str) -> tuple[str, str]:
-    """Split an address into its host and ``host:port``."""
+def _check_address(url: str) -> str:
+    """Return an address as ``host:port``."""
     wrong = UsageError(f"`url` {url} is not an address such as host:8000 (plain HTTP)")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -88,5 +103,4 @@ def _split_address(url: str) -> tuple[str, str]:
         raise wrong from error
     if parts.scheme != "http" or not host or not port or parts.path.strip("/") or parts.query or parts.username:
         raise wrong
-    host = f"[{host}]" if ":" in host else host
-    return host, f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from analyzer.errors import ModelError, UsageError
 from analyzer.formats.suggestions import suggest
@@ -13,9 +12,11 @@ from analyzer.load.input_data import read_input_data
 from analyzer.load.tensors import build_steps
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Variant
-from analyzer.models.repository import Model, read_repository, select
+from analyzer.models.repository import Model, select
 from analyzer.search import Axes, SearchMethod
 from analyzer.search.strategy import Strategy
+from analyzer.servers.remote_models import RemoteModels
+from analyzer.sweep.remote import check_remote, read_models_of
 from analyzer.sweep.settings import SweepSettings
 
 ModelVariant = tuple[Model, Variant]  # one is loaded alone and measured before the next is loaded
@@ -67,15 +68,23 @@ def largest_batch(model: Model, variant: Variant) -> int | None:
     return model.max_batch_size if variant.max_batch_size is None else variant.max_batch_size
 
 
-def build_job(settings: SweepSettings) -> Job:
+def build_job(settings: SweepSettings, remote: RemoteModels | None = None) -> Job:
     """Read the repository and the inputs, and build the job; nothing is started.
+
+    Parameters
+    ----------
+    remote : RemoteModels, optional
+        The models of a server that is already running. Those that are loaded there are measured as they are, unless
+        `allow_reload` is set.
 
     Raises
     ------
     UsageError
-        If settings contradict each other or the repository.
+        If settings contradict each other, the repository or what is loaded on the server.
+    ServerError
+        If the server does not load models on request, and one that is not loaded is to be measured.
     """
-    repository = read_repository(settings.model_folder or sample_models())
+    repository = read_models_of(settings, remote)
     known = {model.name: model for model in repository}
     for name in settings.per_model:
         if name not in known:
@@ -85,6 +94,8 @@ def build_job(settings: SweepSettings) -> Job:
     known = {model.name: model for model in repository}
     models = select(repository, settings.model_names)
     strategies, variants, notes = {}, {}, []
+    if remote is not None:
+        notes += check_remote(settings, models, remote)
     for model in models:
         own = settings.of(model.name)
         strategies[model.name] = _strategy(own, f" (model {model.name})" if model.name in settings.per_model else "")
@@ -115,11 +126,6 @@ def _with_also_loaded(model: Model, settings: SweepSettings, known: Mapping[str,
             where = f" (model {model.name})" if model.name in settings.per_model else ""
             raise UsageError(f"`also_load`: no model {name!r} in the repository; {suggest(name, known)}{where}")
     return replace(model, also_load=tuple(name for name in also_load if name != model.name))
-
-
-def sample_models() -> Path:
-    """Find the sample models, which are installed beside this package."""
-    return Path(__file__).parents[2] / "sample_models"
 
 
 def _strategy(settings: SweepSettings, where: str) -> Strategy:

@@ -108,6 +108,8 @@ class LoadedModel:
     def load(self) -> MemoryAtLoad:
         """Load the model if it is not loaded yet, and record the device's memory around the load.
 
+        Of a model that others loaded on a remote server, and that stays as it is, the memory at a load is not known.
+
         Raises
         ------
         ModelError, ServerError
@@ -119,6 +121,11 @@ class LoadedModel:
             raise ModelError(self._model.error)
         if self._variant != Variant() and self._model.config is None:
             self._read_config()
+        if self._server.control.keeps(self._model.name):
+            self._load_as(self._variant)
+            self._memory = MemoryAtLoad(server_bytes=None, load_peak_bytes=None, steady_bytes=None)
+            return self._memory
+        self._server.control.set_aside(self._model.name)
         recorder = self._server.recorder
         lag_s = recorder.lag_s
         time.sleep(lag_s)  # else the reading may still include the model that was unloaded

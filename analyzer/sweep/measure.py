@@ -22,11 +22,13 @@ from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.backends import known_backends
 from analyzer.servers.choose import Launch, choose_server
 from analyzer.servers.docker import FollowPull
+from analyzer.servers.remote import RemoteServer
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.backend_check import mark_missing_backends
-from analyzer.sweep.job import Job, build_job, sample_models
+from analyzer.sweep.job import Job, build_job
 from analyzer.sweep.observer import Observer, Recording
 from analyzer.sweep.parallel import Worker, run_job
+from analyzer.sweep.remote import sample_models
 from analyzer.sweep.settings import SweepSettings
 from analyzer.sweep.signals import Interrupted, sigint_as_interrupt
 from analyzer.sweep.sweep_file import merge
@@ -97,6 +99,8 @@ class PreparedSweep:
                 load_timeout_s=settings.load_timeout_s,
                 client_processes=settings.client_processes,
                 flags=flags or {},
+                remote=self.server.address if isinstance(self.server, RemoteServer) else None,
+                allow_reload=settings.allow_reload,
             )
             for device in self.devices
         ]
@@ -143,7 +147,6 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     ServerError
         If this host has neither a Docker engine nor a Triton.
     """
-    job = build_job(settings)
     launch = Launch(
         mode=LaunchMode(settings.launch_mode),
         triton_version=settings.triton_version,
@@ -158,6 +161,11 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     )
     if settings.dcgm_url and not settings.url:
         raise UsageError("`dcgm_url` belongs to a running server: name it with `url='host:8000'`")
+    if settings.allow_reload and not settings.url:
+        raise UsageError("`allow_reload` is about a running server: name it with `url='host:8000'`")
+    running = choose_server(launch) if settings.url else None  # asked first, because it may say what is measured
+    remote = running[0].read_models() if running and isinstance(running[0], RemoteServer) else None
+    job = build_job(settings, remote)
     devices = choose_devices(settings.gpus, remote=settings.url is not None, dcgm_url=settings.dcgm_url)
     for port in ("http_port", "grpc_port", "metrics_port"):
         if len(devices) > 1 and getattr(settings, port):
@@ -165,7 +173,7 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
                 f"`{port}` is one port, and {len(devices)} GPUs have a server each: drop it, or name one GPU with "
                 "`gpus`"
             )
-    server, why = choose_server(launch)
+    server, why = running or choose_server(launch)
     job = mark_missing_backends(job, known_backends(server), server.describe())
     if settings.export:
         _check_export_folder(settings.export_folder)
@@ -245,6 +253,7 @@ def measure(
     grpc_port: int | None = None,
     metrics_port: int | None = None,
     url: str | None = None,
+    allow_reload: bool = False,
     metrics_url: str | None = None,
     dcgm_url: str | None = None,
     output: str | Path = "results",
@@ -265,7 +274,7 @@ def measure(
     Parameters
     ----------
     model_folder : str or Path, optional
-        Model repository, never written to; the sample models by default.
+        Model repository, never written to; by default the sample models, or those of the server at `url`.
     model_names : sequence of str
         Models to measure; all of them by default.
     also_load : sequence of str
@@ -329,6 +338,11 @@ def measure(
         Ports of a Triton that is started; free ones by default.
     url, metrics_url, dcgm_url : str, optional
         HTTP address of a server that is already running, its metrics page, and the DCGM exporter's page on its host.
+        A page is found if it is not named, and missed if none answers: memory and utilization are then empty. The
+        server is left as it was found; without `model_folder` its own models are measured.
+    allow_reload : bool
+        Unload models that were loaded on that server, measure them with memory and other configurations, and load
+        them again as they were; by default they are measured as they are.
     output : str or Path
         Folder of the store.
     store : str or Path, optional

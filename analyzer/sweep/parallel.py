@@ -7,9 +7,11 @@ device waits while there is work.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -19,12 +21,15 @@ from typing import Any
 from analyzer.devices.choose import MeasuredDevice
 from analyzer.errors import ServerError, TritonpackError
 from analyzer.load.generator import LoadGenerator
+from analyzer.load.shared_memory import PREFIX
 from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
 from analyzer.servers import Server
+from analyzer.servers.changes import Changes
+from analyzer.servers.remote_control import RemoteControl
 from analyzer.statistics.verdict import StoppingRule
-from analyzer.sweep.instrumented_server import InstrumentedServer
+from analyzer.sweep.instrumented_server import InstrumentedServer, OpenControl, open_control
 from analyzer.sweep.job import Job, ModelVariant
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.runner import SweepRunner
@@ -49,6 +54,10 @@ class Worker:
         See `LoadGenerator`.
     flags : mapping of str to str
         The command line's flag of each option, for the causes that are stored; empty for the names in Python.
+    remote : str or None
+        ``host:port`` of a server that was running before, and that is left as it was found; None for one of our own.
+    allow_reload : bool
+        Whether models that others loaded there may be unloaded and loaded again.
     """
 
     server: Server
@@ -60,6 +69,8 @@ class Worker:
     load_timeout_s: float
     client_processes: int | None
     flags: Mapping[str, str]
+    remote: str | None = None
+    allow_reload: bool = False
 
     def run(self, job: Job, variants: Iterable[ModelVariant], observer: Observer) -> None:
         """Start the server, measure the variants, and leave nothing running.
@@ -69,14 +80,19 @@ class Worker:
         ServerError, DeviceError, StoreError
             See `SweepRunner.run`.
         """
-        server = InstrumentedServer(
-            self.server,
-            self.repository,
-            gpus=self.device.uuids,
-            open_sampler=self.device.open_sampler,
-            load_timeout_s=self.load_timeout_s,
-        )
-        with Store.open(self.store) as store, server, LoadGenerator(self.client_processes) as generator:
+        with ExitStack() as stack:
+            store = stack.enter_context(Store.open(self.store))
+            server = stack.enter_context(
+                InstrumentedServer(
+                    self.server,
+                    self.repository,
+                    gpus=self.device.uuids,
+                    open_sampler=partial(self.device.open_sampler, say=_once(observer.noted)),
+                    load_timeout_s=self.load_timeout_s,
+                    open_control=self._open_control(stack),
+                )
+            )
+            generator = stack.enter_context(LoadGenerator(self.client_processes))
             runner = SweepRunner(
                 job,
                 server,
@@ -89,6 +105,27 @@ class Worker:
                 observer=observer,
             )
             runner.run(variants)
+
+    def _open_control(self, stack: ExitStack) -> OpenControl:
+        """Return what opens the control client of a server; a remote one is left as it was found when `stack` ends."""
+        if self.remote is None:
+            return open_control
+        changes = stack.enter_context(Changes(self.remote, shm_prefix=f"{PREFIX}{os.getpid()}_"))
+        return lambda endpoint, timeout_s: RemoteControl(
+            endpoint.http, changes, allow_reload=self.allow_reload, timeout_s=timeout_s
+        )
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that says each text once."""
+    said: set[str] = set()
+
+    def once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return once
 
 
 @dataclass(frozen=True, slots=True)

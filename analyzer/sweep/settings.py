@@ -161,6 +161,7 @@ class SweepSettings:
     grpc_port: int | None = option(None, Number(1, 65535, whole=True, metavar="PORT"))
     metrics_port: int | None = option(None, Number(1, 65535, whole=True, metavar="PORT"))
     url: str | None = option(None, Word("HOST:PORT"))
+    allow_reload: bool = option(False, Flag())
     metrics_url: str | None = option(None, Word("URL"))
     dcgm_url: str | None = option(None, Word("URL"))
     output: Path = option(Path("results"), FilePath("DIR"))

@@ -122,10 +122,17 @@ class FakeTriton:
     ----------
     loads : Counter
         Number of loads of each model so far, on all servers.
+    kept : sequence of str
+        Models that others loaded and that stay as they are.
     """
 
     def __init__(
-        self, endpoint: Endpoint, models: Mapping[str, FakeModel], events: list[str], loads: Counter[str]
+        self,
+        endpoint: Endpoint,
+        models: Mapping[str, FakeModel],
+        events: list[str],
+        loads: Counter[str],
+        kept: Sequence[str] = (),
     ) -> None:
         self.endpoint = endpoint
         self.loaded: dict[str, dict[str, Any]] = {}  # configurations by name
@@ -138,6 +145,9 @@ class FakeTriton:
         self._shown = threading.Event()
         self._cause: str | None = None
         self._device_lost = False
+        self._kept = frozenset(kept)
+        for name in kept:
+            self._load(models[name], models[name].config)
 
     def death(self) -> str | None:
         """See `RunningServer.death`."""
@@ -146,6 +156,8 @@ class FakeTriton:
     def load(self, name: str, config: str | None = None) -> None:
         """See `Control.load`."""
         self._answer()
+        if name in self._kept:
+            return
         told = self._models[name].config if config is None else json.loads(config)
         self._events.append(f"load {name}" if config is None else f"load {name} as {_instances(told)}")
         self._loads[name] += 1
@@ -158,6 +170,8 @@ class FakeTriton:
         """See `Control.unload`."""
         for name in names:
             self._answer()
+            if name in self._kept:
+                continue
             self._events.append(f"unload {name}")
             if self.loaded.pop(name, None) is not None:
                 self._kept_bytes += self._models[name].leftover_bytes
@@ -166,6 +180,14 @@ class FakeTriton:
     def config(self, name: str) -> dict[str, Any]:
         """See `Control.config`."""
         return self.loaded[name]  # also on a server that died silently, which died after its last answer
+
+    def keeps(self, name: str) -> bool:
+        """See `Control.keeps`."""
+        return name in self._kept
+
+    def set_aside(self, name: str) -> None:
+        """See `Control.set_aside`."""
+        assert name not in self._kept
 
     def suffer(self, fault: Fault | None) -> None:
         """Apply a fault to the server or its device, or raise it."""
@@ -268,6 +290,8 @@ class FakeServer:
     remote : bool
         Whether it is a remote server: it has no process on this host, keeps its models loaded when the sweep leaves
         it, and does not run again after it died.
+    kept : sequence of str
+        Models that others have loaded on it.
     most_starts : int
         Number of starts after which it fails to start.
     memory_bytes, uuid : int, str
@@ -286,6 +310,7 @@ class FakeServer:
         self,
         *models: FakeModel,
         remote: bool = False,
+        kept: Sequence[str] = (),
         most_starts: int = 1024,
         memory_bytes: int = 16384 * MIB,
         uuid: str = "GPU-0",
@@ -294,6 +319,7 @@ class FakeServer:
         self.events: list[str] = []
         self._models = {model.name: model for model in models}
         self._most_starts = most_starts
+        self._kept = kept
         self._device = Device(name="Fake GPU", uuid=uuid, memory_bytes=memory_bytes, driver="550.54")
         self._period_s = period_s
         self._endpoint = Endpoint(
@@ -338,7 +364,7 @@ class FakeServer:
         if self.starts == self._most_starts or (self._triton is not None and self._triton.death() is not None):
             raise ServerError(f"Triton at {self._endpoint.http} does not answer")
         self.events.append("start")
-        self._triton = self._triton or FakeTriton(self._endpoint, self._models, self.events, self._loads)
+        self._triton = self._triton or FakeTriton(self._endpoint, self._models, self.events, self._loads, self._kept)
         try:
             yield self._triton
         finally:

@@ -325,6 +325,35 @@ def test_remote_server_that_hangs_is_unloaded_before_the_next_load(store: Store)
     assert [m.model_memory_bytes for m in seen.measurements] == [64 * MIB, None, 64 * MIB]
 
 
+def test_model_that_others_loaded_is_measured_as_it_is(store: Store) -> None:
+    """It is neither loaded nor unloaded, so its own memory is not known; its part of another model stays as well.
+
+    It once was unloaded afterwards.
+    """
+    server = FakeServer(
+        FakeModel(name="theirs"), FakeModel(name="ours", calls=["theirs"]), remote=True, kept=["theirs"]
+    )
+    seen = sweep(server, store, closed_loop(1, batches=(1, 2)))
+    assert outcomes(seen) == [
+        ("theirs", 1, 1, "ok"),
+        ("theirs", 2, 1, "ok"),
+        ("ours", 1, 1, "ok"),
+        ("ours", 2, 1, "ok"),
+    ]
+    assert [m.model_memory_bytes for m in seen.measurements] == [None, None, 64 * MIB, 64 * MIB]
+    assert seen.measurements[0].max_memory_bytes == SERVER_BYTES + 64 * MIB
+    assert server.events == [
+        "start",
+        "trial theirs",
+        "trial theirs",
+        "load ours",
+        "trial ours",
+        "trial ours",
+        "unload ours",
+    ]
+    assert server.loaded == {"theirs"}
+
+
 # --- memory
 
 

@@ -1,0 +1,90 @@
+"""Load and unload models on a Triton that others use, without touching what they loaded."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from analyzer.errors import ModelError
+from analyzer.servers.changes import Changes
+from analyzer.servers.control import ControlClient
+
+
+class RemoteControl:
+    """A `Control` of a server that was running before, and that is left as it was found.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``.
+    changes : Changes
+        The record of what this run changes there.
+    allow_reload : bool
+        Whether models that others loaded may be unloaded and loaded again.
+    timeout_s : float
+        See `ControlClient`.
+    """
+
+    def __init__(self, address: str, changes: Changes, *, allow_reload: bool, timeout_s: float) -> None:
+        self._address = address
+        self._changes = changes
+        self._allow_reload = allow_reload
+        self._client = ControlClient(address, timeout_s=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.__exit__()
+
+    def load(self, name: str, config: str | None = None) -> None:
+        """Load a model; one that others loaded stays as it is. See `Control.load`.
+
+        Raises
+        ------
+        ModelError
+            Also if others loaded it and `config` is given.
+        """
+        before = self._client.loaded()
+        if name in before and name not in self._changes:
+            if config is None:
+                return
+            raise ModelError(
+                f"{name} is loaded at {self._address}, where others may use it: `allow_reload=True` measures it with "
+                "another configuration"
+            )
+        failed = self._client.failed()
+        self._changes.loads(name)
+        try:
+            self._client.load(name, config)
+        except ModelError:
+            # steps of an ensemble, which may be loaded, or have failed to, although it is not
+            for step in (self._client.loaded() - before) | (self._client.failed() - failed):
+                self._changes.loads(step)
+            raise
+
+    def unload(self, *names: str) -> None:
+        """Unload what this run loaded, and load again what it set aside. See `Control.unload`."""
+        self._changes.undo(self._client)
+        self._client.wait_while_unloading()
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Return a loaded model's whole configuration, completed by Triton."""
+        return self._client.config(name)
+
+    def keeps(self, name: str) -> bool:
+        """Whether others loaded a model, and it must not be reloaded."""
+        return not self._allow_reload and self._is_of_others(name)
+
+    def set_aside(self, name: str) -> None:
+        """Unload a model that others loaded, if that is allowed."""
+        if self._allow_reload and self._is_of_others(name):
+            self._changes.sets_aside(name, json.dumps(self._client.config(name)))
+            self._client.unload(name)
+            self._client.wait_while_unloading()
+
+    def _is_of_others(self, name: str) -> bool:
+        return name not in self._changes and name in self._client.loaded()
