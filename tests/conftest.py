@@ -6,6 +6,7 @@ fails instead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -109,45 +110,78 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return nvml.build(tmp_path_factory.mktemp("nvml"))
 
 
+class OwnEngine:
+    """A Docker engine of the tests' own, with its own data; it may be killed and started again."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="tritonpack-dockerd-"))
+        self.host = f"unix://{self.home}/socket"
+        self.start()
+
+    def start(self) -> None:
+        """Start the engine, and return when it listens."""
+        home, log = self.home, self.home / "log"
+        command = ["dockerd", "--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={self.host}"]
+        command += [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+        ready = "API listen on"
+        deadline = time.monotonic() + 30
+        while ready not in log.read_text(errors="replace"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                missing(f"dockerd does not start: {last_line(log)}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End the engine with SIGKILL; its containers run on without it."""
+        self._process.kill()
+        self._process.wait(30)
+
+    def remove(self) -> None:
+        """End the engine, and remove its data."""
+        self._process.terminate()
+        self._process.wait(30)
+        # dockerd leaves the mount that holds the host's network namespace
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(f"{self.home}/")]):
+            subprocess.run(["umount", mount], check=True)
+        shutil.rmtree(self.home)
+
+
 @pytest.fixture(scope="session")
-def docker_host() -> Iterator[str]:
-    """Yield the address of a Docker engine: a separate one with its own data if it can be started, else the host's."""
-    if os.geteuid() == 0 and shutil.which("dockerd"):
-        yield from _own_engine()
+def _own_engine() -> Iterator[OwnEngine | None]:
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        yield None
         return
+    engine = OwnEngine()
+    try:
+        yield engine
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="session")
+def docker_host(_own_engine: OwnEngine | None) -> str:
+    """Return the address of a Docker engine: a separate one with its own data if it can be started, else the host's."""
+    if _own_engine is not None:
+        return _own_engine.host
     import docker
 
     try:
         docker.from_env(timeout=2).close()
     except (docker.errors.DockerException, OSError):
         missing("no Docker engine answers, and dockerd cannot be started: it is not installed, or we are not root")
-    yield os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
-def _own_engine() -> Iterator[str]:
-    home = Path(tempfile.mkdtemp(prefix="tritonpack-dockerd-"))
-    host = f"unix://{home}/socket"
-    command = ["dockerd", "--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={host}"]
-    command += [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/pid"]
-    log = home / "log"
-    with log.open("wb") as out:
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-    try:
-        ready = "API listen on"
-        deadline = time.monotonic() + 30
-        while ready not in log.read_text(errors="replace"):
-            if engine.poll() is not None or time.monotonic() > deadline:
-                missing(f"dockerd does not start: {last_line(log)}")
-            time.sleep(0.05)
-        yield host
-    finally:
-        engine.terminate()
-        engine.wait(30)
-        # dockerd leaves the mount that holds the host's network namespace
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in reversed([mount for mount in mounts if mount.startswith(f"{home}/")]):
-            subprocess.run(["umount", mount], check=True)
-        shutil.rmtree(home)
+@pytest.fixture
+def own_engine(_own_engine: OwnEngine | None) -> OwnEngine:
+    """Return the tests' own Docker engine; a test that kills it starts it again."""
+    if _own_engine is None:
+        missing("dockerd cannot be started: it is not installed, or we are not root")
+    return _own_engine
 
 
 @pytest.fixture(scope="session")
@@ -155,8 +189,9 @@ def _image_in_engine(docker_host: str) -> Iterator[str]:
     import docker
 
     tag = nvidia_image("24.10-py3")
-    client = docker.DockerClient(docker_host, timeout=60)
-    if client.images.list(tag):
+    with contextlib.closing(docker.DockerClient(docker_host, timeout=60)) as client:
+        present = client.images.list(tag)
+    if present:
         yield tag  # NVIDIA's own
         return
     build = subprocess.run(
@@ -168,8 +203,8 @@ def _image_in_engine(docker_host: str) -> Iterator[str]:
     if build.returncode:
         missing(f"no Triton image: {(build.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     yield tag
-    client.images.remove(tag, force=True)  # it must not be mistaken for NVIDIA's
-    client.close()
+    with contextlib.closing(docker.DockerClient(docker_host, timeout=60)) as client:
+        client.images.remove(tag, force=True)  # it must not be mistaken for NVIDIA's
 
 
 @pytest.fixture

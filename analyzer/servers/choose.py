@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, FollowPull, connect, triton_image
+from analyzer.servers.docker_container import answering
 from analyzer.servers.local import Installation, LocalServer
 from analyzer.servers.ports import START_TIMEOUT_S
 from analyzer.servers.remote import RemoteServer
@@ -92,9 +93,10 @@ def _reason_for_docker(image: str) -> str | None:
     """Say whether the engine has the image or a GPU runtime, None if neither; ServerError if no engine answers."""
     client = connect()
     try:
-        if client.images.list(image):
-            return f"the Docker engine has {image}"
-        return "the Docker engine has a GPU runtime" if "nvidia" in client.info().get("Runtimes", {}) else None
+        with answering():
+            if client.images.list(image):
+                return f"the Docker engine has {image}"
+            return "the Docker engine has a GPU runtime" if "nvidia" in client.info().get("Runtimes", {}) else None
     finally:
         client.close()
 

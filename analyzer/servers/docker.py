@@ -15,6 +15,7 @@ from analyzer.servers.docker_container import (
     ANSWER_TIMEOUT_S,
     OWNER_LABEL,
     TritonContainer,
+    answering,
     cause,
     container_options,
     remove_segments,
@@ -109,7 +110,8 @@ class DockerServer:
             raise ServerError(f"the model repository {repository} is not a folder")
         client = connect()
         try:
-            remove_orphans(client)
+            with answering():
+                remove_orphans(client)
             digest = find_or_pull(client, self._image, self._follow_pull)
 
             def make(ports: Ports) -> TritonContainer:
@@ -119,8 +121,11 @@ class DockerServer:
             server = start_on_ports(make, *self._ports, timeout_s=self._start_timeout_s)
             try:
                 yield server
-            finally:
-                server.stop()
+            except BaseException:
+                with suppress(ServerError):  # what ended the run is the cause to report
+                    server.stop()
+                raise
+            server.stop()
         finally:
             client.close()
 

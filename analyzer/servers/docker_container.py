@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 ANSWER_TIMEOUT_S = 60.0  # creating a container on a cold disk is slow
+ENGINE_BACK_S = 60.0  # how long a container waits to be removed for its engine to be started again
 LOG_ENTRIES = 200  # of at most 16 KiB each, as the engine cuts longer lines
 OWNER_LABEL = "tritonpack.owner"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lives, not a temporary file
@@ -119,7 +121,8 @@ class TritonContainer:
             ) from error
         wait_until_ready(self._ports, timeout_s=timeout_s, death=self.death, log=self._read_log)
         self._version = triton_version(f"{LOOPBACK}:{self._ports.http}")
-        self._container.reload()
+        with answering():
+            self._container.reload()
         self._process_id = self._container.attrs["State"]["Pid"]
         self._ready_at = time.time()
 
@@ -146,30 +149,61 @@ class TritonContainer:
         except docker.errors.NotFound:
             return f"the container {self._name} was removed by another program"
         except (docker.errors.DockerException, OSError) as error:
+            if self._process_id is not None and not has_ended(self._process_id):
+                return None  # it serves on without its engine
             return f"the Docker engine no longer answers ({cause(error)})"
 
     def stop(self) -> None:
-        """Remove the container; return when it is gone."""
+        """Remove the container; return when it is gone.
+
+        Raises
+        ------
+        ServerError
+            If the engine does not answer. The server is ended all the same; the watcher tries on for a minute to
+            remove its container, and so does the next run.
+        """
         import docker
 
+        failure = None
         # an interrupted request may still be creating the container, so try again if none was returned
         for _ in range(1 if self._container else 5):
-            with suppress(docker.errors.NotFound):
+            try:
                 self._client.api.remove_container(self._name, force=True, v=True)
                 break
-            time.sleep(0.0 if self._container else 0.1)
+            except docker.errors.NotFound:
+                time.sleep(0.0 if self._container else 0.1)
+            except (docker.errors.DockerException, OSError) as error:
+                failure = error
+                break
+        if failure is not None and not has_ended(self._process_id) and self._process_id:
+            with suppress(OSError):  # another user's, which only the engine may end
+                os.kill(self._process_id, signal.SIGKILL)
         remove_segments(self._name)
+        self._dismiss_watcher(b"" if failure else b"done\n")
+        if failure is not None:
+            raise ServerError(
+                f"the Docker engine no longer answers ({cause(failure)}), so the container {self._name} was not "
+                "removed: start the engine, and the next run removes it"
+            ) from failure
+
+    def _dismiss_watcher(self, word: bytes) -> None:
         assert self._watcher.stdin is not None  # noqa: S101 - opened above
         with suppress(BrokenPipeError):
-            self._watcher.stdin.write(b"done\n")
+            self._watcher.stdin.write(word)
             self._watcher.stdin.flush()
         with suppress(BrokenPipeError):
             self._watcher.stdin.close()
-        self._watcher.wait()
+        if word:
+            self._watcher.wait()
 
     def _read_log(self) -> str:
+        import docker
+
         assert self._container is not None  # noqa: S101 - started
-        return self._container.logs(since=self._ready_at, tail=LOG_ENTRIES).decode(errors="replace")
+        try:
+            return self._container.logs(since=self._ready_at, tail=LOG_ENTRIES).decode(errors="replace")
+        except (docker.errors.DockerException, OSError):
+            return ""  # how the server ended is known without it
 
 
 def watch(name: str) -> None:
@@ -178,13 +212,32 @@ def watch(name: str) -> None:
         return
     import docker
 
-    client = docker.from_env(timeout=int(ANSWER_TIMEOUT_S))
-    for _ in range(50):  # the engine may still be creating it, or be removing it already
-        with suppress(docker.errors.APIError):
+    refused, deadline = 0, time.monotonic() + ENGINE_BACK_S
+    while refused < 50 and time.monotonic() < deadline:
+        try:
+            client = docker.from_env(timeout=int(ANSWER_TIMEOUT_S))
             client.api.remove_container(name, force=True, v=True)
             break
-        time.sleep(0.1)
+        except docker.errors.APIError:  # the engine may still be creating it, or be removing it already
+            refused += 1
+            time.sleep(0.1)
+        except (docker.errors.DockerException, OSError):  # the engine does not run
+            time.sleep(1.0)
     remove_segments(name)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn the errors of an engine that stops answering, or refuses, into `ServerError`."""
+    import docker
+
+    try:
+        yield
+    except (docker.errors.DockerException, OSError) as error:
+        raise ServerError(
+            f"the Docker engine no longer answers ({cause(error)}): start it, and run this again, or use "
+            "`launch_mode='local'`"
+        ) from error
 
 
 def cause(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -94,7 +94,8 @@ def start_on_ports(
         try:
             server.start(timeout_s)
         except BaseException as error:  # Ctrl-C too
-            server.stop()
+            with suppress(ServerError):  # what ended the start is the cause to report
+                server.stop()
             taken = isinstance(error, ServerError) and "already in use" in error.message
             if not taken or attempt == START_ATTEMPTS:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,15 +207,14 @@ def _check_servers(gpus: Gpus) -> list[Capability]:
 
 def _check_docker(gpus: Gpus) -> list[Capability]:
     from analyzer.servers.docker import connect
+    from analyzer.servers.docker_container import answering
 
     try:
         client = connect()
+        with closing(client), answering():
+            info = client.info()
     except ServerError as error:
         return [Capability(subject="Triton", what="in Docker", can=False, detail=error.message)]
-    try:
-        info = client.info()
-    finally:
-        client.close()
     found = [
         Capability(subject="Triton", what="in Docker", can=True, detail=f"Docker Engine {info.get('ServerVersion')}")
     ]

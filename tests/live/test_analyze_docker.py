@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.builders.model_repositories import write_model
+from tests.conftest import OwnEngine, wait_for
 
 pytestmark = pytest.mark.docker
 ANALYZE = str(Path(sys.executable).with_name("analyze"))
@@ -98,6 +100,56 @@ def test_a_signal_leaves_no_container(
         process.stderr.read()
     assert process.returncode == 128 + number
     assert containers(docker_host) == []
+
+
+@pytest.mark.parametrize("remover", ["watcher", "next run"])
+def test_an_engine_that_is_killed_is_one_line_and_leaves_nothing_for_long(
+    repository: Path, triton_image: str, own_engine: OwnEngine, remover: str
+) -> None:
+    """SIGKILL of the engine in a sweep: one line, exit code 1, results kept; then the container is removed.
+
+    The watcher removes it if the engine is soon back, else the next run does.
+
+    It once was a traceback of requests.exceptions.ConnectionError, and the server ran on.
+    """
+    command = [ANALYZE, "--model-folder", str(repository), "-o", str(repository.parent / "results"), *QUICK]
+    command += ["--model-names", "chest_xray", "--concurrency", "1,2"]
+    try:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "infer/s" in line:
+                    break
+            (name,) = containers(own_engine.host)
+            (server,) = [p for p in psutil.process_iter() if p.name().startswith("tritonserver") and served_by(p, name)]
+            if remover == "next run":
+                for child in psutil.Process(process.pid).children():
+                    if "analyzer.servers.docker_container" in child.cmdline():
+                        child.kill()
+            own_engine.kill()
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, err
+        (line,) = [line for line in err.splitlines() if line.startswith("Error")]
+        assert "Docker engine no longer answers" in line
+        assert name in line
+        assert "Traceback" not in err
+        assert "chest_xray" in out
+        wait_for(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "the server's end")
+    finally:
+        own_engine.start()
+    if remover == "watcher":
+        wait_for(lambda: containers(own_engine.host) == [], "the removal of the container", timeout_s=20)
+    else:
+        assert containers(own_engine.host) == [name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "(from the store)" in done.stderr
+    assert containers(own_engine.host) == []
+
+
+def served_by(process: psutil.Process, container: str) -> bool:
+    """Return whether a tritonserver runs in the container with this name, which its shared memory's prefix has."""
+    return any(container.replace("-", "_") in word for word in process.cmdline())
 
 
 def test_a_missing_image_is_one_line_at_once(repository: Path, docker_engine: str) -> None:
