@@ -116,6 +116,7 @@ def without_value(line: str) -> str:
         ({"shapes": ["Z:2"]}, ["--shape", "Z:2"]),
         ({"input_data": "/none.json"}, ["--input-data", "/none.json"]),
         ({"launch_mode": "remote"}, ["--launch-mode", "remote"]),
+        ({"allow_reload": True}, ["--allow-reload"]),
         ({"model_names": ["mm"]}, ["--model-names", "mm"]),
         ({"also_load": ["mm"]}, ["--also-load", "mm"]),
         ({"gpus": ["7"]}, ["--gpus", "7"]),

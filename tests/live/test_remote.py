@@ -65,6 +65,12 @@ def state(address: str) -> dict[str, Any]:
     return {name: ask(address, "GET", f"/v2/models/{name}/config")[1] for name in names}
 
 
+def regions(address: str) -> list[Any]:
+    """Return the shared memory regions that are registered at the server."""
+    found: list[Any] = ask(address, "GET", "/v2/systemsharedmemory/status")[1]
+    return found
+
+
 def command(address: str, folder: Path, *arguments: str) -> list[str]:
     """Make the command line that measures a running server, without a model folder."""
     page = f"http://127.0.0.1:{int(address.rpartition(':')[2])}/none"  # answers 404: what the host uses does not matter
@@ -132,14 +138,14 @@ def test_models_come_from_the_server_without_a_folder(address: str, tmp_path: Pa
 
 
 def test_reload_measures_other_configurations_and_restores_the_owners(address: str, tmp_path: Path) -> None:
-    """Where asked, a loaded model is measured with 1 and 2 instances; its owner's 3, which no file has, come back."""
+    """Where asked, a loaded model is measured with 2 instances; its owner's 3, which no file has, come back."""
     load(address, "theirs", instance_group=[{"name": "theirs", "kind": "KIND_CPU", "count": 3}])
     load(address, "whole")
     assert state(address)["theirs"]["instance_group"][0]["count"] == 3
     (line,) = analyze(address, tmp_path, "--model-names", "theirs", "--instances", "1,2", code=2).stderr.splitlines()
     assert "--instances gives theirs another configuration" in line
     assert "--allow-reload" in line
-    reload = ("--model-names", "theirs", "--instances", "1,2", "--allow-reload")
+    reload = ("--model-names", "theirs", "--instances", "2", "--allow-reload")
     done = analyze(address, tmp_path, *reload)
     assert "theirs (instances=2)" in done.stderr
     assert "ours, whole stay loaded" in done.stderr
@@ -159,9 +165,12 @@ def test_reload_measures_other_configurations_and_restores_the_owners(address: s
 def test_server_is_left_as_found_however_the_run_ends(
     address: str, tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
-    """A signal in a load, in a trial of a model of ours or of a reloaded one is followed by the state before."""
+    """A signal in a load, in a trial of a model of ours or of a reloaded one is followed by the state before.
+
+    Shared memory that was registered there is unregistered as well.
+    """
     name = "slow" if moment == "load" else "theirs" if moment == "override" else "ours"
-    more = ("--allow-reload", "--instances", "2") if moment == "override" else ()
+    more = {"override": ("--allow-reload", "--instances", "2"), "trial": ("--shared-memory", "system")}.get(moment, ())
     before = state(address)
     wanted = [*("--model-names", name), *more, "--max-trial-seconds", "20", "--precision", "0.1"]
     with subprocess.Popen(command(address, tmp_path, *wanted), stderr=subprocess.PIPE, text=True) as process:
@@ -171,7 +180,9 @@ def test_server_is_left_as_found_however_the_run_ends(
             if moment == "load":
                 return any(entry == {"name": name, "version": "1", "state": "LOADING"} for entry in index)
             now = state(address)
-            return name in now and (moment == "trial" or now[name].get("instance_group", [{}])[0].get("count") == 2)
+            if moment == "trial":
+                return bool(regions(address))
+            return name in now and (now[name].get("instance_group", [{}])[0].get("count") == 2)
 
         wait_for(reached, f"the {moment}", timeout_s=20)
         process.send_signal(number)
@@ -180,8 +191,10 @@ def test_server_is_left_as_found_however_the_run_ends(
     assert "Traceback" not in err
     if number is signal.SIGKILL:  # the watcher process does it, soon after
         wait_for(lambda: state(address) == before, "the state before", timeout_s=20)
+        wait_for(lambda: not regions(address), "the end of its shared memory")
     time.sleep(0.1)
     assert state(address) == before
+    assert regions(address) == []
 
 
 def test_python_measures_a_running_server_too(address: str, tmp_path: Path) -> None:

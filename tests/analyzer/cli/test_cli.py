@@ -84,6 +84,7 @@ REFUSED = [
     ("--launch-mode remote --url a:b", "a:b"),
     ("--launch-mode remote --url h:1 --metrics-url ftp://h", "ftp://h"),
     ("--metrics-url http://h", "belongs to a running server"),
+    ("--allow-reload", "--allow-reload is about a running server: name it with --url"),
     ("--grpc-url nowhere", "--grpc-url"),
     ("--triton-version ", "--triton-version"),
     ("--triton-image a b", "unexpected extra argument"),
