@@ -25,8 +25,11 @@ _OF_FILE = {  # what Triton takes a model without a configuration for
 def backend_to_find(model: Model) -> str | None:
     """Return the backend that a model's server must have; None if it needs none, or if that is not known.
 
-    A model needs none of the server's if it is an ensemble, or has its backend beside it.
+    A model needs none of the server's if it is an ensemble, or has its backend beside it. Of a model that only a
+    running server has, the files are not known.
     """
+    if model.path is None:
+        return None
     if model.ensemble or (model.config or {}).get("runtime") or any(model.path.rglob("libtriton_*.so")):
         return None
     if model.backend:

@@ -202,7 +202,7 @@ def _read_model(folder: Path) -> Model:
 def _with_calls(model: Model, names: Sequence[str]) -> Model:
     """Return a model with the models that its code names; what its configuration says of them comes first."""
     said = "depends_on" in (model.config or {}).get("parameters", {})
-    if said or model.error or model.backend not in ("", "python"):
+    if said or model.error or model.path is None or model.backend not in ("", "python"):
         return model
     return replace(model, calls=models_named_in_code(model.path, [name for name in names if name != model.name]))
 
