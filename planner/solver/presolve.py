@@ -1,4 +1,8 @@
-"""Presolve: drop options that cannot help, and merge tasks that differ only in name, with their demands added."""
+"""Presolve: drop options that cannot help, and merge tasks that differ only in name, with their demands added.
+
+A supply above the task's demand is lowered to it. Whole replicas serve the demand then if and only if they did before,
+but fractions of a replica no longer do, so the LPs over this problem have higher values.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +137,7 @@ def reduce(problem: Problem) -> Reduction:
     for same in merged.values():
         first = problem.tasks[same[0]]
         index[same[0]] = len(tasks)
-        options = tuple(first.options[k] for k in kept[same[0]])
+        options = tuple(_up_to_demand(first.options[k], first.demand) for k in kept[same[0]])
         demand = sum(problem.tasks[t].demand for t in same)
         tasks.append(replace(first, options=options, demand=demand))
         members.append(tuple((t, problem.tasks[t].demand) for t in same))
@@ -210,6 +214,10 @@ def _dominates(a: Option, b: Option, task: Task, *, earlier: bool) -> bool:
         return False
     same = (a.cost, a.load) == (b.cost, b.load) and min(a.supply, task.demand) == min(b.supply, task.demand)
     return earlier or not same
+
+
+def _up_to_demand(option: Option, demand: int) -> Option:
+    return replace(option, supply=demand) if 0 < demand < option.supply else option
 
 
 def _likeness(t: int, kept: tuple[int, ...], problem: Problem) -> object:
