@@ -16,6 +16,7 @@ import numpy as np
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.solver.bundles import Part, leading_task
+from planner.solver.coefficients import Coefficients, sparse
 from planner.solver.items import Ints, Items, place_items
 from planner.solver.whole_layouts import Layouts, flattened
 
@@ -106,14 +107,15 @@ class ColumnModel:
         """Return the right-hand sides (n_rows,) while `demand` and `replicas` are still to be served."""
         return np.array([row.need(int(demand[row.task]), int(replicas[row.task])) for row in self.rows], dtype=np.int64)
 
-    def coefficients(self, place: int) -> Ints:
+    def coefficients(self, place: int) -> Coefficients:
         """Return the rows' coefficients (n_rows, n_items) of a place's items."""
         items = self.items[place]
-        matrix = np.zeros((len(self.rows), len(items.task)), dtype=np.int64)
-        for j, row in enumerate(self.rows):
-            matrix[j] = np.where(items.task == row.task, row.coefficient(items.supply), 0)
-            self._add_bundles(row, items, matrix[j])
-        return matrix
+        return sparse(len(items.task), (self._row_coefficients(row, items) for row in self.rows))
+
+    def _row_coefficients(self, row: Row, items: Items) -> Ints:
+        coefficients = np.where(items.task == row.task, row.coefficient(items.supply), 0)
+        self._add_bundles(row, items, coefficients)
+        return coefficients
 
     def _add_bundles(self, row: Row, items: Items, coefficients: Ints) -> None:
         if not items.bundles.number or row.task not in items.bundles.task:

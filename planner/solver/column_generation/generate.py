@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.solver.coefficients import Coefficients
 from planner.solver.column_generation.master import Floats, Master, Relaxed
 from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
 from planner.solver.limits import SearchLimits, run_interruptibly
@@ -120,7 +121,7 @@ class Priced:
 
 def price(
     items: Items,
-    coefficients: Ints,
+    coefficients: Coefficients,
     bounds: Ints,
     relaxed: Relaxed,
     place: int,
@@ -217,8 +218,8 @@ def _scale(relaxed: Relaxed) -> float:
     return float(2 ** int(np.floor(np.log2(_SCALE / dearest))))
 
 
-def _profits(items: Items, coefficients: Ints, duals: Floats, scale: float) -> Ints:
+def _profits(items: Items, coefficients: Coefficients, duals: Floats, scale: float) -> Ints:
     """(n_items,) profits in integer units: what a replica earns in all rows, less its own cost."""
     whole = np.floor(duals * scale).astype(np.int64)
-    profits: Ints = whole @ coefficients - np.ceil(items.cost * scale).astype(np.int64)
+    profits: Ints = coefficients.earned(whole) - np.ceil(items.cost * scale).astype(np.int64)
     return profits

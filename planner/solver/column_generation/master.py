@@ -50,7 +50,7 @@ class Master:
         self._objective.SetMinimization()
         infinity = self._solver.infinity()
         self._coefficients = {place: model.coefficients(place) for place in model.items}
-        self._sizes = [self._size(j) for j in range(len(needs))]
+        self._sizes = self._largest()
         self._rows = [
             self._solver.Constraint(need / size, infinity) for need, size in zip(needs, self._sizes, strict=True)
         ]
@@ -83,9 +83,10 @@ class Master:
             self._limits[g].SetCoefficient(variable, 1.0)
         return variable
 
-    def _size(self, j: int) -> float:
-        """The largest coefficient of a row, by which the row is divided: supplies are large integers."""
-        return float(max([1, *(int(matrix[j].max(initial=0)) for matrix in self._coefficients.values())]))
+    def _largest(self) -> list[float]:
+        """The largest coefficient of each row, by which it is divided: supplies are large integers."""
+        most = [matrix.largest() for matrix in self._coefficients.values()]
+        return [float(x) for x in np.maximum(1, np.max(most, axis=0))]
 
     def _variable(self) -> Any:
         infinity = self._solver.infinity()
@@ -118,25 +119,23 @@ class Master:
         first = len(self.model.rows)
         self.model.rows.extend(rows)
         self._coefficients = {place: self.model.coefficients(place) for place in self.model.items}
+        self._sizes += self._largest()[first:]
         for j, row in enumerate(rows, start=first):
             need = row.need(int(demand[row.task]), int(replicas[row.task]))
-            self._sizes.append(self._size(j))
             self._rows.append(self._solver.Constraint(need / self._sizes[j], infinity))
             self._artificial.append(self._slack(j, self._penalty))
-            for k in self._with_task.get(row.task, ()):
-                matrix = self._coefficients[self.columns[k].place]
-                served = sum(int(matrix[j, i]) * n for i, n in self.columns[k].content)
-                self._rows[j].SetCoefficient(self._variables[k], served / self._sizes[j])
+        for k in sorted({k for row in rows for k in self._with_task.get(row.task, ())}):
+            for j, served in self._coefficients[self.columns[k].place].served(self.columns[k].content).items():
+                if j >= first:
+                    self._rows[j].SetCoefficient(self._variables[k], served / self._sizes[j])
 
     def _column(self, column: Pattern) -> Any:
         variable = self._variable()
         cost = self.model.cost(column)
         if cost:
             self._objective.SetCoefficient(variable, float(cost))
-        matrix = self._coefficients[column.place]
-        served = sum((matrix[:, i] * n for i, n in column.content), np.zeros(len(self._rows), dtype=np.int64))
-        for j in np.flatnonzero(served):
-            self._rows[j].SetCoefficient(variable, served[j] / self._sizes[j])
+        for j, served in self._coefficients[column.place].served(column.content).items():
+            self._rows[j].SetCoefficient(variable, served / self._sizes[j])
         if column.place in self._links:
             self._links[column.place].SetCoefficient(variable, -1.0)
         elif self.model.direct[column.place] in self._limits:

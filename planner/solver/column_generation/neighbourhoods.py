@@ -97,7 +97,7 @@ def _drop_bundle(model: ColumnModel, bundle: Pattern, supply: Counter[int], repl
 
 def _draw(model: ColumnModel, chosen: Chosen, duals: Floats, size: int, random: Random) -> Chosen:
     """The `size` GPUs whose contents, by the duals, earn the least share of their cost; with random noise."""
-    matrices = {place: duals @ model.coefficients(place) for place in model.items}
+    matrices = {place: model.coefficients(place).earned(duals) for place in model.items}
     noise = random.choice([0.02, 0.1, 0.4])
     scored = []
     for column, times in chosen.items():

@@ -91,7 +91,7 @@ def promising(
     model: ColumnModel, columns: list[Pattern], duals: Floats, prices: dict[int, float], most: int
 ) -> list[Pattern]:
     """Return the `most` columns of least reduced cost, in the order of `columns`."""
-    matrices = {place: duals @ model.coefficients(place) for place in model.items}
+    matrices = {place: model.coefficients(place).earned(duals) for place in model.items}
 
     def reduced(column: Pattern) -> float:
         items = model.items[column.place]
