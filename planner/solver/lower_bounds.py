@@ -19,6 +19,7 @@ from planner.solver.column_model import ColumnModel, Ints
 from planner.solver.limits import SearchLimits
 
 _FUNCTIONS = 60  # thresholds of the first family that are tried, per resource (about)
+_PRICED = 20  # and per resource of one place, where an LP combines them
 _STAIRS = 12  # functions of the second family have fewer steps than this
 
 
@@ -81,12 +82,40 @@ def _thresholds(model: ColumnModel, r: int) -> list[int]:
     for items in model.items.values():
         capacity = model.problem.places[items.place].capacity[r]
         if capacity:
-            share = _loads(model, items.place, r) * 10**6 // capacity
-            found.update(int(s) + 1 for s in share if 0 < s < 500_000)
-            found.update(10**6 - int(s) for s in share if 500_000 < s < 10**6)
-    ordered = sorted(found)
-    step = max(1, len(ordered) // _FUNCTIONS)
-    return ordered[::step]
+            found.update(_steps(_loads(model, items.place, r), capacity))
+    return _thinned(sorted(found), _FUNCTIONS)
+
+
+def _steps(load: Ints, capacity: int, most: int | None = None) -> list[int]:
+    """Thresholds at which the values of some of these loads change; `most` of them (about), spread evenly."""
+    share = load * 10**6 // max(1, capacity)
+    low, high = share[(share > 0) & (share < 500_000)], share[(share > 500_000) & (share < 10**6)]
+    found = [int(s) for s in np.unique(np.concatenate([low + 1, 10**6 - high]))]
+    return found if most is None else _thinned(found, most)
+
+
+def _thinned(thresholds: list[int], most: int) -> list[int]:
+    return thresholds[:: max(1, len(thresholds) // most)]
+
+
+def dual_feasible_room(model: ColumnModel, place: int) -> tuple[Ints, Ints]:
+    """Return loads (n_items, n_functions) of a place's items and its room (n_functions,).
+
+    The first columns are the resources themselves; the others are dual feasible functions of each resource, whose
+    loads fit into their room wherever the resource's do.
+    """
+    items = model.items[place]
+    loads, rooms = [items.load], [items.capacity]
+    for r, capacity in enumerate(map(int, items.capacity)):
+        own = items.load[:, r]
+        pairs = [*((x, 0) for x in _steps(own, capacity, _PRICED)), *((0, k) for k in range(1, _STAIRS))]
+        found = [_transformed(own, capacity, threshold, stairs) for threshold, stairs in pairs if capacity]
+        loads += [load[:, None] for load, _ in found]
+        rooms += [np.array([room], dtype=np.int64) for _, room in found]
+    load, room = np.concatenate(loads, axis=1), np.concatenate(rooms)
+    _, first = np.unique(load / np.maximum(room, 1), axis=1, return_index=True)
+    kept = np.sort(first)
+    return np.ascontiguousarray(load[:, kept]), room[kept]
 
 
 def _loads(model: ColumnModel, place: int, r: int) -> Ints:

@@ -28,6 +28,7 @@ _SMALL = 150  # integer variables up to which the exact search is tried before c
 _EXACT = 200_000  # and up to which it is tried after it
 _LAYOUT_ITEMS = 2_500  # items of whole layouts up to which patterns of them are searched
 _GROUP_S = 1.0  # time to find out whether one group is why there is no plan
+_QUICK = 0.1  # of the time for greedy plans, and of what is left for quick bounds; in large problems prices are better
 _FIRST_PLAN_S = 0.5  # time that the first greedy plan may take even under shorter limits, so that there is a plan
 
 
@@ -128,7 +129,8 @@ def _run(state: SearchState) -> None:
         for gpus in _greedy(model, state.limits):
             state.offer(gpus)
     if not state.done:
-        found = lower_bound(build(without_together(state.problem)) if sliced or model.grouped else model, state.limits)
+        bounded = build(without_together(state.problem)) if sliced or model.grouped else model
+        found = lower_bound(bounded, state.limits.within(state.limits.left_s * _QUICK))
         state.prove(found.value, found.source)
     if not state.done and (across or _variables(state) <= _SMALL):
         state.say("exact search")
@@ -189,9 +191,10 @@ def _variables(state: SearchState) -> int:
 
 def _greedy(model: ColumnModel, limits: SearchLimits) -> Iterable[tuple[GpuGroup, ...]]:
     choose_fill(model)  # loads the compiled code now, so that the first plan's time does not include that
-    first = limits.at_least(_FIRST_PLAN_S)
+    quick = limits.within(limits.left_s * _QUICK)
+    first = quick.at_least(_FIRST_PLAN_S)
     for rule in range(len(RULES)):
-        groups = pack(model, model.demand, model.replicas, limits if rule else first, rule=rule)
+        groups = pack(model, model.demand, model.replicas, quick if rule else first, rule=rule)
         if groups is not None:
             yield groups
 

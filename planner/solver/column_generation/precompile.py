@@ -6,6 +6,8 @@ machine code beside the sources, for the interpreter and the processor that comp
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
@@ -16,11 +18,18 @@ from planner.solver.limits import SearchLimits
 
 def warm_up() -> None:
     """Run each compiled function once, on arguments of the types that the solver passes."""
+    from planner.solver.column_generation.filling import Need, filler
     from planner.solver.column_generation.knapsack import best_contents
     from planner.solver.column_generation.knapsack_dp import best_contents_by_tables
+    from planner.solver.column_generation.resource_prices import resource_prices
 
     model = build(_sample())
     pack(model, model.demand, model.replicas, SearchLimits(), rule=0)
+    prices = resource_prices(model, SearchLimits())
+    if prices is not None:
+        filler(model, prices, Random(0)).fill(  # noqa: S311 (nothing secret)
+            Need(left=model.demand, replicas=model.replicas), 0.0, SearchLimits()
+        )
     items = model.items[0]
     profit = items.load.sum(axis=1)
     knapsack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit

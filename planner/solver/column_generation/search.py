@@ -1,4 +1,7 @@
-"""Search by column generation: the LP gives the lower bound; diving, neighbourhoods and SCIP give plans."""
+"""Search by prices: first of resources, with plans that fill GPU after GPU; then those of the LP over patterns.
+
+Column generation raises the bound, and diving, neighbourhoods and SCIP look for cheaper plans.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,19 @@ from planner.solver.column_model import ColumnModel, Pattern
 from planner.solver.search_state import SearchState
 
 if TYPE_CHECKING:
+    from planner.solver.column_generation.filling import Filler
     from planner.solver.column_generation.generate import Generated
     from planner.solver.column_generation.master import Floats, Master
+    from planner.solver.limits import SearchLimits
 
 _ROUNDS = 400  # neighbourhoods after the bound is proven: the search ends even without a time limit
+_PRICING = 0.2  # of the time for the prices of resources, at most
+_FILLING = 0.25  # of the time left for plans by these prices, at most
+_PATIENCE = 25  # plans by prices, in a row, that are no cheaper
+_NOISE = 0.02  # of what a task is worth, at random
+_POOL = 5  # patterns for each row that such plans give to column generation
 _BATCH = 40  # neighbourhoods after each dive
+_RELAXING = 0.6  # of the time left for column generation, at most
 _CUTS = 20  # rounds of rounding rows
 _SCIP_COLUMNS = 4_000  # of least reduced cost
 _SCIP_NODES = 100  # of SCIP's tree, for each round
@@ -28,14 +39,23 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     """Raise the bound and look for cheaper plans until the plan is proven, the rounds are used up or the time is."""
     from planner.solver.column_generation.master import Master
 
+    fill = _filler(state, model) if model.complete and not model.grouped else None
+    pool = _fill(state, model, fill, patience=_PATIENCE, share=_FILLING)
+    if state.done or state.limits.over:
+        return
     state.say("column generation")
     held = model.patterns(state.gpus) if model.knows(state.gpus) else Counter[Pattern]()
-    master = Master(model, model.needs(model.demand, model.replicas), [*_singles(model), *held])
-    master, found = _relax(state, model, master)
-    if found is None or state.done:
+    master = Master(model, model.needs(model.demand, model.replicas), [*_singles(model), *pool, *held])
+    relaxing = state.limits.within(state.limits.left_s * _RELAXING)
+    master, found = _relax(state, model, master, relaxing)
+    if not state.done and relaxing.over:  # too large for this LP
+        _fill(state, model, fill, patience=_ROUNDS, share=1.0)
+    if found is None or state.done or state.limits.over:
         return
     guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound of this LP, not yet proven
     find_plans = _restricted if len(model.direct) < len(model.items) else _improve
+    if guess <= state.bound:  # the LP proves no more: only a cheaper plan can
+        _fill(state, model, fill, patience=4 * _PATIENCE, share=_FILLING)
     # Where that bound is still to be proven, only one neighbourhood is tried before the proof.
     find_plans(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
     if not state.done and not state.limits.over:
@@ -51,7 +71,7 @@ def bound_by_patterns(state: SearchState, model: ColumnModel, *, seconds: float)
     state.say("column generation")
     part = SearchState(problem=model.problem, limits=state.limits.within(seconds), cost=state.cost, bound=state.bound)
     master = Master(model, model.needs(model.demand, model.replicas), _singles(model))
-    master, found = _relax(part, model, master)
+    master, found = _relax(part, model, master, part.limits)
     if found is not None and not part.done and not part.limits.over:
         _close(part, model, master)
     state.prove(part.bound, part.source)
@@ -66,7 +86,46 @@ def _singles(model: ColumnModel) -> list[Pattern]:
     ]
 
 
-def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Master, Generated | None]:
+def _filler(state: SearchState, model: ColumnModel) -> Filler | None:
+    """Prove the bound by prices of resources; return what makes plans by them, where every place is a whole GPU."""
+    from planner.solver.column_generation.filling import filler
+    from planner.solver.column_generation.resource_prices import resource_prices
+
+    state.say("prices of resources")
+    prices = resource_prices(model, state.limits.within(state.limits.left_s * _PRICING))
+    if prices is None:
+        return None
+    state.prove(prices.bound, "prices of resources")
+    if len(model.direct) < len(model.items):
+        return None
+    return filler(model, prices, Random(state.limits.seed))  # noqa: S311 (a search, not a secret)
+
+
+def _fill(state: SearchState, model: ColumnModel, fill: Filler | None, *, patience: int, share: float) -> list[Pattern]:
+    """Make plans until `patience` in a row are no cheaper or `share` of the time is used; return their patterns."""
+    from planner.solver.column_generation.filling import Need
+
+    limits = state.limits if state.cost is None else state.limits.within(state.limits.left_s * share)
+    pool: dict[Pattern, None] = {}
+    failures = 0
+    while fill is not None and failures < patience and not state.done and not limits.over:
+        noise = _NOISE if pool else 0.0
+        plan = fill.fill(Need(left=model.demand, replicas=model.replicas), noise, limits)
+        if plan is None:
+            break
+        if len(pool) < _POOL * len(model.rows):
+            pool.update((filled.pattern, None) for filled in plan)
+        before = state.cost
+        _offer(state, model, sum((Counter({filled.pattern: filled.times}) for filled in plan), Counter()))
+        failures = 0 if state.cost != before else failures + 1
+        fill.correct(plan)
+        state.say("plans by prices")
+    return list(pool)
+
+
+def _relax(
+    state: SearchState, model: ColumnModel, master: Master, limits: SearchLimits
+) -> tuple[Master, Generated | None]:
     """Quick column generation and rounding rows in turn; a thorough one once no more rows are violated."""
     from planner.solver.column_generation.generate import QUICK, THOROUGH, generate
     from planner.solver.column_generation.rounding_cuts import violated_rows
@@ -76,14 +135,14 @@ def _relax(state: SearchState, model: ColumnModel, master: Master) -> tuple[Mast
     for _ in range(_CUTS):
         needs = model.needs(model.demand, model.replicas)
         found = generate(
-            model, master, needs, model.demand, model.replicas, limits=state.limits, effort=effort
+            model, master, needs, model.demand, model.replicas, limits=limits, effort=effort
         )  # fmt: skip
         if found is None:
             break
         last = found
         if found.bound is not None:
             _prove(state, model, found.bound)
-        if state.done or state.limits.over:
+        if state.done or limits.over:
             break
         rows = violated_rows(model, master.columns, found.relaxed.columns)
         if not rows and effort == THOROUGH:

@@ -10,11 +10,14 @@ from tests.builders.problems import whole_gpus
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
     """After warm-up and solving each function has one signature; a second one would have to be compiled."""
-    from planner.solver.column_generation import knapsack, knapsack_dp
+    from planner.solver.column_generation import cover_kernel, knapsack, knapsack_dp
 
     warm_up()
     solve(
         whole_gpus((1000, 1000), [(200 + 7 * i % 301, 150 + 11 * i % 307) for i in range(60)]), SearchLimits(seconds=5)
     )
-    compiled = [knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search]
+    compiled = [
+        knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search,
+        cover_kernel.least_cover, cover_kernel.least_covers, cover_kernel.gains,
+    ]  # fmt: skip
     assert [len(function.signatures) for function in compiled] == [1] * len(compiled)
