@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _ROUNDS = 400  # neighbourhoods after the bound is proven: the search ends even without a time limit
 _PRICING = 0.2  # of the time for the prices of resources, at most
 _FILLING = 0.25  # of the time left for plans by these prices, at most
-_PATIENCE = 25  # plans by prices, in a row, that are no cheaper
+_FIRST, _MORE = 6, 40  # plans by prices before column generation, and after it
+_NEAR = 0.02  # fraction by which such plans may be dearer than the bound if more of them are to be made
 _NOISE = 0.02  # of what a task is worth, at random
 _POOL = 5  # patterns for each row that such plans give to column generation
 _BATCH = 40  # neighbourhoods after each dive
@@ -40,7 +41,7 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     from planner.solver.column_generation.master import Master
 
     fill = _filler(state, model) if model.complete and not model.grouped else None
-    pool = _fill(state, model, fill, patience=_PATIENCE, share=_FILLING)
+    pool = _fill(state, model, fill, plans=_FIRST, share=_FILLING)
     if state.done or state.limits.over:
         return
     state.say("column generation")
@@ -48,14 +49,14 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     master = Master(model, model.needs(model.demand, model.replicas), [*_singles(model), *pool, *held])
     relaxing = state.limits.within(state.limits.left_s * _RELAXING)
     master, found = _relax(state, model, master, relaxing)
-    if not state.done and relaxing.over:  # too large for this LP
-        _fill(state, model, fill, patience=_ROUNDS, share=1.0)
+    if not state.done and relaxing.over and _is_near(state):  # too large for this LP
+        _fill(state, model, fill, plans=_ROUNDS, share=1.0)
     if found is None or state.done or state.limits.over:
         return
     guess = -(-ceil(found.relaxed.value - 1e-6) // state.step) * state.step  # the bound of this LP, not yet proven
     find_plans = _restricted if len(model.direct) < len(model.items) else _improve
-    if guess <= state.bound:  # the LP proves no more: only a cheaper plan can
-        _fill(state, model, fill, patience=4 * _PATIENCE, share=_FILLING)
+    if guess <= state.bound and _is_near(state):  # the LP proves no more: only a cheaper plan can
+        _fill(state, model, fill, plans=_MORE, share=_FILLING)
     # Where that bound is still to be proven, only one neighbourhood is tried before the proof.
     find_plans(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
     if not state.done and not state.limits.over:
@@ -101,23 +102,26 @@ def _filler(state: SearchState, model: ColumnModel) -> Filler | None:
     return filler(model, prices, Random(state.limits.seed))  # noqa: S311 (a search, not a secret)
 
 
-def _fill(state: SearchState, model: ColumnModel, fill: Filler | None, *, patience: int, share: float) -> list[Pattern]:
-    """Make plans until `patience` in a row are no cheaper or `share` of the time is used; return their patterns."""
+def _is_near(state: SearchState) -> bool:
+    return state.cost is not None and state.cost <= state.bound * (1 + _NEAR)
+
+
+def _fill(state: SearchState, model: ColumnModel, fill: Filler | None, *, plans: int, share: float) -> list[Pattern]:
+    """Make plans by prices until there are so many, or `share` of the time is used; return their patterns."""
     from planner.solver.column_generation.filling import Need
 
     limits = state.limits if state.cost is None else state.limits.within(state.limits.left_s * share)
     pool: dict[Pattern, None] = {}
-    failures = 0
-    while fill is not None and failures < patience and not state.done and not limits.over:
+    for _ in range(plans):
+        if fill is None or state.done or limits.over:
+            break
         noise = _NOISE if pool else 0.0
         plan = fill.fill(Need(left=model.demand, replicas=model.replicas), noise, limits)
         if plan is None:
             break
         if len(pool) < _POOL * len(model.rows):
             pool.update((filled.pattern, None) for filled in plan)
-        before = state.cost
         _offer(state, model, sum((Counter({filled.pattern: filled.times}) for filled in plan), Counter()))
-        failures = 0 if state.cost != before else failures + 1
         fill.correct(plan)
         state.say("plans by prices")
     return list(pool)
