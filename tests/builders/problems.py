@@ -139,3 +139,41 @@ def together_problems(draw: st.DrawFn, *, sliced: bool = False) -> Problem:
 def too_many(problem: Problem) -> bool:
     """Return whether a plan may need more GPUs than brute force tries."""
     return sum(max(task.demand, task.min_replicas) for task in problem.tasks) > 6
+
+
+def mixed_fleet(n_tasks: int, seed: int, *, ruled: bool = False) -> Problem:
+    """Build a problem of three GPU types and three batches for each model; a large GPU holds a dozen replicas."""
+    draw = random.Random(seed)
+    types = [("T4", 15_000, 1.0, 1), ("A10", 22_500, 2.1, 2), ("A100", 80_000, 8.0, 6)]  # memory, speed, cost
+    batches = [(1.0, 1.0, 1.0), (1.5, 2.3, 1.2), (2.2, 4.2, 1.6)]  # factors of share, supply and memory
+    tasks = []
+    rules: list[Rule] = []
+    for t in range(n_tasks):
+        memory, busy = min(12_000, max(300, draw.lognormvariate(7.6, 0.7))), max(3, draw.betavariate(1.6, 4) * 100)
+        rate = draw.lognormvariate(3.5, 1) * 1000
+        options = tuple(
+            Option(
+                place=p,
+                load=(round(memory * fm), round(min(100, busy * fs / speed**0.7) * 10)),
+                supply=round(rate * fr * speed**0.6),
+            )
+            for p, (_, _, speed, _) in enumerate(types)
+            for fs, fr, fm in batches
+        )
+        least = 2 if ruled and draw.random() < 0.5 else 0
+        demand = round(rate * draw.choice([0.3, 0.8, 1.5, 3, 6]))
+        tasks.append(Task(name=f"m{t}", options=options, demand=demand, min_replicas=least))
+        if ruled and draw.random() < 0.6:
+            rules.append(AtMost(tasks=(t,), most=1))
+    if ruled:
+        rules += [Apart(tasks=(t, t + 1)) for t in range(0, n_tasks // 3, 2)]
+    return Problem(
+        resources=("memory", "share"),
+        places=tuple(Place(name=name, capacity=(memory, 1000)) for name, memory, _, _ in types),
+        gpus=tuple(
+            GpuType(name=name, layouts=(Layout(name="whole", places=(p,)),), cost=cost)
+            for p, (name, _, _, cost) in enumerate(types)
+        ),
+        tasks=tuple(tasks),
+        rules=tuple(rules),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,13 +13,13 @@ from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import SearchState
 from tests.builders.brute_force import least_cost
-from tests.builders.problems import TINY, rated_problems, together_problems, too_many, whole_gpus
+from tests.builders.problems import TINY, mixed_fleet, rated_problems, together_problems, too_many, whole_gpus
 
 
-def searched(problem: Problem) -> SearchState:
+def searched(problem: Problem, seconds: float = 10) -> SearchState:
     """Search by patterns without a first plan."""
     smaller = reduce(problem).problem
-    state = SearchState(problem=smaller, limits=SearchLimits(seconds=10))
+    state = SearchState(problem=smaller, limits=SearchLimits(seconds=seconds))
     cut = any(len(layout.places) > 1 for gpu in smaller.gpus for layout in gpu.layouts)
     search_patterns(state, build(smaller, whole_layouts=cut and bool(smaller.rules)))
     return state
@@ -67,3 +68,12 @@ def test_thousand_models_are_proven() -> None:
     """500 models of 51 and 500 of 49 fill 500 GPUs in pairs; bound and plan are both 500."""
     state = searched(whole_gpus((100, 100), [(51, 30), (49, 60)], [500, 500]))
     assert (state.bound, state.cost) == (500, 500)
+
+
+@pytest.mark.parametrize(("n_tasks", "ruled", "gap"), [(200, False, 0.02), (200, True, 0.05), (600, False, 0.02)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_mixed_fleets_are_near_their_bound_in_seconds(n_tasks: int, ruled: bool, gap: float, seed: int) -> None:
+    """Column generation over patterns takes minutes where GPUs hold a dozen replicas; prices of resources do not."""
+    state = searched(mixed_fleet(n_tasks, seed, ruled=ruled), seconds=5)
+    assert state.cost is not None
+    assert state.cost <= state.bound * (1 + gap)
