@@ -1,8 +1,9 @@
 """Solve a Problem: quick methods first, then column generation, then an exact search.
 
-Greedy rules give plans and volumes a lower bound. Column generation raises the bound; diving and large neighbourhoods
-look for cheaper plans. Where rules hold across the slices of a GPU, patterns are of whole GPUs, and patterns of slices
-give a bound as well. Rules on nodes of limited number are for the exact search (CP-SAT), which knows individual GPUs.
+Greedy rules give plans and volumes a lower bound. Prices of resources give better ones of both where problems are
+large or tasks have many options. Column generation raises the bound; diving and large neighbourhoods look for cheaper
+plans. Where rules hold across the slices of a GPU, patterns are of whole GPUs, and patterns of slices give a bound as
+well. Rules on nodes of limited number are for the exact search (CP-SAT), which knows individual GPUs.
 """
 
 from __future__ import annotations
