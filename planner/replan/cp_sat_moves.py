@@ -11,7 +11,7 @@ from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at
-from planner.solver.cp_sat.rules import rule_gpus, serve
+from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
 
@@ -91,9 +91,7 @@ def search_moves(
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
         return None
-    cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
-        problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
-    )
+    cost = cost_of_slots(problem, slots)
     moves = [load for slot in slots for load in slot.moves]
     if max_moves is not None:
         model.add(sum(n for n, _ in moves) <= max_moves)

@@ -122,7 +122,7 @@ def _fill_place(items: Items, left: Ints, unit: Any, rule: int, run: Fill) -> In
 def _unit_costs(model: ColumnModel) -> Any:
     """(n_tasks,) what a unit of demand costs at least, as if GPUs could be bought in parts."""
     unit = np.full(len(model.problem.tasks), np.inf)
-    for gpu in model.problem.gpus:
+    for gpu in (gpu for gpu in model.problem.gpus if gpu.limit != 0):
         for layout in gpu.layouts:
             for place in set(layout.places):
                 items, n = model.items[place], model.items[place].n_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.problem.co_location import Spare
 from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
-from planner.solver.cp_sat.rules import rule_gpus, serve
+from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
 
@@ -90,9 +90,7 @@ def search(
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
         return ExactResult(status=Status.UNKNOWN, lower_bound=lower_bound)
-    cost = sum(problem.gpus[s.gpu].cost * s.used for s in slots) + sum(
-        problem.tasks[t].options[k].cost * n for s in slots for (_, _, t, k), n in s.counts.items()
-    )
+    cost = cost_of_slots(problem, slots)
     if slots:
         model.add(cost >= lower_bound)
         if upper_bound is not None:

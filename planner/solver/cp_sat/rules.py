@@ -22,7 +22,17 @@ class Slot(Protocol):
 
     gpu: int
     node: int
+    used: Any
     counts: dict[tuple[int, int, int, int], Any]  # two indices of the position on the GPU; task; option
+
+
+def cost_of_slots(problem: Problem, slots: Sequence[Slot]) -> Any:
+    """Return what the GPUs in use and their replicas cost; also right where a type or every replica costs nothing."""
+    from ortools.sat.python import cp_model
+
+    paid = [(slot.used, problem.gpus[slot.gpu].cost) for slot in slots]
+    paid += [(n, problem.tasks[t].options[k].cost) for slot in slots for (_, _, t, k), n in slot.counts.items()]
+    return cp_model.LinearExpr.weighted_sum([variable for variable, _ in paid], [cost for _, cost in paid])
 
 
 def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from planner.problem.co_location import Spare
+from planner.problem.co_location import Apart, Spare
 from planner.problem.plan import Cause, Status
-from planner.problem.problem import GpuType, Option, Problem, Task
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
@@ -147,6 +147,37 @@ def test_too_few_gpus_are_infeasible_not_an_error() -> None:
     plan = solve(Problem(resources=base.resources, places=base.places, gpus=(one,), tasks=base.tasks))
     assert plan.status is Status.INFEASIBLE
     assert {u.cause for u in plan.unplaced} == {Cause.NO_ROOM}
+
+
+def test_type_without_gpus_is_passed_over() -> None:
+    """A fleet file with count = 0 ended the greedy rules with a KeyError; the other type serves the two copies."""
+    both = Problem(
+        resources=("memory",),
+        places=(Place(name="none", capacity=(10,)), Place(name="some", capacity=(10,))),
+        gpus=(
+            GpuType(name="none", layouts=(Layout(name="whole", places=(0,)),), limit=0),
+            GpuType(name="some", layouts=(Layout(name="whole", places=(1,)),), limit=2),
+        ),
+        tasks=(Task(name="a", options=(Option(place=0, load=(6,)), Option(place=1, load=(6,))), demand=2),),
+    )
+    plan = solve(both, SearchLimits(seconds=10))
+    assert (plan.status, plan.n_gpus) == (Status.OPTIMAL, 2)
+
+
+def test_gpus_that_cost_nothing_are_planned() -> None:
+    """With idle_power_w = 0 only replicas cost: 3 + 3 + 4, a spare of the first included. The exact search failed on such a sum."""
+    free = Problem(
+        resources=("memory",),
+        places=(Place(name="GPU", capacity=(10,)),),
+        gpus=(GpuType(name="GPU", layouts=(Layout(name="whole", places=(0,)),), cost=0),),
+        tasks=(
+            Task(name="a", options=(Option(place=0, load=(6,), cost=3),)),
+            Task(name="b", options=(Option(place=0, load=(6,), cost=4),)),
+        ),
+        rules=(Apart(tasks=(0, 1)), Spare(tasks=(0,), lost=1)),
+    )
+    plan = solve(free, SearchLimits(seconds=10))
+    assert (plan.status, plan.objective) == (Status.OPTIMAL, 10)
 
 
 def test_no_tasks_need_no_gpus() -> None:
