@@ -45,6 +45,12 @@ class TritonPythonModel:
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of tests/checker: which seeds it draws requests from."""
+    parser.addoption("--seeds", type=int, default=300, help="number of random requests that tests/checker plans")
+    parser.addoption("--first-seed", type=int, default=0, help="seed of the first of them")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a server on one worker, and start with those that take longest."""
     for item in items:

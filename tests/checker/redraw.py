@@ -1,0 +1,35 @@
+"""Change the demand of a drawn request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from tests.checker.request_files import RequestFiles
+
+
+def redraw_demand(files: RequestFiles, seed: int) -> RequestFiles:
+    """Return a request with other rates and copies, a rule more or less, a model or the spare GPUs left out."""
+    rng = Random(f"again {seed}")
+    models = [_changed(rng, model) for model in files.demand["model"]]
+    if len(models) > 1 and rng.random() < 0.25:
+        models.pop(rng.randrange(len(models)))
+    options = dict(files.options)
+    if rng.random() < 0.2:
+        options = {key: value for key, value in options.items() if key not in ("spare", "spare_of")}
+    return replace(files, demand={**files.demand, "model": models}, options=options)
+
+
+def _changed(rng: Random, model: dict[str, Any]) -> dict[str, Any]:
+    changed = dict(model)
+    if "rate_infer_per_s" in model and rng.random() < 0.6:
+        changed["rate_infer_per_s"] = round(float(model["rate_infer_per_s"]) * rng.choice([0.5, 0.75, 1.5, 2]), 2)
+    elif rng.random() < 0.5:
+        changed["replicas"] = max(1, model.get("replicas", 1) + rng.choice([-1, 1]))
+    for key in ("alone", "apart", "together", "group_max", "spread"):
+        if key in changed and rng.random() < 0.2:
+            del changed[key]
+    if "together" not in changed and rng.random() < 0.1:
+        changed["alone"] = True
+    return changed
