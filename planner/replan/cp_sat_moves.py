@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.co_location import AtMost
+from planner.problem.co_location import AtMost, Spare, Together
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at
@@ -92,6 +92,10 @@ def search_moves(
     except LimitsReached:
         return None
     cost = cost_of_slots(problem, slots)
+    for t in exact_tasks(problem):
+        model.add(
+            sum(n for s in slots for (_, _, other, _), n in s.counts.items() if other == t) <= problem.tasks[t].demand
+        )
     moves = [load for slot in slots for load in slot.moves]
     if max_moves is not None:
         model.add(sum(n for n, _ in moves) <= max_moves)
@@ -109,6 +113,16 @@ def search_moves(
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         best = _read(solver, problem, slots)
     return best, bound
+
+
+def exact_tasks(problem: Problem) -> frozenset[int]:
+    """Return the tasks that ask for a number of copies, where no rule may need more: of groups, and of losses."""
+    more = {t for rule in problem.rules if isinstance(rule, Together | Spare) for t in rule.tasks}
+    return frozenset(
+        t
+        for t, task in enumerate(problem.tasks)
+        if t not in more and not task.min_replicas and all(option.supply == 1 for option in task.options)
+    )
 
 
 def _slots(

@@ -11,7 +11,7 @@ from planner.placement.placed_gpu import gpu_id, gpu_number
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
-from planner.replan.cp_sat_moves import Outcome, search_moves
+from planner.replan.cp_sat_moves import Outcome, exact_tasks, search_moves
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at, repair
 from planner.solver.limits import SearchLimits
 
@@ -46,8 +46,8 @@ def replan(
 ) -> Replanned | None:
     """Serve every task at the least cost within the moves, and at that cost with the fewest bytes moved.
 
-    The repaired placement is tried first. Where it is proven to cost the least and loads no more than any plan has to,
-    the search is left out.
+    The placement in force is tried first, then the repaired one. Where one is proven to cost the least and loads no
+    more than any plan has to, the search is left out.
 
     Parameters
     ----------
@@ -69,6 +69,9 @@ def replan(
         If there are too many GPUs and models for the search, and no repaired placement is within the moves.
     """
     available = _available_gpus(problem, current, from_scratch)
+    unchanged = _outcome(problem, available, _as_it_is(available), loaded_as)
+    if _is_enough(problem, unchanged, from_scratch):
+        return _replanned(problem, unchanged, from_scratch.lower_bound, from_scratch.bound_source)
     repaired = repair(problem, available)
     nearest = _outcome(problem, available, repaired, loaded_as) if repaired is not None else None
     if nearest is not None and violations(_plan(problem, nearest, from_scratch.lower_bound, ""), problem):
@@ -102,6 +105,27 @@ def replan(
     if bound == from_scratch.lower_bound:
         return _replanned(problem, outcome, bound, from_scratch.bound_source)
     return _replanned(problem, outcome, bound, "exact search", within_moves=max_moves)
+
+
+def _as_it_is(available: AvailableGpus) -> Repaired:
+    """The placement in force without the replicas that match no option."""
+    kept: Repaired = [
+        (h.layout, dict(h.counts)) if h.counts and h.layout is not None else None for h in available.current
+    ]
+    return [*kept, *(None for _ in available.new)]
+
+
+def _is_enough(problem: Problem, unchanged: Outcome, from_scratch: Plan) -> bool:
+    """Whether the placement in force serves every demand at the least cost, with no more copies than are asked for."""
+    if cost_of(unchanged.gpus, problem) != from_scratch.lower_bound:
+        return False
+    if violations(_plan(problem, unchanged, from_scratch.lower_bound, ""), problem):
+        return False
+    copies: Counter[int] = Counter()
+    for group in unchanged.gpus:
+        for r in (r for content in group.contents for r in content):
+            copies[r.task] += r.count
+    return all(copies[t] <= problem.tasks[t].demand for t in exact_tasks(problem))
 
 
 def _replanned(

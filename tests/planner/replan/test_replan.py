@@ -155,6 +155,25 @@ def test_cost_and_bytes_are_the_least_that_brute_force_finds(data: st.DataObject
     assert (result.plan.n_gpus, bytes_moved // 100) == min(outcomes)
 
 
+@pytest.mark.parametrize(("rate", "n_copies"), [(100.0, 3), (None, 2)])
+def test_replicas_beyond_the_rate_stay_and_copies_beyond_the_number_go(rate: float | None, n_copies: int) -> None:
+    """Three replicas of 100 infer/s on one GPU are more than a rate of 100 needs: they were unloaded for nothing.
+
+    Where two copies are asked for, they are exactly two.
+    """
+    wanted = Requirement(model="a", rate_infer_per_s=rate, replicas=None if rate else 2)
+    fleet = FleetType(type="T4", memory_bytes=4000 * MIB, devices=("T4",))
+    profiles = [profile("a", point(memory_mib=1000, throughput=100), server_mib=0)]
+    found = formulate(request(profiles, [wanted], [fleet], Rules(mode=Mode.MEMORY)))
+    held = [CurrentGpu(id="gpu-0", gpu=0, layout=0, node=None, counts={(0, 0, 0): 3})]
+    free = solve(found.problem, SearchLimits(seconds=10))
+    result = replan(
+        found.problem, held, free, {(0, 0): LoadedAs(0, 1000)}, max_moves=None, limits=SearchLimits(seconds=10)
+    )
+    assert result is not None
+    assert [r.count for gpu in result.plan.gpus for r in gpu.contents[0]] == [n_copies]
+
+
 T4 = FleetType(type="T4", memory_bytes=16000 * MIB, devices=("T4",), limit=2)
 A10 = FleetType(type="A10", memory_bytes=24000 * MIB, devices=("A10",))
 
