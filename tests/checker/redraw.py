@@ -21,6 +21,15 @@ def redraw_demand(files: RequestFiles, seed: int) -> RequestFiles:
     return replace(files, demand={**files.demand, "model": models}, options=options)
 
 
+def with_one_overhead(files: RequestFiles) -> RequestFiles:
+    """Return a request whose models all have the same overhead: a replica may serve another demand without a load."""
+    found = next((m["overhead_mib"] for m in files.demand["model"] if "overhead_mib" in m), None)
+    if found is None:
+        return files
+    models = [{**model, "overhead_mib": found} for model in files.demand["model"]]
+    return replace(files, demand={**files.demand, "model": models})
+
+
 def _changed(rng: Random, model: dict[str, Any]) -> dict[str, Any]:
     changed = dict(model)
     if "rate_infer_per_s" in model and rng.random() < 0.6:
