@@ -39,7 +39,7 @@ class ExplainSettings:
         For the first option whose value is not valid.
     """
 
-    server_memory_mib: float | None = option(None, MemorySize(), "server-memory")
+    server_memory_mib: float | None = option(None, MemorySize(zero=True), "server-memory")
     time_limit_s: float = option(60.0, Number(0, open_low=True, metavar="S"), "time-limit")
     seed: int = option(0, Number(0, whole=True))
 

@@ -189,3 +189,11 @@ def test_every_kind_of_rule_is_named(rules: dict[str, Any], said: str) -> None:
     found = explain(plan(profiles, demand=asked, fleet=[T4], mode="memory").placement)
     assert found.last_gpu is not None
     assert any(reason.endswith(said) or "it is to be alone" in reason for reason in found.last_gpu.reasons)
+
+
+def test_server_of_no_memory_is_explained_as_it_was_planned() -> None:
+    """`plan` takes a server of 0 MiB, and `explain` refused the same value."""
+    data = "tests/data/case-study.csv"
+    result = plan(data, gpu_memory_mib=16384, mode="memory", server_memory_mib=0)
+    found = explain(result.placement, data, server_memory_mib=0, time_limit_s=1)
+    assert found.bounds is not None and found.bounds["memory"] <= result.lower_bound
