@@ -19,7 +19,7 @@ UNITS = 10**7  # of a share of one, and of an inference/s
 SAME = Fraction(1, 10**6)  # shares and rates that differ by less are equal
 COST_UNITS = 10**4
 _MOST_GPUS = 14  # named GPUs of a type without a count
-_SECONDS = 20.0
+_SECONDS = 5.0
 
 Position = tuple[str, int] | None  # a slice and its first memory slice; None for the whole GPU
 

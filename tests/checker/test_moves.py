@@ -17,7 +17,7 @@ from tests.checker.redraw import redraw_demand, with_one_overhead
 from tests.checker.request_files import RequestFiles
 from tests.checker.steps import contents, loads, step_faults
 
-EVERY = 2
+EVERY = 3
 
 
 def in_force(files: RequestFiles, folder: Path) -> tuple[Answer, list[Placed]] | None:
