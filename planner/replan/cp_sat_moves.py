@@ -133,16 +133,14 @@ def _slots(
     limits: SearchLimits,
 ) -> list[_Slot]:
     slots = []
-    nodes: dict[int, int] = defaultdict(int)  # GPUs seen of each type, which gives a GPU without a node its node
-    last: dict[int, _Slot] = {}
+    last: dict[tuple[int, int], _Slot] = {}
     for i, h in limits.each(enumerate((*available.current, *available.new))):
-        node = h.node if h.node is not None else nodes[h.gpu] // problem.gpus[h.gpu].node_size
-        nodes[h.gpu] += 1
+        node = h.node or 0
         slot = _slot(model, problem, h, node, loaded_as)
-        if i >= len(available.current):  # new GPUs of a type are interchangeable: use them in order
-            if h.gpu in last:
-                model.add(last[h.gpu].used >= slot.used)
-            last[h.gpu] = slot
+        if i >= len(available.current):  # new GPUs of a type in a node are interchangeable: use them in order
+            if (h.gpu, node) in last:
+                model.add(last[h.gpu, node].used >= slot.used)
+            last[h.gpu, node] = slot
         slots.append(slot)
     for g, gpu in enumerate(problem.gpus):
         if gpu.limit is not None:

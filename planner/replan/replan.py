@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from analyzer.errors import UsageError
 from planner.placement.placed_gpu import gpu_id, gpu_number
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status, cost_of
-from planner.problem.problem import Problem
+from planner.problem.problem import GpuType, Problem
 from planner.problem.verify import violations
 from planner.replan.cp_sat_moves import Outcome, exact_tasks, search_moves
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at, repair
 from planner.solver.limits import SearchLimits
 
+_POSITIONS = 32  # free positions in the nodes of a type, among which the search chooses
 _MOST_VARIABLES = 400_000  # with more of them CP-SAT takes more than a gigabyte
 
 
@@ -150,18 +152,51 @@ def _plan(problem: Problem, outcome: Outcome, bound: int, source: str, *, within
 
 
 def _available_gpus(problem: Problem, current: Sequence[CurrentGpu], from_scratch: Plan) -> AvailableGpus:
-    """Return the current GPUs, and as many new ones of each type as the plan from scratch uses, within the limits."""
-    have: Counter[int] = Counter(h.gpu for h in current)
+    """Return the current GPUs, and as many new ones of each type as the plan from scratch uses, within the limits.
+
+    Where nodes matter, every GPU has one, and there are more new GPUs, so that their nodes can be chosen.
+    """
+    if problem.nodes_matter:
+        current = _in_nodes(problem, current)
     wanted: Counter[int] = Counter()
     for placed in from_scratch.gpus:
         wanted[placed.gpu] += placed.count
-    new = []
-    for g, count in sorted(wanted.items()):
-        limit = problem.gpus[g].limit
-        new += [g] * (count if limit is None else max(0, min(count, limit - have[g])))
+    new: list[tuple[int, int | None]] = []
+    for g, n in sorted(wanted.items()):
+        held, limit = [h.node or 0 for h in current if h.gpu == g], problem.gpus[g].limit
+        if problem.nodes_matter:
+            new += [(g, node) for node in _new_nodes(problem.gpus[g], Counter(held), n)]
+        else:
+            new += [(g, None)] * (n if limit is None else max(0, min(n, limit - len(held))))
     first = 1 + max((number for h in current if (number := gpu_number(h.id)) is not None), default=-1)
-    new_gpus = (CurrentGpu(id=gpu_id(first + i), gpu=g, layout=None, node=None, counts={}) for i, g in enumerate(new))
+    new_gpus = (
+        CurrentGpu(id=gpu_id(first + i), gpu=g, layout=None, node=node, counts={}) for i, (g, node) in enumerate(new)
+    )
     return AvailableGpus(current=tuple(current), new=tuple(new_gpus))
+
+
+def _in_nodes(problem: Problem, current: Sequence[CurrentGpu]) -> tuple[CurrentGpu, ...]:
+    """Give a node with room to each GPU whose placement names none."""
+    taken = Counter((h.gpu, h.node) for h in current if h.node is not None)
+    found = []
+    for h in current:
+        node = h.node
+        if node is None:
+            size = problem.gpus[h.gpu].node_size
+            node = next(n for n in count() if taken[h.gpu, n] < size)
+            taken[h.gpu, node] += 1
+        found.append(replace(h, node=node))
+    return tuple(found)
+
+
+def _new_nodes(gpu: GpuType, taken: Mapping[int, int], wanted: int) -> list[int]:
+    """The nodes of new GPUs: one each where there are as many as needed, else free positions, emptiest nodes first."""
+    if gpu.limit is None:
+        first = 1 + max(taken, default=-1)
+        return list(range(first, first + wanted))
+    n_nodes = -(-gpu.limit // gpu.node_size)
+    free = [(k, node) for node in range(n_nodes) for k in range(taken.get(node, 0), gpu.node_size)]
+    return [node for _, node in sorted(free)[: max(wanted, _POSITIONS)]]
 
 
 def _variables(problem: Problem, available: AvailableGpus) -> int:

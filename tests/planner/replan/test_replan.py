@@ -17,7 +17,7 @@ from planner.cli.main import main
 from planner.formulation.candidates import Mode
 from planner.formulation.formulate import formulate
 from planner.formulation.rules import Rules
-from planner.inputs.demand import Requirement
+from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Thresholds
 from planner.placement.document import Action, Move
 from planner.planning import NoPlanError, PlanResult
@@ -172,6 +172,18 @@ def test_replicas_beyond_the_rate_stay_and_copies_beyond_the_number_go(rate: flo
     )
     assert result is not None
     assert [r.count for gpu in result.plan.gpus for r in gpu.contents[0]] == [n_copies]
+
+
+@pytest.mark.parametrize("limit", [None, 6])
+def test_new_gpu_is_in_a_node_that_the_rules_allow(limit: int | None) -> None:
+    """A second replica that is spread over nodes of three GPUs needs the second node: new GPUs filled up the first."""
+    fleet = FleetType(type="T4", memory_bytes=4000 * MIB, devices=("T4",), gpus_per_node=3, limit=limit)
+    profiles = [profile("a", server_mib=0)]
+    one, two = (Requirement(model="a", replicas=n, spread=Spread.NODE) for n in (1, 2))
+    before = make_plan(profiles, demand=[one], fleet=[fleet])
+    after = make_plan(profiles, demand=[two], fleet=[fleet], current=before.placement, max_moves=1)
+    assert len({gpu.nodes for gpu in after.placement.gpus}) == 2
+    assert before.placement.gpus[0] in after.placement.gpus
 
 
 T4 = FleetType(type="T4", memory_bytes=16000 * MIB, devices=("T4",), limit=2)
