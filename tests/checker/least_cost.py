@@ -113,7 +113,7 @@ class LeastCost:
             self.short.append((kind, most))
         nodes: dict[int, list[str]] = defaultdict(list)
         for name, node in current.items():
-            nodes[node].append(name)
+            nodes[node if self.nodes_matter else 0].append(name)
         if self.nodes_matter:
             n_nodes = most if kind.count is None else -(-kind.count // kind.node_size)
             n_nodes = max([n_nodes, *(node + 1 for node in nodes)])
