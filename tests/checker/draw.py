@@ -9,6 +9,7 @@ from tests.checker.places import devices_of
 from tests.checker.request_files import RequestFiles
 
 _SLICES = {"A30": ("1g.6gb", "2g.12gb", "4g.24gb"), "A100-40GB": ("1g.5gb", "2g.10gb", "3g.20gb")}
+_SLICE_MIB = {"A30": 5952, "A100-40GB": 4864}  # of the smallest slice
 _TRIALS = [(1, 1), (1, 2), (2, 2), (4, 2), (8, 4)]  # batch and concurrency
 _TYPES = {"lab-a": 8000, "lab-b": 12000, "T4": 14909, "A30": 24000, "A100-40GB": 40325}
 
@@ -134,10 +135,15 @@ def _rows(rng: Random, models: list[str], fleet: dict[str, Any], options: dict[s
     server = {device: rng.choice([200, 309, 500]) for device in (d.partition(" MIG ")[0] for d in devices)}
     rows = []
     for model in measured:
+        entry = rng.choice(fleet["gpu"])
+        memory_mib = rng.choice([_TYPES[entry["type"]], _SLICE_MIB.get(entry["type"], _TYPES[entry["type"]])])
+        exact = (memory_mib - rng.choice([*server.values()])) // rng.choice([1, 2, 3])
         base = {
-            "memory": rng.choice([400, 900, 1500, 2600, 4100, 6000]),
+            "memory": rng.choice([400, 900, 1500, 2600, 4100, 6000, exact, exact, exact + 1]),
+            "more_memory": rng.choice([0, 120]),  # for each of a batch
             "throughput": rng.randint(20, 150),
-            "utilization": rng.choice([8, 15, 23, 34, 48, 60]),
+            "utilization": rng.choice([8, 15, 20, 25, 33, 40, 48, 50, 60]),
+            "grows": rng.choice([0, 1]),
         }
         chosen = [d for d in devices if rng.random() < (0.85 if " MIG " not in d else 0.5)]
         for device in chosen or devices[:1]:
@@ -162,9 +168,9 @@ def _points(
         cells: dict[str, Any] = {
             "throughput_infer_per_s": round(base["throughput"] * grow * rng.choice([0.7, 1, 1.3]), 1),
             "latency_p99_ms": rng.choice([4, 9.5, 12, 20, 26, 33.3]) * batch,
-            "max_memory_mib": server + base["memory"] + 120 * batch,
+            "max_memory_mib": server + base["memory"] + base["more_memory"] * batch,
             "server_memory_mib": server,
-            "max_utilization_pct": min(100, round(base["utilization"] * grow)),
+            "max_utilization_pct": min(100, round(base["utilization"] * (grow if base["grows"] else 1))),
             "max_memory_utilization_pct": rng.choice([5, 12, 25, 40, 55]),
             "power_w": round(45 + 40 * grow * rng.random(), 1),
         }
@@ -221,6 +227,6 @@ def _amount(rng: Random, model: str, rows: list[dict[str, str]]) -> dict[str, An
         _add(rng, entry, {"replicas": (0.7, [1, 2, 2, 3])})
         return entry
     rates = [float(r["throughput_infer_per_s"]) for r in rows if r["model"] == model and r["throughput_infer_per_s"]]
-    entry["rate_infer_per_s"] = round(rng.choice(rates or [50.0]) * rng.choice([0.4, 0.9, 1, 1.2, 1.9]), 2)
+    entry["rate_infer_per_s"] = round(rng.choice(rates or [50.0]) * rng.choice([0.4, 0.9, 1, 1.2, 1.9, 2]), 2)
     _add(rng, entry, {"growth": (0.2, [1.1, 1.5]), "replicas": (0.2, [1, 2])})
     return entry
