@@ -27,11 +27,15 @@ def assign_nodes(problem: Problem, gpus: tuple[GpuGroup, ...]) -> tuple[GpuGroup
         nodes = []
         node = 0
         for _ in range(group.count):
-            while gpus_in[group.gpu, node] >= gpu.node_size or any(
-                n and there + n > rule.most for n, there, rule in zip(own, counted[group.gpu, node], rules, strict=True)
+            while gpu.in_node(node) and (
+                gpus_in[group.gpu, node] >= gpu.in_node(node)
+                or any(
+                    n and there + n > rule.most
+                    for n, there, rule in zip(own, counted[group.gpu, node], rules, strict=True)
+                )
             ):
                 node += 1
-            if gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size):
+            if not gpu.in_node(node):
                 return None
             gpus_in[group.gpu, node] += 1
             counted[group.gpu, node] = [n + there for n, there in zip(own, counted[group.gpu, node], strict=True)]

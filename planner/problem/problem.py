@@ -46,11 +46,17 @@ class GpuType:
     layouts: tuple[Layout, ...]
     cost: int = 1
     limit: int | None = None  # None: as many as needed
-    node_size: int = 1  # GPUs in one node; with a limit there are ceil(limit / node_size) nodes of this type
+    node_size: int = 1  # GPUs in one node
 
     def __post_init__(self) -> None:
         if not self.layouts or self.cost < 0 or self.node_size < 1 or (self.limit or 0) < 0:
             raise ValueError(f"GPU type {self.name}: no layout, or a negative figure")
+
+    def in_node(self, node: int) -> int:
+        """Return how many GPUs of the type a node has: with a limit the last node holds the rest, and others none."""
+        if self.limit is None:
+            return self.node_size
+        return max(0, min(self.node_size, self.limit - node * self.node_size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,10 +147,10 @@ def _node_faults(plan: Plan, problem: Problem) -> Iterator[str]:
                 replicas_on_node[placed.gpu, node][replicas.task] += replicas.count
     for (g, node), count in on_node.items():
         gpu = problem.gpus[g]
-        if count > gpu.node_size:
-            yield f"{count} GPUs in node {node} of {gpu.name}, which holds {gpu.node_size}"
-        if node < 0 or (gpu.limit is not None and node >= -(-gpu.limit // gpu.node_size)):
+        if node < 0 or not gpu.in_node(node):
             yield f"{gpu.name} has no node {node}"
+        elif count > gpu.in_node(node):
+            yield f"{count} GPUs in node {node} of {gpu.name}, which holds {gpu.in_node(node)}"
     for (g, node), on_this in replicas_on_node.items():
         rules = _rules_of(on_this, naming, problem)
         yield from _spread_faults(on_this, f"node {node} of {problem.gpus[g].name}", rules, problem)

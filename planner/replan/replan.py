@@ -182,8 +182,8 @@ def _in_nodes(problem: Problem, current: Sequence[CurrentGpu]) -> tuple[CurrentG
     for h in current:
         node = h.node
         if node is None:
-            size = problem.gpus[h.gpu].node_size
-            node = next(n for n in count() if taken[h.gpu, n] < size)
+            gpu = problem.gpus[h.gpu]
+            node = next(n for n in count() if taken[h.gpu, n] < gpu.in_node(n) or not gpu.in_node(n))
             taken[h.gpu, node] += 1
         found.append(replace(h, node=node))
     return tuple(found)
@@ -195,7 +195,7 @@ def _new_nodes(gpu: GpuType, taken: Mapping[int, int], wanted: int) -> list[int]
         first = 1 + max(taken, default=-1)
         return list(range(first, first + wanted))
     n_nodes = -(-gpu.limit // gpu.node_size)
-    free = [(k, node) for node in range(n_nodes) for k in range(taken.get(node, 0), gpu.node_size)]
+    free = [(k, node) for node in range(n_nodes) for k in range(taken.get(node, 0), gpu.in_node(node))]
     return [node for _, node in sorted(free)[: max(wanted, _POSITIONS)]]
 
 

@@ -152,7 +152,7 @@ def _nodes_hold(problem: Problem, taken: list[tuple[int, int, Load]], where: tup
     for (g, _, content), node in zip(taken, where, strict=True):
         on_node[g, node] = on_node.get((g, node), ()) + content
     return (
-        all(n <= problem.gpus[g].node_size for (g, _), n in size.items())
+        all(n <= problem.gpus[g].in_node(node) for (g, node), n in size.items())
         and all(sum(replicas[g, node, t] for t in rule.tasks) <= rule.most for rule in limits for g, node in size)
         and all(_serve_without(problem, rule, list(on_node.values())) for rule in losses)
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from planner.problem.co_location import Spare, Together
+from planner.problem.co_location import Alone, AtMost, Spare, Together, Within
 from planner.problem.plan import Cause, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
@@ -178,6 +178,24 @@ def test_gpu_that_costs_nothing_is_planned() -> None:
     )
     plan = solve(free, SearchLimits(seconds=10))
     assert (plan.status, plan.objective) == (Status.OPTIMAL, 7)
+
+
+@pytest.mark.parametrize(("limit", "status"), [(4, Status.INFEASIBLE), (5, Status.OPTIMAL)])
+def test_last_node_holds_the_rest(limit: int, status: Status) -> None:
+    """Two models alone, a replica of each on both of two nodes: of 4 GPUs in nodes of 3, the second node has one.
+
+    The check of a plan let the second node have two, and the exact search one.
+    """
+    problem = replace(
+        whole_gpus((10,), [(6,), (6,)], [2, 2]),
+        rules=(
+            *(Alone(tasks=(t,)) for t in (0, 1)),
+            *(AtMost(tasks=(t,), most=1, within=Within.NODE) for t in (0, 1)),
+        ),
+    )
+    problem = replace(problem, gpus=(replace(problem.gpus[0], limit=limit, node_size=3),))
+    assert solve(problem, SearchLimits(seconds=10)).status is status
+    assert least_cost(problem) == (4 if status is Status.OPTIMAL else None)
 
 
 def test_no_tasks_need_no_gpus() -> None:
