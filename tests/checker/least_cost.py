@@ -116,13 +116,12 @@ class LeastCost:
             nodes[node if self.nodes_matter else 0].append(name)
         if self.nodes_matter:
             n_nodes = most if kind.count is None else -(-kind.count // kind.node_size)
-            n_nodes = max([n_nodes, *(node + 1 for node in nodes)])
-            size = kind.node_size if current else min(kind.node_size, most)
+            sizes = [kind.in_node(node) for node in range(max([n_nodes, *(node + 1 for node in nodes)]))]
         else:
-            n_nodes, size = 1, max(most, len(current))
-        for node in range(n_nodes):
+            sizes = [max(most, len(current))]
+        for node, size in enumerate(sizes):
             names = nodes.get(node, [])
-            names += [f"{kind.name}-{node}-{i}" for i in range(size - len(names))]
+            names += [f"{kind.name}-{node}-{i}" for i in range(min(size, most) - len(names))]
             self.gpus += [self._gpu(name, kind, node) for name in names]
         own = [g for g in self.gpus if g.kind is kind]
         if not current:

@@ -71,8 +71,7 @@ def _fleet(gpus: Sequence[Placed], asked: Asked) -> Iterator[str]:
         if not nodes_matter:
             continue
         for node, n in Counter(gpu.node for gpu in own).items():
-            last = None if kind.count is None else -(-kind.count // kind.node_size)
-            if node is None or node < 0 or (last is not None and node >= last) or n > kind.node_size:
+            if node is None or node < 0 or n > kind.in_node(node):
                 yield f"{n} GPUs of type {kind.name} in node {node}"
 
 

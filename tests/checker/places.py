@@ -87,6 +87,11 @@ class GpuKind:
         """GPUs in a node."""
         return self.entry.get("gpus_per_node", 1)
 
+    def in_node(self, node: int) -> int:
+        """Return how many GPUs a node has: the last one holds the rest of the count."""
+        size = self.node_size
+        return size if self.count is None else max(0, min(size, self.count - node * size))
+
     @property
     def scale(self) -> Mapping[str, Any] | None:
         """Factors on the figures of another device."""
