@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from analyzer.errors import UsageError
 from planner.formulation.candidates import Mode
 from planner.formulation.request import Request
 from planner.inputs.demand import SHARING_FIELDS, Requirement
@@ -49,7 +50,10 @@ def relaxations(request: Request, value: float, limits: SearchLimits) -> tuple[R
     open_: list[tuple[str, Request]] = []
 
     def attempt(change: str, changed: Request, seconds: float) -> None:
-        solved = solve_request(changed, limits.within(seconds))
+        try:
+            solved = solve_request(changed, limits.within(seconds))
+        except UsageError:  # an operating point that only the change allows lacks a figure: it cannot be planned
+            return
         before = found[change].value if change in found else value
         if solved.value is not None and solved.value < before - _SAME:
             found[change] = Relaxation(
@@ -186,4 +190,7 @@ def conflict(request: Request, limits: SearchLimits) -> tuple[Requirement, ...]:
 
 
 def _infeasible(request: Request, limits: SearchLimits) -> bool:
-    return solve_request(request, limits.within(10.0)).plan.status is Status.INFEASIBLE
+    try:
+        return solve_request(request, limits.within(10.0)).plan.status is Status.INFEASIBLE
+    except UsageError:  # what is left lacks a figure that its other models have
+        return False

@@ -197,3 +197,15 @@ def test_server_of_no_memory_is_explained_as_it_was_planned() -> None:
     result = plan(data, gpu_memory_mib=16384, mode="memory", server_memory_mib=0)
     found = explain(result.placement, data, server_memory_mib=0, time_limit_s=1)
     assert found.bounds is not None and found.bounds["memory"] <= result.lower_bound
+
+
+def test_change_that_lacks_a_figure_is_passed_over() -> None:
+    """A form of the model without a measured utilization ended the explanation with an error about that form."""
+    asked = Request(
+        profiles=(profile("chest", point(utilization=0.6)), profile("chest_int8", point(utilization=None))),
+        requirements=(Requirement(model="chest", replicas=2),),
+        fleet=(T4,),
+        rules=Rules(mode=Mode.THROUGHPUT),
+    )
+    found = relaxations(asked, 2, SearchLimits(seconds=20))
+    assert [r.change for r in found] == ["chest with 1 replicas, not 2"]
