@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planner.problem.co_location import AtMost, Spare, Together
+from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at
 from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
+from planner.solver.surplus import exact_tasks
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -113,16 +114,6 @@ def search_moves(
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         best = _read(solver, problem, slots)
     return best, bound
-
-
-def exact_tasks(problem: Problem) -> frozenset[int]:
-    """Return the tasks that ask for a number of copies, where no rule may need more: of groups, and of losses."""
-    more = {t for rule in problem.rules if isinstance(rule, Together | Spare) for t in rule.tasks}
-    return frozenset(
-        t
-        for t, task in enumerate(problem.tasks)
-        if t not in more and not task.min_replicas and all(option.supply == 1 for option in task.options)
-    )
 
 
 def _slots(

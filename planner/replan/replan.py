@@ -12,10 +12,12 @@ from planner.placement.placed_gpu import gpu_id, gpu_number
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status, cost_of
 from planner.problem.problem import GpuType, Problem
 from planner.problem.verify import violations
-from planner.replan.cp_sat_moves import Outcome, exact_tasks, search_moves
+from planner.replan.cp_sat_moves import Outcome, search_moves
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at, repair
 from planner.solver.limits import SearchLimits
+from planner.solver.surplus import exact_tasks
 
+_FURTHER = 8  # new GPUs of each type, besides those that a plan from scratch uses
 _POSITIONS = 32  # free positions in the nodes of a type, among which the search chooses
 _MOST_VARIABLES = 400_000  # with more of them CP-SAT takes more than a gigabyte
 
@@ -70,7 +72,7 @@ def replan(
     UsageError
         If there are too many GPUs and models for the search, and no repaired placement is within the moves.
     """
-    available = _available_gpus(problem, current, from_scratch)
+    available = _available_gpus(problem, current, from_scratch, max_moves)
     unchanged = _outcome(problem, available, _as_it_is(available), loaded_as)
     if _is_enough(problem, unchanged, from_scratch):
         return _replanned(problem, unchanged, from_scratch.lower_bound, from_scratch.bound_source)
@@ -151,18 +153,22 @@ def _plan(problem: Problem, outcome: Outcome, bound: int, source: str, *, within
     )
 
 
-def _available_gpus(problem: Problem, current: Sequence[CurrentGpu], from_scratch: Plan) -> AvailableGpus:
+def _available_gpus(
+    problem: Problem, current: Sequence[CurrentGpu], from_scratch: Plan, max_moves: int | None
+) -> AvailableGpus:
     """Return the current GPUs, and as many new ones of each type as the plan from scratch uses, within the limits.
 
-    Where nodes matter, every GPU has one, and there are more new GPUs, so that their nodes can be chosen.
+    A plan within few moves may use other types than that: there is a new GPU of each type for each of the moves, up to
+    `_FURTHER`. Where nodes matter, every GPU has one, and there are more new GPUs, so that their nodes can be chosen.
     """
     if problem.nodes_matter:
         current = _in_nodes(problem, current)
-    wanted: Counter[int] = Counter()
+    wanted: Counter[int] = Counter(dict.fromkeys(range(len(problem.gpus)), 0))
     for placed in from_scratch.gpus:
         wanted[placed.gpu] += placed.count
     new: list[tuple[int, int | None]] = []
-    for g, n in sorted(wanted.items()):
+    for g, used in sorted(wanted.items()):
+        n = max(used, min(max_moves or 0, _FURTHER))
         held, limit = [h.node or 0 for h in current if h.gpu == g], problem.gpus[g].limit
         if problem.nodes_matter:
             new += [(g, node) for node in _new_nodes(problem.gpus[g], Counter(held), n)]

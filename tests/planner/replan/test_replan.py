@@ -22,6 +22,7 @@ from planner.inputs.fleet import FleetType, Thresholds
 from planner.placement.document import Action, Move
 from planner.planning import NoPlanError, PlanResult
 from planner.planning import plan as make_plan
+from planner.problem.plan import Status
 from planner.replan.repair import CurrentGpu, LoadedAs
 from planner.replan.replan import replan
 from planner.solver.limits import SearchLimits
@@ -172,6 +173,28 @@ def test_replicas_beyond_the_rate_stay_and_copies_beyond_the_number_go(rate: flo
     )
     assert result is not None
     assert [r.count for gpu in result.plan.gpus for r in gpu.contents[0]] == [n_copies]
+
+
+def test_few_moves_may_need_a_type_that_a_plan_from_scratch_does_not_use() -> None:
+    """From scratch 9 small GPUs serve 700/s with 80/s each; one move from 5 of them is one large GPU with 300/s.
+
+    Only new GPUs of the small type were tried, and no plan was found.
+    """
+    small, large = (
+        FleetType(type=name, memory_bytes=2000 * MIB, devices=(name,), cost_per_hour=cost)
+        for name, cost in (("small", 1.0), ("large", 9.0))
+    )
+    profiles = [
+        profile("a", point(throughput=80, utilization=0.9), device="small"),
+        profile("a", point(throughput=300, utilization=0.9), device="large"),
+    ]
+    five, nine = ([Requirement(model="a", rate_infer_per_s=rate)] for rate in (400.0, 700.0))
+    before = make_plan(profiles, demand=five, fleet=[small, large], objective="cost")
+    assert before.gpus == 5
+    after = make_plan(
+        profiles, demand=nine, fleet=[small, large], objective="cost", current=before.placement, max_moves=1
+    )
+    assert (after.status, after.value) == (Status.OPTIMAL, 14)
 
 
 @pytest.mark.parametrize("limit", [None, 6])
