@@ -82,7 +82,7 @@ class Task:
     options: tuple[Option, ...]
     demand: int = 1
     min_replicas: int = 0
-    exact: bool = False  # the demand is a number of copies, and a Together rule may not be kept by more copies
+    exact: bool = False  # the demand is a number of copies, of which no more may run
 
     def __post_init__(self) -> None:
         if self.demand < 0 or self.min_replicas < 0:

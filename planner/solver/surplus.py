@@ -6,19 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.problem.co_location import Spare, Together
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 
 
 def exact_tasks(problem: Problem) -> frozenset[int]:
-    """Return the tasks that ask for a number of copies, where no rule may need more: of groups, and of losses."""
-    more = {t for rule in problem.rules if isinstance(rule, Together | Spare) for t in rule.tasks}
-    return frozenset(
-        t
-        for t, task in enumerate(problem.tasks)
-        if t not in more and not task.min_replicas and all(option.supply == 1 for option in task.options)
-    )
+    """Return the tasks that ask for a number of copies; of groups that are together, the searches count exactly."""
+    exact = frozenset(t for t, task in enumerate(problem.tasks) if task.exact)
+    return exact - {t for group in problem.together for t in group}
 
 
 def without_surplus_copies(gpus: Sequence[GpuGroup], problem: Problem) -> tuple[GpuGroup, ...]:
