@@ -206,7 +206,7 @@ def _demand(rng: Random, models: list[str], rows: list[dict[str, str]], options:
             "alone": (0.1, [True]),
             "overhead_mib": (0.12, [120, 60.5]),
             "apart": (groups["apart"] and 0.7, [["one"], ["one", "two"]]),
-            "together": (groups["together"] and "rate_infer_per_s" in entry and 0.8, [["one"]]),
+            "together": (groups["together"] and 0.8, [["one"]]),
             "group_max": (groups["group_max"] and 0.7, [{"group": most}]),
         }
         measured = {r["model"] for r in rows} - {model}

@@ -18,6 +18,6 @@ def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
     )
     compiled = [
         knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search,
-        cover_kernel.least_cover, cover_kernel.least_covers, cover_kernel.gains,
+        cover_kernel.least_covers, cover_kernel.gains,
     ]  # fmt: skip
     assert [len(function.signatures) for function in compiled] == [1] * len(compiled)
