@@ -69,7 +69,7 @@ class ColumnModel:
     problem: Problem
     items: dict[int, Items]  # by place
     rows: list[Row]
-    direct: dict[int, int] = field(default_factory=dict)  # whole-GPU place of one type only -> that GPU type
+    direct: dict[int, int] = field(default_factory=dict)  # place of `items` that is a whole GPU of one type -> the type
     layouts: Layouts = field(default_factory=Layouts)
     capped: frozenset[int] = frozenset()  # tasks of which the patterns of a plan hold just as many copies as asked for
     _item_of: dict[tuple[int, tuple[Part, ...]], int] = field(default_factory=dict)  # place, replicas -> item
@@ -239,7 +239,12 @@ def build(problem: Problem, *, whole_layouts: bool = False) -> ColumnModel:
     capped = [t for t in (leading_task(problem, group) for group in groups) if t is not None]
     rows += [Row(task=t, capped=True) for t in capped]
     return ColumnModel(
-        problem=flat, items=items, rows=rows, direct=_direct(flat), layouts=layouts, capped=frozenset(capped)
+        problem=flat,
+        items=items,
+        rows=rows,
+        direct={place: gpu for place, gpu in _direct(flat).items() if place in items},
+        layouts=layouts,
+        capped=frozenset(capped),
     )
 
 

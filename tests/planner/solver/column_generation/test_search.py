@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.problem.problem import Problem
+from planner.problem.problem import GpuType, Layout, Problem
 from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import build
 from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import SearchState
 from tests.builders.brute_force import least_cost
-from tests.builders.problems import TINY, mixed_fleet, rated_problems, together_problems, too_many, whole_gpus
+from tests.builders.problems import (
+    TINY,
+    hard_problem,
+    mixed_fleet,
+    rated_problems,
+    together_problems,
+    too_many,
+    whole_gpus,
+)
 
 
 def searched(problem: Problem, seconds: float = 10) -> SearchState:
@@ -77,3 +87,12 @@ def test_mixed_fleets_are_near_their_bound_in_seconds(n_tasks: int, ruled: bool,
     state = searched(mixed_fleet(n_tasks, seed, ruled=ruled), seconds=5)
     assert state.cost is not None
     assert state.cost <= state.bound * (1 + gap)
+
+
+def test_type_on_which_nothing_runs_is_passed_over() -> None:
+    """A place without items has no price; plans by prices looked for its items."""
+    asked = hard_problem(30)
+    idle = GpuType(name="idle", layouts=(Layout(name="whole", places=(1,)),))
+    places = (*asked.places, replace(asked.places[0], name="idle"))
+    state = searched(replace(asked, places=places, gpus=(*asked.gpus, idle)), seconds=3)
+    assert state.cost is not None
