@@ -89,10 +89,10 @@ def test_mixed_fleets_are_near_their_bound_in_seconds(n_tasks: int, ruled: bool,
     assert state.cost <= state.bound * (1 + gap)
 
 
-def test_type_on_which_nothing_runs_is_passed_over() -> None:
-    """A place without items has no price; plans by prices looked for its items."""
+def test_type_of_which_there_is_none_is_passed_over() -> None:
+    """The places of a type with a count of 0 have no items; plans by prices looked for them."""
     asked = hard_problem(30)
-    idle = GpuType(name="idle", layouts=(Layout(name="whole", places=(1,)),))
+    idle = GpuType(name="idle", layouts=(Layout(name="whole", places=(1,)),), limit=0)
     places = (*asked.places, replace(asked.places[0], name="idle"))
     state = searched(replace(asked, places=places, gpus=(*asked.gpus, idle)), seconds=3)
     assert state.cost is not None
