@@ -52,12 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a server on one worker, and start with those that take longest."""
+    """Keep the tests that share a Docker engine or a server on one worker, and start with those that take longest."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "docker_host" in fixtures:
+        if item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("docker"))
-        elif "bench" in fixtures:
+        elif "bench" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: (LIVE not in item.path.parents, item.get_closest_marker("xdist_group") is None))
 
