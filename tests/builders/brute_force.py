@@ -6,14 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations, product
 
+from hypothesis import reject
+
 from planner.problem.co_location import Alone, Apart, AtMost, Spare, Together, Within
 from planner.problem.problem import Layout, Option, Problem
+
+_MOST_STEPS = 30_000  # some seconds
 
 Load = tuple[tuple[tuple[int, int], int], ...]  # ((task, option), replicas) pairs
 
 
 def least_cost(problem: Problem, *, most_gpus: int = 6) -> int | None:
-    """Return the cost of the best plan of at most `most_gpus` GPUs; None if there is none."""
+    """Return the cost of the best plan of at most `most_gpus` GPUs; None if there is none.
+
+    A problem that needs more than some thousand steps is not tried: another one is drawn (hypothesis.reject).
+    """
     choices = [
         (g, problem.gpus[g].cost + _paid(problem, content), content)
         for g in range(len(problem.gpus))
@@ -23,8 +30,11 @@ def least_cost(problem: Problem, *, most_gpus: int = 6) -> int | None:
     ]
     choices = _without_dominated(problem, choices)
     best: list[int | None] = [None]
+    steps = iter(range(_MOST_STEPS))
 
     def go_on(first: int, taken: list[int], cost: int) -> None:
+        if next(steps, None) is None:
+            reject()
         if best[0] is not None and cost >= best[0]:
             return
         if _served(problem, [choices[i][2] for i in taken]) and _nodes_work(problem, [choices[i] for i in taken]):

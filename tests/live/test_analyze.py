@@ -31,7 +31,7 @@ def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
         assert 50 * int(row["batch"]) < float(row["throughput_infer_per_s"]) < 500 * int(row["batch"])
         assert float(row["latency_p50_ms"]) > 2.0
     memory = {row["model"]: float(row["model_memory_mib"]) for row in table}
-    assert memory["two"] - memory["one"] == pytest.approx(64, abs=10)  # pages shared with other servers count partly
+    assert memory["two"] - memory["one"] == pytest.approx(64, abs=30)  # pages shared with other servers count partly
     assert "one" in done.stdout
     results = repository.parent / "results"
     assert (results / "metrics-server-only.csv").exists()
