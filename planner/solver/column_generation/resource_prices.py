@@ -53,6 +53,8 @@ class ResourcePrices:
 
 def resource_prices(model: ColumnModel, limits: SearchLimits) -> ResourcePrices | None:
     """Solve the LP by column generation and return the prices of the highest bound; None where a task has no item."""
+    if not model.items:
+        return None
     items = replicable(model)
     if not len(items.task) or np.any(np.diff(items.first) == 0):
         return None

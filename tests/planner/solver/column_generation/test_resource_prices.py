@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -141,3 +142,10 @@ def test_replicas_that_take_nothing_scarce_are_placed_too() -> None:
     found = filled(whole_gpus((1000, 10), [(1, 6), (1, 5), (40, 0)]))
     assert found is not None
     assert found[1].objective == 2
+
+
+def test_problem_without_gpus_has_no_prices() -> None:
+    """Where every type has a count of 0 there are no items: the bound failed on their empty list."""
+    asked = whole_gpus((10,), [(4,)])
+    none = replace(asked, gpus=tuple(replace(gpu, limit=0) for gpu in asked.gpus))
+    assert resource_prices(build(none), SearchLimits()) is None
