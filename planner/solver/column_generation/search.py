@@ -40,6 +40,8 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
     """Raise the bound and look for cheaper plans until the plan is proven, the rounds are used up or the time is."""
     from planner.solver.column_generation.master import Master
 
+    if not model.items or not model.rows:  # no GPUs, or nothing to serve
+        return
     fill = _filler(state, model) if model.complete and not model.grouped else None
     pool = _fill(state, model, fill, plans=_FIRST, share=_FILLING)
     if state.done or state.limits.over:
