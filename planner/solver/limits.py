@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -83,6 +84,20 @@ class SearchLimits:
         """Return limits that are reached when these are, but not before `seconds` from now."""
         until = time.monotonic() + seconds
         return replace(self, seconds=max(self.left_s, seconds), stop=lambda: self.over and time.monotonic() >= until)
+
+
+@contextmanager
+def interrupts_as_such() -> Iterator[None]:
+    """Raise KeyboardInterrupt where numba raises SystemError from it: Ctrl-C came as a compiled function returned."""
+    try:
+        yield
+    except SystemError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            cause = cause.__cause__
+        raise
 
 
 def run_interruptibly(call: Callable[[], Result], interrupt: Callable[[], Any], limits: SearchLimits) -> Result:

@@ -18,7 +18,7 @@ from planner.solver.column_generation.search import bound_by_patterns, search_pa
 from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
 from planner.solver.greedy import RULES, choose_fill, pack
-from planner.solver.limits import SearchLimits
+from planner.solver.limits import SearchLimits, interrupts_as_such
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import OnProgress, SearchState
@@ -74,7 +74,8 @@ def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: 
     limits = limits or SearchLimits()
     reduction = reduce(problem)
     state = SearchState(problem=reduction.problem, limits=limits, on_progress=on_progress)
-    _run(state)
+    with interrupts_as_such():
+        _run(state)
     if state.cost is None:
         return _without_plan(state, problem)
     gpus = without_surplus_copies(reduction.expand(state.gpus), problem)

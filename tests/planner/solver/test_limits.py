@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,24 @@ def test_exception_of_the_call_is_raised_in_the_caller() -> None:
     """An exception in the call's thread is raised in the caller's thread."""
     with pytest.raises(ZeroDivisionError):
         run_interruptibly(lambda: 1 // 0, lambda: None, SearchLimits())
+
+
+def test_interrupt_that_numba_turned_into_a_system_error_is_a_keyboard_interrupt() -> None:
+    """Ctrl-C as a compiled function returns comes as SystemError; `solve` raises KeyboardInterrupt, others as is."""
+
+    def fail(cause: BaseException) -> Any:
+        def on_progress(*_: object) -> None:
+            try:
+                raise SystemError("_numba_unpickle returned a result with an exception set") from cause
+            except SystemError as error:
+                raise SystemError("best_contents returned a result with an exception set") from error
+
+        return on_progress
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(hard_problem(20), on_progress=fail(KeyboardInterrupt()))
+    with pytest.raises(SystemError):
+        solve(hard_problem(20), on_progress=fail(ValueError()))
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.6, 1.5])
