@@ -33,7 +33,7 @@ LAYERS = {
         {"replan"},
         {"placement"},
         {"formulation", "solver"},
-        {"inputs", "problem"},
+        {"inputs", "problem", "interference"},
         {""},
     ),
 }
@@ -42,7 +42,7 @@ MODULES_OF = {
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
-    "jsonschema": ("planner.placement.file",),
+    "jsonschema": ("planner.interference.file", "planner.placement.file"),
     "matplotlib": ("*_figure", "*_figures", "*.figures", "analyzer.formats.figure_style"),
     "numba": (
         "planner.solver.column_generation.cover_kernel",
