@@ -2,13 +2,13 @@
 
 A rule is formulated from the demand (`planner.formulation.formulate`), turned into constraints of the CP-SAT model
 (`planner.solver.cp_sat.rules`) and into arrays for column generation (`planner.solver.items`,
-`planner.solver.bundles`), and checked by `planner.problem.verify`.
+`planner.solver.sharing_rules`, `planner.solver.bundles`), and checked by `planner.problem.verify`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar, Self
 
@@ -34,8 +34,14 @@ class Rule:
 
     tasks: tuple[int, ...]
 
-    def renumbered(self, index: Mapping[int, int]) -> Self:
-        """Return the rule for tasks that have other numbers; those without one are left out."""
+    def renumbered(self, index: Mapping[int, int], options: Mapping[int, Sequence[int]]) -> Self:
+        """Return the rule for tasks that have other numbers; those without one are left out.
+
+        Parameters
+        ----------
+        index : the new number of each task that is left
+        options : for each of these, by its old number, the old numbers of the options that are left
+        """
         return replace(self, tasks=tuple(sorted({index[t] for t in self.tasks if t in index})))
 
 
@@ -97,3 +103,50 @@ class Spare(Rule):
     def __post_init__(self) -> None:
         if self.lost < 1:
             raise ValueError(f"a loss of {self.lost} {self.within.value}s is none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverloadPart:
+    """At least `count` replicas of a task by these options, counted together."""
+
+    task: int
+    options: tuple[int, ...]
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overloaded(Rule):
+    """No place holds all of these parts at once, whatever else it holds: a content that failed, or a heavier one.
+
+    An option is one of a kind of place, so the options say on which kinds of place the rule holds.
+
+    Parameters
+    ----------
+    parts : tuple of OverloadPart
+        At least one; `tasks` are those of the parts.
+    """
+
+    tasks: tuple[int, ...] = field(init=False)
+    parts: tuple[OverloadPart, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or any(part.count < 1 for part in self.parts):
+            raise ValueError("an overload has parts of at least one replica each")
+        object.__setattr__(self, "tasks", tuple(sorted({part.task for part in self.parts})))
+
+    def renumbered(self, index: Mapping[int, int], options: Mapping[int, Sequence[int]]) -> Self:
+        """Return the rule for tasks and options that have other numbers; without the options that are not left."""
+        parts = (
+            OverloadPart(
+                task=index.get(part.task, -1),
+                options=tuple(k for k, old in enumerate(options.get(part.task, ())) if old in part.options),
+                count=part.count,
+            )
+            for part in self.parts
+        )
+        return replace(self, parts=tuple(parts))
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether every part has a task and options, so that some content can hold all of them."""
+        return all(part.task >= 0 and part.options for part in self.parts)

@@ -12,17 +12,22 @@ from itertools import chain
 
 from planner.problem.co_location import AtMost, Rule, Spare, Together, Within
 
+LARGEST = 2**42  # a million times it is still in int64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where replicas run side by side behind one server: a whole GPU, or one kind of MIG slice."""
+    """Where replicas run side by side behind one server: a whole GPU, or one kind of MIG slice.
+
+    The capacity of a resource that is not limited is a number, up to `LARGEST`, that no content reaches.
+    """
 
     name: str
     capacity: tuple[int, ...]  # per resource, the server's overhead and what is reserved already taken off
 
     def __post_init__(self) -> None:
-        if any(c < 0 for c in self.capacity):
-            raise ValueError(f"place {self.name}: negative capacity {self.capacity}")
+        if any(not 0 <= c <= LARGEST for c in self.capacity):
+            raise ValueError(f"place {self.name}: a capacity is negative or above {LARGEST}: {self.capacity}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +66,15 @@ class GpuType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to run a replica: on which kind of place, what it takes there and how much demand it serves."""
+    """One way to run a replica: on which kind of place, what it takes there and how much demand it serves.
+
+    With a `tolerance`, a place with such a replica may be loaded with that much of each resource at most, this replica
+    included, however large its capacity; None for a resource: any load within the capacity. Empty: of every resource.
+    """
 
     place: int
     load: tuple[int, ...]
+    tolerance: tuple[int | None, ...] = ()
     supply: int = 1  # 1 where the demand is a number of copies
     cost: int = 0  # objective units for each replica (energy); 0 where only GPUs are paid for
     candidate: object = None  # what the option stands for; the solver does not read it
@@ -72,6 +82,8 @@ class Option:
     def __post_init__(self) -> None:
         if self.supply < 1 or self.cost < 0 or any(x < 0 for x in self.load):
             raise ValueError(f"an option needs a supply of at least 1 and no negative load or cost: {self}")
+        if any(x is not None and x < 0 for x in self.tolerance):
+            raise ValueError(f"a tolerance is negative: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +120,25 @@ class Problem:
         for task in self.tasks:
             if any(len(o.load) != n or not 0 <= o.place < len(self.places) for o in task.options):
                 raise ValueError(f"task {task.name}: an option with the wrong number of loads, or an unknown place")
+            if any(o.tolerance and len(o.tolerance) != n for o in task.options):
+                raise ValueError(f"task {task.name}: a tolerance is needed for each of {self.resources}, or for none")
         layouts = chain.from_iterable(gpu.layouts for gpu in self.gpus)
         if any(not 0 <= p < len(self.places) for layout in layouts for p in layout.places):
             raise ValueError("a layout names an unknown place")
         if any(not 0 <= t < len(self.tasks) for rule in self.rules for t in rule.tasks):
             raise ValueError("a rule names an unknown task")
+
+    def room(self, option: Option) -> tuple[int, ...]:
+        """Return what a place may be loaded with at most, per resource, while a replica by the option is on it."""
+        capacity = self.places[option.place].capacity
+        if not option.tolerance:
+            return capacity
+        return tuple(c if x is None else min(c, x) for c, x in zip(capacity, option.tolerance, strict=True))
+
+    @property
+    def has_tolerances(self) -> bool:
+        """Whether replicas of some option limit what their place may be loaded with."""
+        return any(option.tolerance for task in self.tasks for option in task.options)
 
     @property
     def ruled(self) -> frozenset[int]:

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Spare, Together, Within
-from planner.problem.plan import Plan, Status, cost_of
+from planner.problem.co_location import Alone, Apart, AtMost, Overloaded, Rule, Spare, Together, Within
+from planner.problem.plan import Plan, Replicas, Status, cost_of
 from planner.problem.problem import Problem, Task
 
 
@@ -73,7 +73,33 @@ def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
             for resource, u, capacity in zip(problem.resources, used, place.capacity, strict=True):
                 if u > capacity:
                     yield f"group {i}: {resource} on {place.name} is {u} of {capacity}"
+            yield from _tolerance_faults(i, place.name, used, content, problem)
+            yield from _overload_faults(i, place.name, content, naming, problem)
         yield from _rule_faults(i, on_gpu, _rules_of(on_gpu, naming, problem), problem)
+
+
+def _tolerance_faults(
+    group: int, place: str, used: Iterable[int], content: Iterable[Replicas], problem: Problem
+) -> Iterator[str]:
+    for replicas in content:
+        task = problem.tasks[replicas.task]
+        tolerance = task.options[replicas.option].tolerance or (None,) * len(problem.resources)
+        for resource, u, most in zip(problem.resources, used, tolerance, strict=True):
+            if most is not None and u > most:
+                yield f"group {group}: {resource} on {place} is {u}, and {task.name} tolerates {most}"
+
+
+def _overload_faults(
+    group: int, place: str, content: Iterable[Replicas], naming: Mapping[int, list[int]], problem: Problem
+) -> Iterator[str]:
+    """Contents that hold all of what failed together."""
+    here = list(content)
+    for rule in _rules_of({r.task for r in here}, naming, problem):
+        if isinstance(rule, Overloaded) and all(
+            sum(r.count for r in here if r.task == part.task and r.option in part.options) >= part.count
+            for part in rule.parts
+        ):
+            yield f"group {group}: {' and '.join(problem.tasks[t].name for t in rule.tasks)} overload {place}"
 
 
 def _rules_by_task(problem: Problem) -> dict[int, list[int]]:
@@ -91,7 +117,7 @@ def _rules_of(tasks: Iterable[int], naming: Mapping[int, list[int]], problem: Pr
 
 def _rule_faults(group: int, on_gpu: Counter[int], rules: Iterable[Rule], problem: Problem) -> Iterator[str]:
     for rule in rules:
-        if isinstance(rule, Spare):  # it is about the whole plan
+        if isinstance(rule, Spare | Overloaded):  # the one is about the whole plan, the other about a place
             continue
         fault = _RULES[type(rule)](rule, on_gpu, [problem.tasks[t].name for t in sorted(set(rule.tasks) & set(on_gpu))])
         if fault:

@@ -11,7 +11,7 @@ from planner.problem.co_location import AtMost
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
 from planner.replan.repair import AvailableGpus, CurrentGpu, LoadedAs, Repaired, kinds_at
-from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve
+from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve, tolerate
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
 from planner.solver.surplus import exact_tasks
@@ -89,6 +89,7 @@ def search_moves(
         if repaired is not None:
             _hint_repair(model, slots, repaired)
         serve(model, problem, slots, limits)
+        tolerate(model, problem, slots, limits)
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
         return None
@@ -183,8 +184,8 @@ def _fill(
         for k, option in enumerate(task.options):
             if option.place != place:
                 continue
-            most = min((c // x for c, x in zip(capacity, option.load, strict=True) if x), default=_needed(problem, t))
-            most = min(most, _needed(problem, t))
+            room = zip(problem.room(option), option.load, strict=True)
+            most = min([_needed(problem, t), *(c // x for c, x in room if x)])
             if most <= 0:
                 continue
             n = model.new_int_var(0, most, f"n_{slot.id}_{i}_{j}_{t}_{k}")

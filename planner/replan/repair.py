@@ -77,7 +77,8 @@ def repair(problem: Problem, available: AvailableGpus) -> Repaired | None:
     Returns
     -------
     list or None
-        None where the GPUs do not suffice. Co-location rules are not heeded: the caller checks them.
+        None where the GPUs do not suffice. What replicas tolerate is heeded as capacities are; co-location rules are
+        not: the caller checks them.
     """
     gpus = [_start(problem, h.gpu, h.layout or 0, h.counts if h.layout is not None else {}) for h in available.current]
     for gpu in gpus:
@@ -111,15 +112,25 @@ def _capacity(problem: Problem, gpu: _Gpu, j: int) -> tuple[int, ...]:
     return problem.places[problem.gpus[gpu.gpu].layouts[gpu.layout].places[j]].capacity
 
 
+def _room(problem: Problem, gpu: _Gpu, j: int) -> tuple[int, ...]:
+    """Return what a position may be loaded with: its capacity, or what the replicas there tolerate."""
+    room = _capacity(problem, gpu, j)
+    for key in gpu.counts if problem.has_tolerances else ():
+        if key[0] == j:
+            room = tuple(map(min, room, problem.room(_option(problem, key))))
+    return room
+
+
 def _share(problem: Problem, gpu: _Gpu, j: int, load: Sequence[int]) -> float:
     return max(x / max(1, c) for x, c in zip(load, _capacity(problem, gpu, j), strict=True))
 
 
 def _evict(problem: Problem, gpu: _Gpu) -> None:
-    """Remove replicas until each position is within its capacity; the largest go first, so that few are removed."""
+    """Remove replicas until each position has room for the rest; the largest go first, so that few are removed."""
     for j, used in enumerate(gpu.used):
-        while any(u > c for u, c in zip(gpu.used[j], _capacity(problem, gpu, j), strict=True)):
-            over = max(range(len(used)), key=lambda r: gpu.used[j][r] / max(1, _capacity(problem, gpu, j)[r]))
+        while any(u > c for u, c in zip(gpu.used[j], _room(problem, gpu, j), strict=True)):
+            room = _room(problem, gpu, j)
+            over = max(range(len(used)), key=lambda r: gpu.used[j][r] / max(1, room[r]))
             here = [key for key in gpu.counts if key[0] == j]
             _put(problem, gpu, max(here, key=lambda key: (_option(problem, key).load[over], key)), -1)
 
@@ -195,12 +206,12 @@ def _best_place(problem: Problem, t: int, gpus: Sequence[_Gpu], missing: int) ->
     best: tuple[tuple[float, float], _Gpu, ReplicaKey] | None = None
     for gpu in gpus:
         for j, place in enumerate(problem.gpus[gpu.gpu].layouts[gpu.layout].places):
-            capacity = problem.places[place].capacity
+            room = _room(problem, gpu, j)
             for k, option in enumerate(problem.tasks[t].options):
                 if option.place != place:
                     continue
                 after = [u + x for u, x in zip(gpu.used[j], option.load, strict=True)]
-                if any(a > c for a, c in zip(after, capacity, strict=True)):
+                if any(a > min(c, own) for a, c, own in zip(after, room, problem.room(option), strict=True)):
                     continue
                 efficiency = min(option.supply, max(1, missing)) / max(1e-9, _share(problem, gpu, j, option.load))
                 rank = (efficiency, _share(problem, gpu, j, after))

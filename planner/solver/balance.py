@@ -30,8 +30,9 @@ class _Gpu:
 def even_out(plan: Plan, problem: Problem) -> Plan:
     """Move single replicas from fuller to emptier GPUs of the same type, as long as the fuller of the two gets emptier.
 
-    A GPU is as full as its fullest resource. Replicas of tasks that a rule names are not moved, and GPUs that are cut
-    are not changed. The cost, the options and the GPUs in use stay the same.
+    A GPU is as full as its fullest resource. Replicas of tasks that a rule names are not moved, a replica goes only
+    where all tolerate the load, and GPUs that are cut are not changed. The cost, the options and the GPUs in use stay
+    the same.
     """
     if plan.objective is None or not 1 < plan.n_gpus <= MOST_GPUS:
         return plan
@@ -85,17 +86,27 @@ def _improve(gpus: Sequence[_Gpu], problem: Problem, free: frozenset[int]) -> bo
 
 def _best_move(source: _Gpu, target: _Gpu, fill: float, problem: Problem, free: frozenset[int]) -> Kind | None:
     """The replica whose move leaves the fuller of the two GPUs emptiest, if emptier than `fill`."""
-    capacity = problem.places[source.place].capacity
+    capacity, room = problem.places[source.place].capacity, _room(target, problem)
     best: tuple[float, Kind] | None = None
     for t, k in sorted(source.content):
         if t not in free:
             continue
         load = problem.tasks[t].options[k].load
-        there = _fill([u + x for u, x in zip(target.used, load, strict=True)], capacity)
+        after = [u + x for u, x in zip(target.used, load, strict=True)]
+        own = problem.room(problem.tasks[t].options[k])
+        if any(a > min(c, x) for a, c, x in zip(after, room, own, strict=True)):
+            continue
+        there = _fill(after, capacity)
         here = _fill([u - x for u, x in zip(source.used, load, strict=True)], capacity)
         if max(here, there) < fill - 1e-9 and (best is None or max(here, there) < best[0]):
             best = (max(here, there), (t, k))
     return best[1] if best else None
+
+
+def _room(gpu: _Gpu, problem: Problem) -> tuple[int, ...]:
+    """What a GPU may be loaded with: its capacity, or what the replicas on it tolerate."""
+    rooms = [problem.room(problem.tasks[t].options[k]) for t, k in gpu.content]
+    return tuple(map(min, zip(problem.places[gpu.place].capacity, *rooms, strict=True)))
 
 
 def _move(source: _Gpu, target: _Gpu, kind: Kind, problem: Problem) -> None:

@@ -1,7 +1,7 @@
 """Bundles: what a GPU can hold of a group of tasks that are on a GPU all or none.                          [pure]
 
 A bundle is at least one replica of each task of the group. A GPU holds one bundle of a group, or nothing of it; so a
-bundle is one item, whose load is that of its replicas.
+bundle is one item, whose load is that of its replicas, and which tolerates what the least tolerant of them does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from planner.problem.co_location import Alone, Apart, AtMost
-from planner.problem.problem import Option, Problem
+from planner.problem.co_location import Alone, Apart, AtMost, Overloaded
+from planner.problem.problem import Problem
 
 Part = tuple[int, int, int, int]  # position on the GPU, task, option, replicas
 
@@ -24,6 +24,7 @@ class Bundle:
 
     parts: tuple[Part, ...]
     load: tuple[int, ...]  # the resources of each position in turn
+    room: tuple[int, ...]  # what the positions may be loaded with at most while it is there: what all parts tolerate
     cost: int
 
 
@@ -34,6 +35,16 @@ class Stack:
     bundle: Bundle
     supply: int  # up to the demand
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """A place for one replica of a task: its load and the room, over the resources of each position in turn."""
+
+    position: int
+    option: int
+    load: tuple[int, ...]
+    room: tuple[int, ...]
 
 
 def leading_task(problem: Problem, group: Sequence[int]) -> int | None:
@@ -58,10 +69,11 @@ def bundles(
     """
     if _excludes_itself(problem, group):
         return (), True
-    capacity = [c for place in positions for c in problem.places[place].capacity]
+    capacity = tuple(c for place in positions for c in problem.places[place].capacity)
+    overloads = _overloads(problem, group)
     stacks, complete = [], True
     for t in group:
-        found, whole = _stacks(problem, t, positions, max(1, most[t]), capacity)
+        found, whole = _stacks(problem, t, positions, max(1, most[t]), capacity, overloads)
         stacks.append(found)
         complete &= whole
     number = 1
@@ -70,9 +82,10 @@ def bundles(
     if number > 50 * _MOST_BUNDLES:
         each = max(2, int(_MOST_BUNDLES ** (1 / len(group))))
         stacks, complete = [_sample(own, each) for own in stacks], False
-    joined: list[tuple[Bundle, tuple[Stack, ...]]] = [(Bundle(parts=(), load=(0,) * len(capacity), cost=0), ())]
+    nothing = Bundle(parts=(), load=(0,) * len(capacity), room=capacity, cost=0)
+    joined: list[tuple[Bundle, tuple[Stack, ...]]] = [(nothing, ())]
     for own in stacks:
-        joined = [(both, (*used, stack)) for b, used in joined for stack in own if (both := _join(b, stack, capacity))]
+        joined = [(both, (*used, stack)) for b, used in joined for stack in own if (both := _join(b, stack, overloads))]
     kept = [b for b, used in joined if _is_useful(problem, group, used)]
     if len(kept) > _MOST_BUNDLES:
         kept, complete = kept[:: -(-len(kept) // _MOST_BUNDLES)], False
@@ -107,14 +120,51 @@ def _is_useful(problem: Problem, group: Sequence[int], used: Sequence[Stack]) ->
     return all(s.count < problem.tasks[t].demand for t, s in copies.items() if problem.tasks[t].exact)
 
 
+def _overloads(problem: Problem, group: Sequence[int]) -> list[Overloaded]:
+    """The failed contents that replicas of a group have a part in."""
+    return [rule for rule in problem.rules if isinstance(rule, Overloaded) and set(rule.tasks) & set(group)]
+
+
+def _adds(parts: Sequence[Part], overloads: Sequence[Overloaded]) -> list[dict[int, list[int]]]:
+    """For each failed content, by position, the replicas that a bundle adds to each of its parts."""
+    found = []
+    for rule in overloads:
+        at: dict[int, list[int]] = {}
+        for j, t, k, n in parts:
+            own = at.setdefault(j, [0] * len(rule.parts))
+            for c, part in enumerate(rule.parts):
+                own[c] += n if part.task == t and k in part.options else 0
+        found.append(at)
+    return found
+
+
+def _fails(parts: Sequence[Part], overloads: Sequence[Overloaded]) -> bool:
+    """Whether some position holds all of a failed content."""
+    return any(
+        all(n >= part.count for n, part in zip(own, rule.parts, strict=True))
+        for rule, at in zip(overloads, _adds(parts, overloads), strict=True)
+        for own in at.values()
+    )
+
+
 def _stacks(
-    problem: Problem, t: int, positions: Sequence[int], most: int, capacity: Sequence[int]
+    problem: Problem,
+    t: int,
+    positions: Sequence[int],
+    most: int,
+    capacity: tuple[int, ...],
+    overloads: Sequence[Overloaded],
 ) -> tuple[list[Stack], bool]:
     """The ways to put replicas of one task on a GPU, and whether these are all that a plan may need."""
     task = problem.tasks[t]
     width = len(problem.resources)
     choices = [
-        (j, k, option, (0,) * (j * width) + option.load + (0,) * ((len(positions) - j - 1) * width))
+        _Choice(
+            position=j,
+            option=k,
+            load=(0,) * (j * width) + option.load + (0,) * ((len(positions) - j - 1) * width),
+            room=capacity[: j * width] + problem.room(option) + capacity[(j + 1) * width :],
+        )
         for k, option in enumerate(task.options)
         for j, place in enumerate(positions)
         if option.place == place
@@ -122,67 +172,85 @@ def _stacks(
     if task.exact and not task.demand:
         return [], True
     found: list[Stack] = []
-    for stack in _grown(problem, t, choices, most, capacity):
+    for stack in _grown(problem, t, choices, most, capacity, overloads):
         found.append(stack)
         if len(found) >= 20 * _MOST_STACKS:
-            return _sample(_not_dominated(problem, t, found[::10]), _MOST_STACKS), False
-    kept = _not_dominated(problem, t, found) if len(found) <= 5 * _MOST_STACKS else found
+            return _sample(_not_dominated(problem, t, found[::10], overloads), _MOST_STACKS), False
+    kept = _not_dominated(problem, t, found, overloads) if len(found) <= 5 * _MOST_STACKS else found
     return (kept, True) if len(kept) <= _MOST_STACKS else (_sample(kept, _MOST_STACKS), False)
 
 
 def _grown(
     problem: Problem,
     t: int,
-    choices: Sequence[tuple[int, int, Option, tuple[int, ...]]],
+    choices: Sequence[_Choice],
     most: int,
-    capacity: Sequence[int],
+    capacity: tuple[int, ...],
+    overloads: Sequence[Overloaded],
 ) -> Iterator[Stack]:
     """Stacks with one replica first, then those with one more; none that has more than it needs to serve the task."""
     task = problem.tasks[t]
-    level: list[tuple[int, tuple[int, ...], tuple[int, ...], int, int]] = [(0, (), (0,) * len(capacity), 0, 0)]
+    nothing = Bundle(parts=(), load=(0,) * len(capacity), room=capacity, cost=0)
+    level: list[tuple[int, tuple[int, ...], Bundle, int]] = [(0, (), nothing, 0)]
     for count in range(1, most + 1):
         grown = []
-        for first, chosen, load, supply, cost in level:
+        for first, chosen, held, supply in level:
             for c in range(first, len(choices)):
-                _, _, option, own = choices[c]
-                total = tuple(a + b for a, b in zip(load, own, strict=True))
-                if any(a > b for a, b in zip(total, capacity, strict=True)):
+                option = task.options[choices[c].option]
+                load = tuple(a + b for a, b in zip(held.load, choices[c].load, strict=True))
+                room = tuple(map(min, held.room, choices[c].room))
+                if any(a > b for a, b in zip(load, room, strict=True)):
+                    continue
+                more = (*chosen, c)
+                counts = {i: more.count(i) for i in more}
+                parts = tuple((choices[i].position, t, choices[i].option, n) for i, n in sorted(counts.items()))
+                if overloads and _fails(parts, overloads):
                     continue
                 served = min(supply + option.supply, task.demand)
-                grown.append((c, (*chosen, c), total, served, cost + option.cost))
-                counts = {i: grown[-1][1].count(i) for i in grown[-1][1]}
-                parts = tuple((choices[i][0], t, choices[i][1], n) for i, n in sorted(counts.items()))
-                bundle = Bundle(parts=parts, load=total, cost=grown[-1][4])
+                bundle = Bundle(parts=parts, load=load, room=room, cost=held.cost + option.cost)
+                grown.append((c, more, bundle, served))
                 yield Stack(bundle=bundle, supply=served, count=count)
         level = [g for g in grown if g[3] < task.demand or count < task.min_replicas]
 
 
-def _not_dominated(problem: Problem, t: int, stacks: Sequence[Stack]) -> list[Stack]:
-    """Leave out stacks that serve no more than another one and take no less of anything."""
+def _not_dominated(problem: Problem, t: int, stacks: Sequence[Stack], overloads: Sequence[Overloaded]) -> list[Stack]:
+    """Leave out stacks that serve no more than another one, take no less of anything, and tolerate no more."""
     least = problem.tasks[t].min_replicas
     limited = any(isinstance(rule, AtMost) and t in rule.tasks for rule in problem.rules)
     kept: list[Stack] = []
     order = sorted(stacks, key=lambda s: (-s.supply, -min(s.count, least), sum(s.bundle.load), s.bundle.cost))
     for s in order:
-        if not any(_dominates(a, s, least, counted=limited or problem.tasks[t].exact) for a in kept):
+        if not any(_dominates(a, s, least, overloads, counted=limited or problem.tasks[t].exact) for a in kept):
             kept.append(s)
     return sorted(kept, key=lambda s: (s.count, s.bundle.parts))
 
 
-def _dominates(a: Stack, b: Stack, least: int, *, counted: bool) -> bool:
+def _dominates(a: Stack, b: Stack, least: int, overloads: Sequence[Overloaded], *, counted: bool) -> bool:
     if a.supply < b.supply or min(a.count, least) < min(b.count, least) or a.bundle.cost > b.bundle.cost:
         return False
     if counted and a.count != b.count:
         return False
-    return all(x <= y for x, y in zip(a.bundle.load, b.bundle.load, strict=True))
+    if any(x > y for x, y in zip(a.bundle.load, b.bundle.load, strict=True)):
+        return False
+    if any(x < y for x, y in zip(a.bundle.room, b.bundle.room, strict=True)):
+        return False
+    return all(
+        all(x <= y for x, y in zip(own, there.get(j, [0] * len(own)), strict=True))
+        for at, there in zip(_adds(a.bundle.parts, overloads), _adds(b.bundle.parts, overloads), strict=True)
+        for j, own in at.items()
+    )
 
 
-def _join(bundle: Bundle, stack: Stack, capacity: Sequence[int]) -> Bundle | None:
-    """Both together; None where they do not fit."""
+def _join(bundle: Bundle, stack: Stack, overloads: Sequence[Overloaded]) -> Bundle | None:
+    """Both together; None where they do not fit, or may not be together."""
     load = tuple(a + b for a, b in zip(bundle.load, stack.bundle.load, strict=True))
-    if any(a > b for a, b in zip(load, capacity, strict=True)):
+    room = tuple(map(min, bundle.room, stack.bundle.room))
+    if any(a > b for a, b in zip(load, room, strict=True)):
         return None
-    return Bundle(parts=(*bundle.parts, *stack.bundle.parts), load=load, cost=bundle.cost + stack.bundle.cost)
+    parts = (*bundle.parts, *stack.bundle.parts)
+    if overloads and _fails(parts, overloads):
+        return None
+    return Bundle(parts=parts, load=load, room=room, cost=bundle.cost + stack.bundle.cost)
 
 
 def _sample(stacks: Sequence[Stack], number: int) -> list[Stack]:

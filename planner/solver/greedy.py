@@ -106,7 +106,7 @@ def _fill_place(items: Items, left: Ints, unit: Any, rule: int, run: Fill) -> In
     """(n_items,) copies of each item; a group counts as a task of which one is wanted."""
     if len(items.most) == len(left):  # there are no groups
         return run(
-            items.load, items.capacity, items.task, items.supply, items.most, items.apart, left,
+            items.load, items.capacity, items.task, items.supply, items.most, items.sharing, left,
             _worth(items, left, unit), rule,
         )  # fmt: skip
     usable = np.flatnonzero(items.wanted(left, np.zeros_like(left)))
@@ -114,7 +114,7 @@ def _fill_place(items: Items, left: Ints, unit: Any, rule: int, run: Fill) -> In
     counts = np.zeros(len(items.task), dtype=np.int64)
     counts[usable] = run(
         np.ascontiguousarray(items.load[usable]), items.capacity, items.task[usable], items.supply[usable],
-        items.most, items.apart, wanted, _worth(items, left, unit)[usable], rule,
+        items.most, items.sharing.of(usable), wanted, _worth(items, left, unit)[usable], rule,
     )  # fmt: skip
     return counts
 

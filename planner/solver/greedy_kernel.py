@@ -10,13 +10,13 @@ import numpy as np
 
 
 def fill(
-    load: Any, capacity: Any, task: Any, supply: Any, most: Any, apart: Any, left: Any, worth: Any, rule: int
+    load: Any, capacity: Any, task: Any, supply: Any, most: Any, sharing: Any, left: Any, worth: Any, rule: int
 ) -> Any:
     """Fill one place with items of tasks that are still to be served, the best by the rule first.
 
     Parameters
     ----------
-    load, capacity, task, supply, most, apart : as in `planner.solver.column_model.Items`
+    load, capacity, task, supply, most, sharing : as in `planner.solver.column_model.Items`
     left : int64 (n_tasks,), demand still to be served
     worth : float64 (n,), weight by which each item's score is multiplied
     rule : index into `planner.solver.greedy.RULES`
@@ -32,6 +32,9 @@ def fill(
     wanted = left.copy()
     spare = most.copy()
     barred = np.zeros(len(left), dtype=np.bool_)  # tasks that may not share the place with one that is in it
+    apart, reserve, counted, needed, first = sharing
+    kept = np.zeros(m, dtype=np.int64)  # room that must stay free for what is in the place
+    parts = np.zeros(len(needed), dtype=np.int64)  # replicas in the place of each part of the failed contents
     while True:
         pick = -1
         pick_score = 0.0
@@ -42,6 +45,20 @@ def fill(
             fits = True
             for r in range(m):
                 if load[i, r] > room[r]:
+                    fits = False
+                    break
+            if fits and reserve.shape[0] > 0:
+                for r in range(m):
+                    if load[i, r] > room[r] - max(kept[r], reserve[i, r]):
+                        fits = False
+                        break
+            for f in range(len(first) - 1):
+                failed = True
+                for c in range(first[f], first[f + 1]):
+                    if parts[c] + counted[i, c] < needed[c]:
+                        failed = False
+                        break
+                if failed:
                     fits = False
                     break
             if not fits:
@@ -86,3 +103,8 @@ def fill(
             barred |= apart[task[pick]]
         for r in range(m):
             room[r] -= load[pick, r]
+        if reserve.shape[0] > 0:
+            for r in range(m):
+                kept[r] = max(kept[r], reserve[pick, r])
+        for c in range(len(needed)):
+            parts[c] += counted[pick, c]

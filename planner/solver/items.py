@@ -16,6 +16,7 @@ from planner.problem.co_location import Alone, Apart, AtMost
 from planner.problem.problem import Problem
 from planner.solver.bundles import Bundle, Part, bundles, leading_task
 from planner.solver.cp_sat.model import replicas_at_most
+from planner.solver.sharing_rules import SharingRules, sharing_rules
 
 Ints = NDArray[np.int64]
 
@@ -31,12 +32,13 @@ class Items:
     place: int
     capacity: Ints  # (n_resources,), of the resources that can bind
     load: Ints  # (n_items, n_resources)
+    relaxed_load: Ints  # likewise, in shares of what the item tolerates: those of a content are within the capacity
     bound: Ints  # most copies of each in one place
     task: Ints
     supply: Ints
     cost: Ints
     most: Ints  # (n_tasks + n_groups,) most replicas of a task in one place, all its options together
-    apart: NDArray[np.bool_]  # between each two tasks or groups, whether they may not share a place; (0, 0) without
+    sharing: SharingRules
     share: NDArray[np.float64]  # of the place that one copy takes, in the resource that it takes most of
     held: tuple[tuple[Part, ...], ...]  # the replicas that one copy of each stands for
     bundles: Bundled
@@ -46,6 +48,18 @@ class Items:
     def n_options(self) -> int:
         """Items that are not bundles."""
         return len(self.task) - self.bundles.number
+
+    def among(self, chosen: Ints) -> tuple[Ints, Ints, SharingRules]:
+        """Return the loads of some of the items, the room for them, and the rules about them.
+
+        The room is the capacity, or what the most tolerant of them tolerates.
+        """
+        sharing = self.sharing.of(chosen)
+        load = np.ascontiguousarray(self.load[chosen])
+        if not len(sharing.reserve):
+            return load, self.capacity, sharing
+        least = sharing.reserve.min(axis=0)
+        return load, self.capacity - least, sharing._replace(reserve=sharing.reserve - least)
 
     def wanted(self, left: Ints, replicas: Ints) -> Ints:
         """(n_items,) most copies of each item that fit and serve something that is left."""
@@ -107,42 +121,66 @@ def place_items(problem: Problem, place: int, positions: Sequence[int], groups: 
     ]
     n = len(found)
     load = np.zeros((n, len(positions), width), dtype=np.int64)
+    room = np.tile(capacity.reshape(1, len(positions), width), (n, 1, 1))  # of the place, while an item is on it
     for i, (_, _, j, o) in enumerate(found):
         load[i, j] = o.load
-    load = load.reshape(n, len(capacity))
+        room[i, j] = problem.room(o)
+    load, room = load.reshape(n, len(capacity)), room.reshape(n, len(capacity))
     bound = np.array([most[t] for t, _, _, _ in found], dtype=np.int64)
-    for r, c in enumerate(capacity):
+    for r in range(len(capacity)):
         charged = load[:, r] > 0
-        bound[charged] = np.minimum(bound[charged], c // load[charged, r])
+        bound[charged] = np.minimum(bound[charged], room[charged, r] // load[charged, r])
     task = np.array([t for t, _, _, _ in found], dtype=np.int64)
     limits = [rule for rule in problem.rules if isinstance(rule, AtMost) and len(rule.tasks) > 1]
     named = np.column_stack([np.isin(task, rule.tasks).astype(np.int64) for rule in limits] or [np.zeros((n, 0), int)])
     held, complete = _bundles(problem, positions, groups, most)
     if held:
         load = np.concatenate([load, np.array([b.load for _, b in held], dtype=np.int64)])
+        room = np.concatenate([room, np.array([b.room for _, b in held], dtype=np.int64)])
         counts = [[sum(c for _, t, _, c in b.parts if t in rule.tasks) for rule in limits] for _, b in held]
         named = np.concatenate([named, np.array(counts, dtype=np.int64).reshape(len(held), len(limits))])
-    share = _share(load, capacity, len(positions))
+    share = _share(_relaxed(load, room, capacity), capacity, len(positions))
     # A limit on several tasks acts like one more resource.
     load = np.column_stack([load, named])
     capacity = np.concatenate([capacity, np.array([rule.most for rule in limits], dtype=np.int64)])
-    binding = _binding(load, capacity)
+    room = np.column_stack([room, np.broadcast_to(capacity[room.shape[1] :], named.shape)])
+    reserve = capacity - room
+    binding = _binding(load, capacity, reserve)
     one = np.ones(len(held), dtype=np.int64)
+    parts = (*(((j, t, k, 1),) for t, k, j, _ in found), *(tuple(sorted(b.parts)) for _, b in held))
+    reserve = np.ascontiguousarray(reserve[:, binding] if reserve.any() else reserve[:0, binding])
+    sharing = sharing_rules(problem, positions, parts, _apart(problem, groups), reserve)
     return Items(
         place=place,
         capacity=np.ascontiguousarray(capacity[binding]),
         load=np.ascontiguousarray(load[:, binding]),
-        bound=np.concatenate([bound, one]),
+        relaxed_load=np.ascontiguousarray(_relaxed(load, room, capacity)[:, binding]),
+        bound=np.minimum(np.concatenate([bound, one]), sharing.copies()),
         task=np.concatenate([task, np.array([len(problem.tasks) + g for g, _ in held], dtype=np.int64)]),
         supply=np.concatenate([np.array([o.supply for _, _, _, o in found], dtype=np.int64), one]),
         cost=np.array([*(o.cost for _, _, _, o in found), *(b.cost for _, b in held)], dtype=np.int64),
         most=np.concatenate([most, np.ones(len(groups), dtype=np.int64)]),
-        apart=_apart(problem, groups),
+        sharing=sharing,
         share=share,
-        held=(*(((j, t, k, 1),) for t, k, j, _ in found), *(tuple(sorted(b.parts)) for _, b in held)),
+        held=parts,
         bundles=_bundled(problem, positions, groups, [b for _, b in held]),
         complete=complete,
     )
+
+
+def _relaxed(load: Ints, room: Ints, capacity: Ints) -> Ints:
+    """(n_items, n_resources) loads as parts of the capacity, as large as the load is of the room beside the item.
+
+    The items of a content have room for each other beside the least tolerant of them, so they fill no more than the
+    whole capacity: load / room is at most load / the least room.
+    """
+    limited = room < capacity
+    if not limited.any():
+        return load
+    relaxed = load.copy()
+    whole = np.broadcast_to(capacity, load.shape)[limited].astype(object)  # integers without a limit
+    relaxed[limited] = (load[limited] * whole // np.maximum(room[limited], 1)).astype(np.int64)
+    return relaxed
 
 
 def _most(problem: Problem) -> Ints:
@@ -220,15 +258,21 @@ def _apart(problem: Problem, groups: Sequence[tuple[int, ...]]) -> NDArray[np.bo
     return apart
 
 
-def _binding(load: Ints, capacity: Ints) -> list[int]:
-    """The resources that can bind: not one of which every item takes a smaller share than of another one."""
+def _binding(load: Ints, capacity: Ints, reserve: Ints) -> list[int]:
+    """The resources that can bind: not one of which every item takes a smaller share than of another one.
+
+    One of which an item tolerates less than the capacity is kept.
+    """
+    tolerated = reserve.any(axis=0)
+    if int(load.max(initial=0)) * int(capacity.max(initial=0)) >= 2**63:
+        load = load.astype(object)  # integers without a limit
     kept = list(range(len(capacity)))
     for r in range(len(capacity)):
         if len(kept) == 1:
             break
         for s in kept:
             # Exact: load_r / capacity_r <= load_s / capacity_s for every item, cross-multiplied.
-            implied = s != r and bool(np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]))
+            implied = s != r and not tolerated[r] and bool(np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]))
             if implied and r in kept:
                 kept.remove(r)
                 break

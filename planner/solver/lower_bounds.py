@@ -3,7 +3,8 @@
 A function f is dual feasible if loads that fit into a capacity still fit after f is applied to them; so the volume of
 the f-loads gives a bound as well, and often a better one. Two families: Martello and Toth's (small loads become 0,
 large ones the whole capacity) and Fekete and Schepers' staircase ("New classes of fast lower bounds for bin packing
-problems", 2001). All figures are integers, rounded so that the bound stays valid.
+problems", 2001). All figures are integers, rounded so that the bound stays valid. Where an option tolerates less than
+the capacity, its load counts as a share of what it tolerates; failed contents are ignored.
 """
 
 from __future__ import annotations
@@ -105,9 +106,9 @@ def dual_feasible_room(model: ColumnModel, place: int) -> tuple[Ints, Ints]:
     loads fit into their room wherever the resource's do.
     """
     items = model.items[place]
-    loads, rooms = [items.load], [items.capacity]
+    loads, rooms = [items.relaxed_load], [items.capacity]
     for r, capacity in enumerate(map(int, items.capacity)):
-        own = items.load[:, r]
+        own = items.relaxed_load[:, r]
         pairs = [*((x, 0) for x in _steps(own, capacity, _PRICED)), *((0, k) for k in range(1, _STAIRS))]
         found = [_transformed(own, capacity, threshold, stairs) for threshold, stairs in pairs if capacity]
         loads += [load[:, None] for load, _ in found]
@@ -119,8 +120,11 @@ def dual_feasible_room(model: ColumnModel, place: int) -> tuple[Ints, Ints]:
 
 
 def _loads(model: ColumnModel, place: int, r: int) -> Ints:
-    tasks = model.problem.tasks
-    return np.array([tasks[t].options[k].load[r] for ((_, t, k, _),) in model.items[place].held], dtype=np.int64)
+    """(n_items,) loads of a place's items; where they tolerate less than the capacity, in shares of that."""
+    tasks, capacity = model.problem.tasks, model.problem.places[place].capacity[r]
+    options = [tasks[t].options[k] for ((_, t, k, _),) in model.items[place].held]
+    loads = (o.load[r] * capacity // max(1, model.problem.room(o)[r]) if o.tolerance else o.load[r] for o in options)
+    return np.array(list(loads), dtype=np.int64)
 
 
 def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:

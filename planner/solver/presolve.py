@@ -2,6 +2,9 @@
 
 A supply above the task's demand is lowered to it. Whole replicas serve the demand then if and only if they did before,
 but fractions of a replica no longer do, so the LPs over this problem have higher values.
+
+Where all that can be on a place tolerates less than its capacity, the capacity is lowered to what the most tolerant
+option does: what is searched and proven with capacities alone then counts with tolerances, too.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
 
-from planner.problem.co_location import Spare
+from planner.problem.co_location import Overloaded, OverloadPart, Rule, Spare
 from planner.problem.plan import Cause, GpuGroup, Replicas, Unplaced
-from planner.problem.problem import Option, Problem, Task
+from planner.problem.problem import Option, Place, Problem, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +129,8 @@ def is_counted(task: Task) -> bool:
 
 def reduce(problem: Problem) -> Reduction:
     """Drop options that fit nowhere or are dominated, and merge tasks that differ in name only."""
-    kept = [_useful_options(task, problem) for task in problem.tasks]
+    parts = _overload_parts(problem)
+    kept = [_useful_options(t, problem, parts[t]) for t in range(len(problem.tasks))]
     ruled, grouped = problem.ruled, problem.grouped
     merged: dict[object, list[int]] = defaultdict(list)
     for t, task in enumerate(problem.tasks):
@@ -137,29 +142,58 @@ def reduce(problem: Problem) -> Reduction:
     for same in merged.values():
         first = problem.tasks[same[0]]
         index[same[0]] = len(tasks)
-        options = tuple(_up_to_demand(first.options[k], first.demand) for k in kept[same[0]])
+        options = tuple(_simplified(first.options[k], first.demand, problem) for k in kept[same[0]])
         demand = sum(problem.tasks[t].demand for t in same)
         tasks.append(replace(first, options=options, demand=demand))
         members.append(tuple((t, problem.tasks[t].demand) for t in same))
     return Reduction(
         problem=replace(
             problem,
+            places=_places(problem, tasks),
             tasks=tuple(tasks),
-            rules=tuple(rule for rule in (rule.renumbered(index) for rule in problem.rules) if rule.tasks),
+            rules=_rules(problem, index, kept),
         ),
         members=tuple(members),
         options=tuple(kept[same[0]] for same in merged.values()),
     )
 
 
+def _rules(problem: Problem, index: dict[int, int], kept: list[tuple[int, ...]]) -> tuple[Rule, ...]:
+    """The rules for the tasks and options that are left; without the failed contents that these cannot make up."""
+    options = {t: kept[t] for t in index}
+    found = [rule.renumbered(index, options) for rule in problem.rules]
+    return tuple(r for r in found if (r.is_possible if isinstance(r, Overloaded) else r.tasks))
+
+
+def _places(problem: Problem, tasks: list[Task]) -> tuple[Place, ...]:
+    """The places, with no more capacity than the most tolerant of their options has room."""
+    rooms: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    for option in (option for task in tasks for option in task.options):
+        rooms[option.place].append(problem.room(option))
+    return tuple(
+        replace(place, capacity=tuple(map(max, zip(*rooms[p], strict=True)))) if rooms[p] else place
+        for p, place in enumerate(problem.places)
+    )
+
+
+def _overload_parts(problem: Problem) -> dict[int, list[tuple[Overloaded, OverloadPart]]]:
+    """For each task, the parts of failed contents that name it."""
+    found: dict[int, list[tuple[Overloaded, OverloadPart]]] = defaultdict(list)
+    for rule in problem.rules:
+        if isinstance(rule, Overloaded):
+            for part in rule.parts:
+                found[part.task].append((rule, part))
+    return found
+
+
 def unplaceable(problem: Problem) -> tuple[Unplaced, ...]:
     """Return the tasks that fit nowhere even alone, with the place that is nearest and the resource that is short."""
-    usable = _usable_places(problem)
+    usable, parts = _usable_places(problem), _overload_parts(problem)
     found = []
     for t, task in enumerate(problem.tasks):
         if not task.demand and not task.min_replicas:
             continue
-        here = [o for o in task.options if o.place in usable]
+        here = [o for k, o in enumerate(task.options) if o.place in usable and not _fails_alone(t, k, parts[t])]
         if any(_fits(o, problem) for o in here):
             continue
         missing = max(task.demand, task.min_replicas)
@@ -177,7 +211,7 @@ def unplaceable(problem: Problem) -> tuple[Unplaced, ...]:
 
 
 def _shortage(option: Option, problem: Problem) -> tuple[float, int, int, int, int]:
-    capacity = problem.places[option.place].capacity
+    capacity = problem.room(option)
     shares = [
         (x / c if c else float(x > 0) * 1e9, r) for r, (x, c) in enumerate(zip(option.load, capacity, strict=True))
     ]
@@ -191,19 +225,48 @@ def _usable_places(problem: Problem) -> set[int]:
 
 
 def _fits(option: Option, problem: Problem) -> bool:
-    return all(x <= c for x, c in zip(option.load, problem.places[option.place].capacity, strict=True))
+    return all(x <= c for x, c in zip(option.load, problem.room(option), strict=True))
 
 
-def _useful_options(task: Task, problem: Problem) -> tuple[int, ...]:
-    usable = _usable_places(problem)
-    fitting = [k for k, o in enumerate(task.options) if o.place in usable and _fits(o, problem)]
+def _fails_alone(t: int, k: int, parts: list[tuple[Overloaded, OverloadPart]]) -> bool:
+    """Whether a single replica makes up a failed content."""
+    return any(all(p.task == t and k in p.options and p.count == 1 for p in rule.parts) for rule, _ in parts)
+
+
+def _useful_options(t: int, problem: Problem, parts: list[tuple[Overloaded, OverloadPart]]) -> tuple[int, ...]:
+    task, usable = problem.tasks[t], _usable_places(problem)
+    fitting = [
+        k
+        for k, o in enumerate(task.options)
+        if o.place in usable and _fits(o, problem) and not _fails_alone(t, k, parts)
+    ]
+    sharing = {
+        k: _Sharing(problem.room(task.options[k]), tuple(k in part.options for _, part in parts)) for k in fitting
+    }
     kept: list[int] = []
     for k in fitting:
         o = task.options[k]
         others = (j for j in fitting if j != k)
-        if not any(_dominates(task.options[j], o, task, earlier=j < k) for j in others):
+        if not any(
+            _dominates(task.options[j], o, task, earlier=j < k or sharing[j] != sharing[k])
+            and sharing[j].allows_as_much_as(sharing[k])
+            for j in others
+        ):
             kept.append(k)
     return tuple(kept)
+
+
+class _Sharing(NamedTuple):
+    """What an option demands of the others on its place: the room that it leaves, and its parts of failed contents."""
+
+    room: tuple[int, ...]
+    parts: tuple[bool, ...]
+
+    def allows_as_much_as(self, other: _Sharing) -> bool:
+        """Whether whatever can be beside the other can be beside this one."""
+        return all(a >= b for a, b in zip(self.room, other.room, strict=True)) and all(
+            b or not a for a, b in zip(self.parts, other.parts, strict=True)
+        )
 
 
 def _dominates(a: Option, b: Option, task: Task, *, earlier: bool) -> bool:
@@ -216,7 +279,10 @@ def _dominates(a: Option, b: Option, task: Task, *, earlier: bool) -> bool:
     return earlier or not same
 
 
-def _up_to_demand(option: Option, demand: int) -> Option:
+def _simplified(option: Option, demand: int, problem: Problem) -> Option:
+    """The option with no more supply than the demand, and without a tolerance that the capacity implies."""
+    if option.tolerance and problem.room(option) == problem.places[option.place].capacity:
+        option = replace(option, tolerance=())
     return replace(option, supply=demand) if 0 < demand < option.supply else option
 
 
@@ -224,7 +290,7 @@ def _likeness(t: int, kept: tuple[int, ...], problem: Problem) -> object:
     task = problem.tasks[t]
     if not is_counted(task):
         return t
-    return kept, tuple((o.place, o.load, o.cost) for o in (task.options[k] for k in kept))
+    return kept, tuple((o.place, o.load, o.cost, problem.room(o)) for o in (task.options[k] for k in kept))
 
 
 def _merged(placed: list[GpuGroup]) -> tuple[GpuGroup, ...]:

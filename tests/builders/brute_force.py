@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 from hypothesis import reject
 
-from planner.problem.co_location import Alone, Apart, AtMost, Spare, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Overloaded, Spare, Together, Within
 from planner.problem.problem import Layout, Option, Problem
 
 _MOST_STEPS = 30_000  # some seconds
@@ -67,11 +67,26 @@ def _place_contents(problem: Problem, place: int) -> Iterator[Counter[tuple[int,
 
     def fits(counts: tuple[int, ...]) -> bool:
         pairs: list[tuple[int, Option]] = [(n, o) for n, (_, o, _) in zip(counts, options, strict=True)]
-        return all(sum(n * o.load[r] for n, o in pairs) <= c for r, c in enumerate(capacity))
+        totals = [sum(n * o.load[r] for n, o in pairs) for r in range(len(capacity))]
+        tolerances = [o.tolerance for n, o in pairs if n and o.tolerance]
+        return all(total <= c for total, c in zip(totals, capacity, strict=True)) and all(
+            x is None or total <= x for own in tolerances for total, x in zip(totals, own, strict=True)
+        )
 
     for counts in product(*(range(most + 1) for _, _, most in options)):
-        if fits(counts):
-            yield +Counter({key: n for n, (key, _, _) in zip(counts, options, strict=True)})
+        content = +Counter({key: n for n, (key, _, _) in zip(counts, options, strict=True)})
+        if fits(counts) and not _fails(problem, content):
+            yield content
+
+
+def _fails(problem: Problem, content: Counter[tuple[int, int]]) -> bool:
+    """Return whether a place holds all of what failed together."""
+    for rule in problem.rules:
+        if isinstance(rule, Overloaded):
+            held = [sum(content[part.task, k] for k in set(part.options)) for part in rule.parts]
+            if all(n >= part.count for n, part in zip(held, rule.parts, strict=True)):
+                return True
+    return False
 
 
 def _gpu_contents(problem: Problem, layout: Layout) -> Iterator[Load]:

@@ -5,7 +5,7 @@ A kernel returns an upper limit of the profit, whether its search was exhausted,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from planner.solver.sharing_rules import SharingRules
 
 Ints = NDArray[np.int64]
 Answer = tuple[int, bool, Ints, Ints]
@@ -33,13 +35,13 @@ class Knapsack:
     bound: Ints
     task: Ints
     most: Ints  # (n_tasks,)
-    apart: NDArray[np.bool_]  # (n_tasks, n_tasks), or (0, 0) if all tasks may share the place
+    sharing: SharingRules
     profit: Ints
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """The arguments of both kernels, in their order and types."""
-        return self.load, self.capacity, self.bound, self.task, self.most, self.apart, self.profit
+        return self.load, self.capacity, self.bound, self.task, self.most, self.sharing, self.profit
 
 
 def knapsack(
@@ -51,21 +53,38 @@ def knapsack(
     task: Sequence[int] | None = None,
     most: Sequence[int] | None = None,
     apart: Sequence[tuple[int, int]] = (),
+    tolerance: Sequence[Sequence[int]] = (),
+    failed: Sequence[Mapping[int, int]] = (),
 ) -> Knapsack:
-    """Build a knapsack; by default one copy of each item, a task per item, and all tasks may share the place."""
+    """Build a knapsack; by default one copy of each item, a task per item, and all tasks may share the place.
+
+    Parameters
+    ----------
+    tolerance : for each item, the load of the place in each resource that it tolerates
+    failed : contents that failed, as item -> copies
+    """
     bound = [1] * len(load) if bound is None else bound
     task = list(range(len(load))) if task is None else task
     n_tasks = max(task) + 1 if most is None else len(most)
     matrix = np.zeros((n_tasks, n_tasks) if apart else (0, 0), dtype=np.bool_)
     for s, t in apart:
         matrix[s, t] = matrix[t, s] = True
+    parts = np.zeros((sum(map(len, failed)), len(load)), dtype=np.int64)
+    for c, i in enumerate(i for content in failed for i in content):
+        parts[c, i] = 1
     return Knapsack(
         load=np.array(load, dtype=np.int64).reshape(len(load), len(capacity)),
         capacity=np.array(capacity, dtype=np.int64),
         bound=np.array(bound, dtype=np.int64),
         task=np.array(task, dtype=np.int64),
         most=np.array([sum(bound)] * n_tasks if most is None else most, dtype=np.int64),
-        apart=matrix,
+        sharing=SharingRules(
+            apart=matrix,
+            reserve=np.maximum(np.array(capacity) - np.array(tolerance).reshape(-1, len(capacity)), 0).astype(np.int64),
+            counted=np.ascontiguousarray(parts.T),
+            needed=np.array([n for content in failed for n in content.values()], dtype=np.int64),
+            first=np.cumsum([0, *map(len, failed)]).astype(np.int64),
+        ),
         profit=np.array(profit, dtype=np.int64),
     )
 
@@ -80,8 +99,14 @@ def fits(sack: Knapsack, counts: Ints) -> NDArray[np.bool_]:
         & (counts @ sack.load <= sack.capacity).all(axis=1)
         & (of_task <= sack.most).all(axis=1)
     )
-    for s, t in np.argwhere(sack.apart):
+    sharing = sack.sharing
+    for s, t in np.argwhere(sharing.apart):
         fit &= (of_task[:, s] == 0) | (of_task[:, t] == 0)
+    for i, reserve in enumerate(sharing.reserve):
+        fit &= (counts[:, i] == 0) | (counts @ sack.load + reserve <= sack.capacity).all(axis=1)
+    for f in range(len(sharing.first) - 1):
+        own = slice(sharing.first[f], sharing.first[f + 1])
+        fit &= (counts @ sharing.counted[:, own] < sharing.needed[own]).any(axis=1)
     return fit
 
 
@@ -214,6 +239,16 @@ _RULES = st.tuples(
     st.tuples(*[st.sampled_from([0, 1, 1, 2, 3, 9])] * 4),
     st.sampled_from([(), (), ((0, 1),), ((1, 2),), ((0, 2), (1, 3)), ((0, 1), (1, 2), (2, 0)), ((3, 0), (3, 1))]),
 )
+# Tenths of the capacity that each of five items tolerates, and contents that failed, as (item, copies) pairs.
+_SHARING = st.tuples(
+    st.one_of(st.just(()), st.tuples(*[st.sampled_from([10, 10, 8, 7, 5, 3, 1])] * 5)),
+    st.one_of(
+        st.just(()),
+        st.lists(
+            st.lists(st.tuples(st.integers(0, 4), st.integers(1, 2)), min_size=1, max_size=3), min_size=1, max_size=3
+        ),
+    ),
+)
 
 
 def _knapsack(
@@ -230,7 +265,18 @@ def _knapsack(
     if not ruled:
         return knapsack(load, capacity, profit, bound=bound)
     task, most, apart = draw(_RULES)
-    return knapsack(load, capacity, profit, bound=bound, task=task[:n], most=most, apart=apart)
+    tolerance, failed = draw(_SHARING)
+    return knapsack(
+        load,
+        capacity,
+        profit,
+        bound=bound,
+        task=task[:n],
+        most=most,
+        apart=apart,
+        tolerance=[[c * tenths // 10 for c in capacity] for tenths in tolerance[:n]],
+        failed=[{i % n: copies for i, copies in content} for content in failed],
+    )
 
 
 def _by_load(load: Sequence[Sequence[int]], capacity: Sequence[int], noise: Sequence[int]) -> list[int]:

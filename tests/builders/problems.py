@@ -8,7 +8,17 @@ from dataclasses import replace
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Spare, Together, Within
+from planner.problem.co_location import (
+    Alone,
+    Apart,
+    AtMost,
+    Overloaded,
+    OverloadPart,
+    Rule,
+    Spare,
+    Together,
+    Within,
+)
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
 TINY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -134,6 +144,38 @@ def together_problems(draw: st.DrawFn, *, sliced: bool = False) -> Problem:
     )
     rules += draw(st.lists(other, max_size=2))
     return Problem(resources=("a", "b"), places=places, gpus=gpus, tasks=tuple(tasks), rules=tuple(rules))
+
+
+@st.composite
+def with_tolerances(draw: st.DrawFn, problems: st.SearchStrategy[Problem]) -> Problem:
+    """Draw a problem whose replicas tolerate less than the capacity, or with contents that failed, or with both."""
+    problem = draw(problems)
+    kinds = draw(st.sampled_from(["tolerances", "failed", "both"]))
+    tasks = problem.tasks
+    if kinds != "failed":
+        tasks = tuple(
+            replace(task, options=tuple(replace(o, tolerance=draw(_tolerance(o, problem))) for o in task.options))
+            for task in tasks
+        )
+    rules = problem.rules
+    if kinds != "tolerances":
+        keys = [(t, k) for t, task in enumerate(tasks) for k in range(len(task.options))]
+        part = st.tuples(st.lists(st.sampled_from(keys), min_size=1, max_size=2), st.integers(1, 2))
+        for parts in draw(st.lists(st.lists(part, min_size=1, max_size=3), min_size=1, max_size=2)):
+            own = [
+                OverloadPart(task=held[0][0], options=tuple(k for t, k in held if t == held[0][0]), count=n)
+                for held, n in parts
+            ]
+            rules = (*rules, Overloaded(parts=tuple(own)))
+    return replace(problem, tasks=tasks, rules=rules)
+
+
+def _tolerance(option: Option, problem: Problem) -> st.SearchStrategy[tuple[int | None, ...]]:
+    each = [
+        st.one_of(st.none(), st.integers(max(0, load - 1), max(load, c)))
+        for load, c in zip(option.load, problem.places[option.place].capacity, strict=True)
+    ]
+    return st.one_of(st.just(()), st.tuples(*each))
 
 
 def too_many(problem: Problem) -> bool:

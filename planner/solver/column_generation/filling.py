@@ -137,10 +137,9 @@ class Filler:
             return _Content(Pattern(place, ()), 0.0, frozenset())
         most = np.maximum(np.maximum(need.left // self.largest, need.replicas), 1)
         stop = np.zeros(1, dtype=np.int64)
-        _, _, _, found = best_contents(
-            np.ascontiguousarray(items.load[candidates]), items.capacity, bound, tasks,
-            np.minimum(items.most, most), items.apart, profit, 0, _NODES, 1, stop,
-        )  # fmt: skip
+        load, room, sharing = items.among(candidates)
+        most = np.minimum(items.most, most)
+        _, _, _, found = best_contents(load, room, bound, tasks, most, sharing, profit, 0, _NODES, 1, stop)
         if not len(found):
             return _Content(Pattern(place, ()), 0.0, frozenset())
         counts = sorted((int(candidates[i]), int(found[0][i])) for i in np.flatnonzero(found[0]))

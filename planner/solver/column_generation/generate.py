@@ -135,10 +135,8 @@ def price(
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
         return Priced(at_most=0, exhausted=True, columns=[])
-    knapsack = (
-        np.ascontiguousarray(items.load[chosen]), items.capacity, bounds[chosen], items.task[chosen], items.most,
-        items.apart, profit[chosen],
-    )  # fmt: skip
+    load, room, sharing = items.among(chosen)
+    knapsack = (load, room, bounds[chosen], items.task[chosen], items.most, sharing, profit[chosen])
     stop = np.zeros(1, dtype=np.int64)
 
     def search() -> tuple[int, bool, Ints]:

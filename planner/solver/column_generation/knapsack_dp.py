@@ -3,7 +3,9 @@
 For every room left in one or two resources, a table has the most that the items from i on can earn, exactly or on a
 grid with loads rounded down; the other resources are charged by Lagrangian multipliers. A table value is an upper
 bound in integers, so an exhausted search is a proof. Near the end of column generation, where the profits of many
-contents are close to the place's price, the tables prune what a linear bound cannot.
+contents are close to the place's price, the tables prune what a linear bound cannot. The tables know capacities only;
+what items tolerate and failed contents are heeded by the search, which also looks into the tables at no more room than
+the items taken so far tolerate.
 """
 
 # ruff: noqa: C901  (hot loops, compiled)
@@ -15,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+from planner.solver.column_generation.content_search import copies_allowed
 
 _FINE = 12_000  # cells of the table of two small resources
 _COARSE = 40_000  # cells of the table that has a large resource on a grid
@@ -29,10 +33,16 @@ class _View:
     cells: Any  # (n, 2) load of each item in the table
     shape: Any  # (2,) capacity of the place in the table
     multipliers: Any  # (n_resources,) profit charged for a unit of load; 0 for the resources of the table
+    resource: Any  # (2,) of each dimension; of a dimension that is not used, 0
+    usable: Any  # (2,) load that fills each dimension
+
+    def cells_in(self, room: Any) -> Any:
+        """(n, 2) cells that fit into room for loads, (n, n_resources)."""
+        return np.minimum(room[:, self.resource] * self.shape // self.usable, self.shape)
 
 
 def best_contents_by_tables(
-    load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
+    load: Any, capacity: Any, bound: Any, task: Any, most: Any, sharing: Any, profit: Any,
     floor: int, node_limit: int, keep: int, stop: Any,
 ) -> Any:  # fmt: skip
     """Search the contents of a place whose profit exceeds `floor`; slower than `best_contents`, but it prunes more.
@@ -47,8 +57,12 @@ def best_contents_by_tables(
         charged = profit - load @ view.multipliers
         table = _table(charged, bound, view.cells, view.shape, stop)
         paid = int(capacity @ view.multipliers)
-        room = np.maximum(view.shape - view.cells, 0)
         root = min(root, int(table[view.shape[0], view.shape[1]]) + paid)
+        cells: Any = view.shape
+        if len(sharing.reserve):  # beside a copy of an item there is no more than it tolerates
+            cells = view.cells_in(capacity - sharing.reserve)
+            paid = (capacity - sharing.reserve) @ view.multipliers
+        room = np.maximum(cells - view.cells, 0)
         forced = np.minimum(forced, charged + table[room[:, 0], room[:, 1]] + paid)
     alive = np.flatnonzero(forced > floor)
     nothing = np.zeros(0, dtype=np.int64), np.zeros((0, len(profit)), dtype=np.int64)
@@ -61,9 +75,9 @@ def best_contents_by_tables(
     order = alive[np.argsort(-forced[alive], kind="stable")]
     one, two = views[0], views[-1]
     best, exhausted, values, found = _search(
-        np.ascontiguousarray(load[order]), capacity, bound[order], task[order], most, apart, profit[order],
-        one.multipliers, np.ascontiguousarray(one.cells[order]), one.shape,
-        np.ascontiguousarray(two.cells[order]), two.shape, two.multipliers,
+        np.ascontiguousarray(load[order]), capacity, bound[order], task[order], most, sharing.of(order), profit[order],
+        one.multipliers, np.ascontiguousarray(one.cells[order]), one.shape, one.resource, one.usable,
+        np.ascontiguousarray(two.cells[order]), two.shape, two.multipliers, two.resource, two.usable,
         floor, node_limit, keep, stop,
     )  # fmt: skip
     counts = np.zeros((len(found), len(profit)), dtype=np.int64)
@@ -90,16 +104,18 @@ def _unit(load: Any) -> int:
 
 def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]], stop: Any) -> _View:
     cells = np.zeros((len(profit), 2), dtype=np.int64)
+    resource, filled = np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64)
     for d, (r, size) in enumerate(grid):
         unit = _unit(load[:, r])
         usable = int(capacity[r]) // unit * unit  # all that such loads can fill; by it, a small resource is exact
-        cells[:, d] = load[:, r] * size // max(1, usable)
+        resource[d], filled[d] = r, max(1, usable)
+        cells[:, d] = load[:, r] * size // filled[d]
     shape = np.array([*(size for _, size in grid), *[0] * (2 - len(grid))], dtype=np.int64)
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     rest = [r for r in range(load.shape[1]) if r not in {r for r, _ in grid}]
     if rest and len(profit) * shape.prod() < 2 * _TABLES * _FINE:
         multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest, stop)
-    return _View(cells=cells, shape=shape, multipliers=multipliers)
+    return _View(cells=cells, shape=shape, multipliers=multipliers, resource=resource, usable=filled)
 
 
 def _multipliers(
@@ -177,12 +193,30 @@ def _tables(profit: Any, load: Any, bound: Any, multipliers: Any, cells: Any, sh
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _bound(
+    value: int, table: Any, u: int, v: int, room: Any, kept_free: Any, multipliers: Any, shape: Any, resource: Any,
+    usable: Any,
+) -> Any:  # fmt: skip
+    """Bound the profit by a table where some of the room must stay free."""
+    for r in range(len(room)):
+        value += multipliers[r] * (room[r] - kept_free[r])
+    u = min(u, (room[resource[0]] - kept_free[resource[0]]) * shape[0] // usable[0])
+    v = min(v, (room[resource[1]] - kept_free[resource[1]]) * shape[1] // usable[1])
+    return value + table[u, v]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _search(
-    load: Any, capacity: Any, bound: Any, task: Any, most: Any, apart: Any, profit: Any,
-    multipliers: Any, cells: Any, shape: Any, cells2: Any, shape2: Any, multipliers2: Any,
+    load: Any, capacity: Any, bound: Any, task: Any, most: Any, sharing: Any, profit: Any,
+    multipliers: Any, cells: Any, shape: Any, resource: Any, usable: Any,
+    cells2: Any, shape2: Any, multipliers2: Any, resource2: Any, usable2: Any,
     floor: int, node_limit: int, keep: int, stop: Any,
 ) -> Any:  # fmt: skip
     n, resources = load.shape
+    apart, reserve, counted, needed, first = sharing
+    tolerant = reserve.shape[0] > 0
+    kept_free = np.zeros((n + 1 if tolerant else 1, resources), dtype=np.int64)  # by item, room that must stay free
+    parts = np.zeros(len(needed), dtype=np.int64)
     tables = _tables(profit, load, bound, multipliers, cells, shape, stop)
     tables2 = _tables(profit, load, bound, multipliers2, cells2, shape2, stop)
     kept_value = np.full(keep, floor)
@@ -203,22 +237,38 @@ def _search(
     while True:
         while i < n:
             nodes += 1
-            at_most = value + tables[i, u, v]
-            at_most2 = value + tables2[i, u2, v2]
-            for r in range(resources):
-                at_most += multipliers[r] * room[r]
-                at_most2 += multipliers2[r] * room[r]
+            if tolerant:
+                at_most = _bound(value, tables[i], u, v, room, kept_free[i], multipliers, shape, resource, usable)
+                at_most2 = _bound(
+                    value, tables2[i], u2, v2, room, kept_free[i], multipliers2, shape2, resource2, usable2
+                )
+            else:
+                at_most = value + tables[i, u, v]
+                at_most2 = value + tables2[i, u2, v2]
+                for r in range(resources):
+                    at_most += multipliers[r] * room[r]
+                    at_most2 += multipliers2[r] * room[r]
             if at_most <= threshold or at_most2 <= threshold:
                 break
             take = min(bound[i], spare[task[i]])
-            for r in range(resources):
-                if load[i, r] > 0:
-                    take = min(take, room[r] // load[i, r])
+            if tolerant:
+                for r in range(resources):
+                    free = room[r] - max(kept_free[i, r], reserve[i, r])
+                    if free < 0:
+                        take = 0
+                    elif load[i, r] > 0:
+                        take = min(take, free // load[i, r])
+            else:
+                for r in range(resources):
+                    if load[i, r] > 0:
+                        take = min(take, room[r] // load[i, r])
             if take > 0 and apart.shape[0] > 0:
                 for j in range(i):
                     if count[j] > 0 and apart[task[i], task[j]]:
                         take = 0
                         break
+            if take > 0 and len(needed) > 0:
+                take = copies_allowed(i, counted, needed, first, parts, take)
             if take > 0:
                 count[i] = take
                 value += take * profit[i]
@@ -229,6 +279,11 @@ def _search(
                 v2 -= take * cells2[i, 1]
                 for r in range(resources):
                     room[r] -= take * load[i, r]
+                for c in range(len(needed)):
+                    parts[c] += take * counted[i, c]
+            if tolerant:
+                for r in range(resources):
+                    kept_free[i + 1, r] = max(kept_free[i, r], reserve[i, r]) if take > 0 else kept_free[i, r]
             i += 1
         if i == n and value > threshold:
             slot = worst
@@ -258,5 +313,9 @@ def _search(
         v2 += cells2[i, 1]
         for r in range(resources):
             room[r] += load[i, r]
+        for c in range(len(needed)):
+            parts[c] -= counted[i, c]
+        if tolerant and count[i] == 0:
+            kept_free[i + 1] = kept_free[i]
         i += 1
     return best, exhausted, kept_value[:n_kept], kept[:n_kept]

@@ -32,7 +32,7 @@ def warm_up() -> None:
         )
     items = model.items[0]
     profit = items.load.sum(axis=1)
-    knapsack = items.load, items.capacity, items.bound, items.task, items.most, items.apart, profit
+    knapsack = items.load, items.capacity, items.bound, items.task, items.most, items.sharing, profit
     stop = np.zeros(1, dtype=np.int64)
     best_contents(*knapsack, 0, 100, 2, stop)
     best_contents_by_tables(*knapsack, 0, 100, 2, stop)

@@ -3,7 +3,8 @@
 Its rows are the places' resources, as they are and under dual feasible functions (`planner.solver.lower_bounds`), and
 it has a column for each way to serve a task in whole replicas: Dantzig and Wolfe's decomposition ("Decomposition
 principle for linear programs", 1960) by task. So few rows are solved in seconds where column generation over patterns
-takes minutes, and where a GPU holds many replicas the bound is nearly as good.
+takes minutes, and where a GPU holds many replicas the bound is nearly as good. Of tolerances the rows have a relaxation
+(`Items.relaxed_load`), of failed contents nothing.
 
 By Lagrangian duality, any prices under which no layout is worth more than its GPU costs prove a bound: the sum of the
 tasks' least weights at these prices. Prices are rounded down to integers, and the sum is taken in integers.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.problem.co_location import Spare
 from planner.problem.plan import GpuGroup, Replicas, Status
 from planner.problem.problem import GpuType, Problem
-from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve
+from planner.solver.cp_sat.rules import cost_of_slots, rule_gpus, serve, tolerate
 from planner.solver.cp_sat.run import run_model
 from planner.solver.limits import LimitsReached, SearchLimits
 
@@ -87,6 +87,7 @@ def search(
     try:
         slots = _slots(model, problem, upper_bound, limits)
         serve(model, problem, slots, limits)
+        tolerate(model, problem, slots, limits)
         rule_gpus(model, problem, slots, limits)
     except LimitsReached:
         return ExactResult(status=Status.UNKNOWN, lower_bound=lower_bound)
@@ -142,7 +143,8 @@ def _slot(model: cp_model.CpModel, problem: Problem, g: int, node: int, name: st
         for t, task in enumerate(problem.tasks):
             for k, option in enumerate(task.options):
                 if option.place == place:
-                    fit = min((c // x for c, x in zip(capacity, option.load, strict=True) if x), default=most[t])
+                    room = zip(problem.room(option), option.load, strict=True)
+                    fit = min((c // x for c, x in room if x), default=most[t])
                     slot.counts[place, j, t, k] = model.new_int_var(
                         0, min(fit, most[t]), f"n_{name}_{place}_{j}_{t}_{k}"
                     )

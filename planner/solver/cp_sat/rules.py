@@ -1,4 +1,7 @@
-"""Demands and co-location rules as constraints of a CP-SAT model over individual GPUs; one function for each rule."""
+"""Demands, tolerances and co-location rules as constraints of a CP-SAT model over individual GPUs.
+
+One function for each rule.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from planner.problem.co_location import Alone, Apart, AtMost, Spare, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, Overloaded, Spare, Together, Within
 from planner.problem.problem import Problem, Task
 from planner.solver.limits import SearchLimits
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 
 Counts = dict[int, list[Any]]  # the replicas on one GPU, by task
+Content = dict[tuple[int, int], Any]  # the replicas in one place, by task and option
 
 
 class Slot(Protocol):
@@ -55,6 +59,40 @@ def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limi
             model.add(sum(n for _, n in counts[t]) >= task.min_replicas)
 
 
+def tolerate(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
+    """Add, for every place and option, that where there is such a replica the place is loaded with what it tolerates.
+
+    Tolerances of a resource that are equal share a variable: whether any replica with it is in the place.
+    """
+    if not problem.has_tolerances:
+        return
+    for slot in limits.each(slots):
+        for content in _contents(slot).values():
+            _tolerate(model, problem, content)
+
+
+def _tolerate(model: cp_model.CpModel, problem: Problem, content: Content) -> None:
+    options = {key: problem.tasks[key[0]].options[key[1]] for key in content}
+    for r in range(len(problem.resources)):
+        strict: dict[int, list[Any]] = defaultdict(list)
+        for key, option in options.items():
+            room = problem.room(option)[r]
+            if room < problem.places[option.place].capacity[r]:
+                strict[room].append(content[key])
+        used = sum(option.load[r] * content[key] for key, option in options.items())
+        for room, counts in strict.items():
+            present = _presence(model, counts)
+            model.add(used <= room).only_enforce_if(present)
+
+
+def _contents(slot: Slot) -> dict[tuple[int, int], Content]:
+    """The replicas in each place of a GPU."""
+    found: dict[tuple[int, int], Content] = defaultdict(dict)
+    for (a, b, t, k), n in slot.counts.items():
+        found[a, b][t, k] = n
+    return found
+
+
 def rule_gpus(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
     """Add every rule for every GPU, and for every node the rules that count replicas on nodes."""
     for slot in limits.each(slots if problem.rules else ()):
@@ -69,7 +107,8 @@ def _rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
     counts: Counts = defaultdict(list)
     for (_, _, t, _), n in slot.counts.items():
         counts[t].append(n)
-    asked = {t for rule in problem.rules if not isinstance(rule, AtMost | Spare) for t in rule.tasks}
+    asked = {t for rule in problem.rules if isinstance(rule, Alone | Apart | Together) for t in rule.tasks}
+    contents = _contents(slot)
     present = {t: _presence(model, own) for t, own in counts.items() if t in asked}
     for rule in problem.rules:
         match rule:
@@ -81,6 +120,9 @@ def _rule_gpu(model: cp_model.CpModel, problem: Problem, slot: Slot) -> None:
                 apart(model, rule, present)
             case Together():
                 together(model, rule, present)
+            case Overloaded():
+                for content in contents.values():
+                    overloaded(model, rule, content)
 
 
 def _rule_nodes(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot]) -> None:
@@ -141,6 +183,19 @@ def together(model: cp_model.CpModel, rule: Together, present: Mapping[int, Any]
     """All of the tasks are present, or none."""
     for t in rule.tasks[1:]:
         model.add(present.get(t, 0) == present.get(rule.tasks[0], 0))
+
+
+def overloaded(model: cp_model.CpModel, rule: Overloaded, content: Content) -> None:
+    """At least one part of a failed content is missing in the place."""
+    missing = []
+    for part in rule.parts:
+        counts = [content[part.task, k] for k in dict.fromkeys(part.options) if (part.task, k) in content]
+        if not counts:
+            return
+        lacks = model.new_bool_var("")
+        model.add(sum(counts) < part.count).only_enforce_if(lacks)
+        missing.append(lacks)
+    model.add_bool_or(missing)
 
 
 def _presence(model: cp_model.CpModel, counts: list[Any]) -> Any:

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from planner.problem.co_location import Alone, Apart, AtMost, Rule, Together, Within
+from planner.problem.co_location import (
+    Alone,
+    Apart,
+    AtMost,
+    Overloaded,
+    OverloadPart,
+    Rule,
+    Together,
+    Within,
+)
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
@@ -126,3 +135,71 @@ def test_gap_is_a_fraction_of_the_objective() -> None:
     """With an objective of 2 and a bound of 1 the gap is 0.5; without a plan it is None."""
     assert GOOD.gap == 0.5
     assert replace(GOOD, objective=None, gpus=()).gap is None
+
+
+def tolerating(*tolerance: int | None) -> Problem:
+    """Make the problem with a first option of b that tolerates so much."""
+    b = PROBLEM.tasks[1]
+    own = (replace(b.options[0], tolerance=tolerance), b.options[1])
+    return replace(PROBLEM, tasks=(PROBLEM.tasks[0], replace(b, options=own)))
+
+
+def test_load_above_what_a_replica_tolerates_is_found() -> None:
+    """The good plan loads its GPU with 10 of memory and 100 of utilization, b's own load included."""
+    assert violations(GOOD, tolerating(10, 100)) == ()
+    assert violations(GOOD, tolerating(None, None)) == ()
+    assert violations(GOOD, tolerating(9, None)) == ("group 0: memory on whole is 10, and b tolerates 9",)
+    assert violations(GOOD, tolerating(None, 99)) == ("group 0: utilization on whole is 100, and b tolerates 99",)
+
+
+def test_slice_is_checked_against_the_tolerances_of_its_own_replicas() -> None:
+    """b on the other half does not mind 50 of utilization beside it, only on its own half."""
+    b = PROBLEM.tasks[1]
+    own = (b.options[0], replace(b.options[1], tolerance=(None, 20)))
+    asked = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], demand=1), replace(b, options=own)))
+    plan = with_contents((Replicas(task=0, option=1),), (Replicas(task=1, option=1),), gpu=0, layout=1)
+    assert violations(plan, asked) == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "failed"),
+    [
+        ([(0, (0,), 2), (1, (0,), 1)], True),
+        ([(0, (0, 1), 1), (1, (0, 1), 1)], True),  # a content that holds more than what failed
+        ([(0, (0,), 3), (1, (0,), 1)], False),
+        ([(0, (1,), 1), (1, (0,), 1)], False),  # another operating point
+        ([(0, (0,), 2), (0, (0, 1), 2)], True),  # two parts of the same task
+    ],
+)
+def test_content_that_failed_is_found_with_its_supersets(
+    parts: list[tuple[int, tuple[int, ...], int]], failed: bool
+) -> None:
+    """Two replicas of a and one of b share a GPU: that, or less, has failed."""
+    rule = Overloaded(parts=tuple(OverloadPart(task=t, options=o, count=n) for t, o, n in parts))
+    names = "a and b" if len(rule.tasks) > 1 else "a"
+    expected = (f"group 0: {names} overload whole",) if failed else ()
+    assert violations(GOOD, replace(PROBLEM, rules=(rule,))) == expected
+
+
+def test_failed_content_is_one_of_a_single_slice() -> None:
+    """a and b that failed on one half may be on the two halves of a GPU."""
+    rule = Overloaded(parts=tuple(OverloadPart(task=t, options=(0, 1)) for t in (0, 1)))
+    asked = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], demand=1), PROBLEM.tasks[1]), rules=(rule,))
+    plan = with_contents((Replicas(task=0, option=1),), (Replicas(task=1, option=1),), gpu=0, layout=1)
+    assert violations(plan, asked) == ()
+
+
+def test_overload_without_parts_is_refused() -> None:
+    """It would leave every place empty; so would a part of no replica."""
+    with pytest.raises(ValueError, match="parts"):
+        Overloaded(parts=())
+    with pytest.raises(ValueError, match="parts"):
+        Overloaded(parts=(OverloadPart(task=0, options=(0,), count=0),))
+
+
+def test_tolerance_of_another_number_of_resources_is_refused() -> None:
+    """One figure for two resources says nothing about the second; a negative one, that nothing may be there."""
+    with pytest.raises(ValueError, match="tolerance"):
+        tolerating(9)
+    with pytest.raises(ValueError, match="negative"):
+        tolerating(9, -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +50,26 @@ def test_surplus_leaves_the_emptiest_gpu() -> None:
 def test_replica_that_no_longer_fits_moves() -> None:
     """At a capacity of 8 the replicas of 5 and 4 cannot share a GPU: the larger moves to a new one."""
     found = repair(problem([5, 4], [1, 1], capacity=8), available({0: 1, 1: 1}, fresh=1))
+    assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
+
+
+def test_replica_goes_where_it_and_the_others_tolerate_the_load() -> None:
+    """A replica of 3 would go beside the 6, the fullest GPU with room; the 6 tolerates 7, so it goes beside the 5."""
+    asked = problem([6, 5, 3], [1, 1, 1])
+    quiet = replace(asked.tasks[0], options=(replace(asked.tasks[0].options[0], tolerance=(7,)),))
+    held = available({0: 1}, {1: 1})
+    assert repair(asked, held) == [(0, {(0, 0, 0): 1, (0, 2, 0): 1}), (0, {(0, 1, 0): 1})]
+    assert repair(replace(asked, tasks=(quiet, *asked.tasks[1:])), held) == [
+        (0, {(0, 0, 0): 1}),
+        (0, {(0, 1, 0): 1, (0, 2, 0): 1}),
+    ]
+
+
+def test_replicas_that_no_longer_tolerate_each_other_are_parted() -> None:
+    """5 and 4 shared a GPU; now the 4 tolerates 8: the 5 moves, as where the capacity is 8."""
+    asked = problem([5, 4], [1, 1])
+    quiet = replace(asked.tasks[1], options=(replace(asked.tasks[1].options[0], tolerance=(8,)),))
+    found = repair(replace(asked, tasks=(asked.tasks[0], quiet)), available({0: 1, 1: 1}, fresh=1))
     assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
 
 

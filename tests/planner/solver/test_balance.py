@@ -55,6 +55,16 @@ def test_model_with_an_alone_rule_keeps_its_gpu() -> None:
     assert even_out(plan, asked) == plan
 
 
+def test_replica_stays_where_others_do_not_tolerate_it() -> None:
+    """GPUs with 5 + 4 and 1: the 4 would go to the 1, which tolerates 4 in all; so would the 1 beside 4 + 5."""
+    quiet = Task(name="c", options=(Option(place=0, load=(1,), tolerance=(4,)),))
+    asked = problem(task("a", 5), task("b", 4), quiet)
+    plan = two_gpus((Replicas(task=0, option=0), Replicas(task=1, option=0)), (Replicas(task=2, option=0),))
+    assert even_out(plan, asked) == plan
+    loud = problem(task("a", 5), task("b", 4), task("c", 1))
+    assert even_out(plan, loud) != plan
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(100, 6000)), min_size=1, max_size=7), st.booleans())
 def test_plan_stays_right_and_costs_the_same(models: list[tuple[int, int]], spread: bool) -> None:

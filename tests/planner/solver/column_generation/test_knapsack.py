@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.solver.column_generation.knapsack import best_contents, linear_bound
+from planner.solver.column_generation.knapsack import best_contents
+from planner.solver.column_generation.surrogate import linear_bound
 from tests.builders.knapsacks import (
     ENOUGH,
     GO_ON,
@@ -82,6 +83,24 @@ def test_equal_contents_are_all_kept_or_as_many_as_asked_for() -> None:
     for keep, expected in ((40, 6), (4, 4), (1, 1)):
         at_most, exhausted, kept, _ = best_contents(*sack.arguments, 5, ENOUGH, keep, GO_ON)
         assert (at_most, exhausted, kept.tolist()) == (10, True, [10] * expected)
+
+
+def test_least_tolerant_item_limits_the_place() -> None:
+    """Of 10, the first tolerates 5: with it 2 + 3 are worth 5, without it 3 + 3 + 3 are worth 9."""
+    sack = knapsack([(2,), (3,)], (10,), [2, 3], bound=[1, 3], tolerance=[(5,), (10,)])
+    at_most, exhausted, kept, counts = best_contents(*sack.arguments, 0, ENOUGH, 40, GO_ON)
+    assert (at_most, exhausted) == (9, True)
+    assert sorted(zip(kept.tolist(), counts.tolist(), strict=True)) == [
+        (2, [1, 0]), (3, [0, 1]), (5, [1, 1]), (6, [0, 2]), (9, [0, 3]),
+    ]  # fmt: skip
+
+
+def test_failed_content_is_cut_off_with_its_supersets() -> None:
+    """Two of the first beside one of the second failed: no content holds that, or more."""
+    sack = knapsack([(1,), (1,)], (10,), [5, 4], bound=[3, 2], failed=[{0: 2, 1: 1}])
+    at_most, exhausted, _, counts = best_contents(*sack.arguments, 0, ENOUGH, 40, GO_ON)
+    assert (at_most, exhausted) == (15, True)
+    assert not any(a >= 2 and b >= 1 for a, b in counts.tolist())
 
 
 @given(

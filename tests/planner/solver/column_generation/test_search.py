@@ -8,21 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.problem.plan import Plan, Status, cost_of
 from planner.problem.problem import GpuType, Layout, Problem
+from planner.problem.verify import violations
 from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import build
 from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import SearchState
+from planner.solver.solve import _rules_across_slices
 from tests.builders.brute_force import least_cost
 from tests.builders.problems import (
     TINY,
+    counted_problems,
     hard_problem,
     mixed_fleet,
     rated_problems,
     together_problems,
     too_many,
     whole_gpus,
+    with_tolerances,
 )
 
 
@@ -30,8 +35,7 @@ def searched(problem: Problem, seconds: float = 10) -> SearchState:
     """Search by patterns without a first plan."""
     smaller = reduce(problem).problem
     state = SearchState(problem=smaller, limits=SearchLimits(seconds=seconds))
-    cut = any(len(layout.places) > 1 for gpu in smaller.gpus for layout in gpu.layouts)
-    search_patterns(state, build(smaller, whole_layouts=cut and bool(smaller.rules)))
+    search_patterns(state, build(smaller, whole_layouts=_rules_across_slices(smaller)))
     return state
 
 
@@ -61,6 +65,36 @@ def test_bound_and_plan_enclose_the_optimum_of_groups_that_are_together(problem:
     else:
         assert state.bound <= expected
         assert state.cost is None or state.cost >= expected
+
+
+@given(
+    with_tolerances(
+        st.one_of(
+            counted_problems(),
+            rated_problems(),
+            rated_problems(sliced=True),
+            rated_problems(sliced=True, ruled=True),
+            together_problems(),
+            together_problems(sliced=True),
+        )
+    )
+)
+@TINY
+def test_bound_and_plan_enclose_the_optimum_with_tolerances(problem: Problem) -> None:
+    """Without the exact search, too, no plan breaks a tolerance or holds what failed, and the bound is one."""
+    if too_many(problem) or unplaceable(problem):
+        return
+    reduction = reduce(problem)
+    state = searched(problem)
+    expected = least_cost(problem)
+    if expected is None:
+        assert state.cost is None
+        return
+    assert state.bound <= expected
+    if state.cost is not None:
+        gpus = reduction.expand(state.gpus)
+        plan = Plan(status=Status.FEASIBLE, gpus=gpus, objective=cost_of(gpus, problem))
+        assert violations(plan, problem) == ()
 
 
 def test_rounding_rows_close_the_gap_of_rates() -> None:

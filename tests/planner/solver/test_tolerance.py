@@ -1,0 +1,141 @@
+"""Test tolerances and failed contents: against brute force on tiny problems, and in each part of the solver."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from planner.problem.co_location import Overloaded, OverloadPart, Spare, Together
+from planner.problem.plan import Status
+from planner.problem.problem import Place, Problem
+from planner.problem.verify import violations
+from planner.solver.bundles import bundles
+from planner.solver.column_model import build
+from planner.solver.cp_sat.model import search
+from planner.solver.greedy import RULES, pack
+from planner.solver.limits import SearchLimits
+from planner.solver.presolve import reduce
+from planner.solver.solve import solve
+from tests.builders.problems import (
+    TINY,
+    counted_problems,
+    rated_problems,
+    together_problems,
+    too_many,
+    whole_gpus,
+    with_tolerances,
+)
+from tests.planner.solver.test_solve import check_against_brute_force
+
+
+@given(with_tolerances(st.one_of(counted_problems(), rated_problems())))
+@TINY
+def test_tolerances_and_failed_contents_match_brute_force(problem: Problem) -> None:
+    """Plan, cost and bound are those of brute force, on one GPU type and with choices, rates and several types."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(with_tolerances(rated_problems(sliced=True)))
+@TINY
+def test_tolerances_and_failed_contents_of_slices_match_brute_force(problem: Problem) -> None:
+    """A replica tolerates the load of its own slice, whatever the GPU's other slices hold."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(with_tolerances(st.one_of(rated_problems(ruled=True), rated_problems(ruled=True, sliced=True))))
+@TINY
+def test_tolerances_and_failed_contents_beside_other_rules_match_brute_force(problem: Problem) -> None:
+    """They are those of brute force with rules of every other kind, also where patterns are of whole cut GPUs."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(with_tolerances(st.one_of(together_problems(), together_problems(sliced=True))))
+@TINY
+def test_tolerances_and_failed_contents_of_groups_match_brute_force(problem: Problem) -> None:
+    """A bundle of tasks that are together tolerates what the least tolerant of its replicas does."""
+    if not too_many(problem):
+        check_against_brute_force(problem)
+
+
+@given(with_tolerances(st.one_of(rated_problems(spare=True), rated_problems(spare=True, sliced=True))))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+def test_tolerances_and_failed_contents_with_a_spare_match_brute_force(problem: Problem) -> None:
+    """What is left after the loss of any GPUs serves every demand, at the least cost."""
+    lost = max(rule.lost for rule in problem.rules if isinstance(rule, Spare))
+    assume(sum(max(t.demand, t.min_replicas) for t in problem.tasks) * (1 + lost) <= 6)
+    check_against_brute_force(problem)
+
+
+def slowed(n_tasks: int, seed: int) -> Problem:
+    """Build a problem of models that each tolerate another total of a resource without a limit."""
+    draw = random.Random(seed)
+    base = whole_gpus((16_000, 1), [(draw.randint(300, 5000), draw.randint(50, 500)) for _ in range(n_tasks)])
+    tasks = tuple(
+        replace(t, options=tuple(replace(o, tolerance=(None, o.load[1] + draw.randint(0, 1500))) for o in t.options))
+        for t in base.tasks
+    )
+    return replace(base, places=(Place(name="GPU", capacity=(16_000, 10**9)),), tasks=tasks)
+
+
+def test_patterns_and_the_exact_search_agree() -> None:
+    """Sixteen models whose tolerances bind: both searches prove the same cost, one more than without tolerances."""
+    problem = slowed(16, 5)
+    exact = search(problem, limits=SearchLimits(seconds=60))
+    found = solve(problem, SearchLimits(seconds=60))
+    assert violations(found, problem) == ()
+    assert (exact.status, found.status) == (Status.OPTIMAL, Status.OPTIMAL)
+    assert exact.lower_bound == found.objective
+
+
+def test_hundred_models_that_tolerate_little_are_near_their_bound() -> None:
+    """Their tolerances bind, and differ: the plan is at most one GPU above the bound."""
+    problem = slowed(100, 2)
+    plan = solve(problem, SearchLimits(seconds=20))
+    assert violations(plan, problem) == ()
+    assert plan.objective is not None
+    assert plan.objective - plan.lower_bound <= 1
+
+
+def test_greedy_plans_keep_tolerances_and_failed_contents() -> None:
+    """Each of the six rules fills GPUs that all their replicas tolerate, in plain Python and compiled."""
+    for n_tasks in (20, 60):
+        problem = slowed(n_tasks, 3)
+        failed = Overloaded(parts=tuple(OverloadPart(task=t, options=(0,)) for t in (0, 1)))
+        problem = replace(problem, rules=(failed,))
+        reduction = reduce(problem)
+        model = build(reduction.problem)
+        for rule in range(len(RULES)):
+            gpus = pack(model, model.demand, model.replicas, SearchLimits(), rule=rule)
+            assert gpus is not None
+            for group in gpus:
+                (content,) = group.contents
+                options = [reduction.problem.tasks[r.task].options[r.option] for r in content]
+                loads = [sum(o.load[1] * r.count for o, r in zip(options, content, strict=True))]
+                assert all(load <= reduction.problem.room(o)[1] for load in loads for o in options)
+                assert {r.task for r in content} & set(reduction.problem.rules[0].tasks) != {0, 1}
+
+
+def test_bundle_tolerates_what_its_least_tolerant_part_does() -> None:
+    """One and two copies together, of which the second tolerates 8 and 7: two copies of it do not fit."""
+    base = whole_gpus((10,), [(3,), (3,)], [1, 2])
+    limits: list[tuple[int | None, ...]] = [(8,), (7,)]
+    tasks = tuple(
+        replace(t, options=(replace(t.options[0], tolerance=own),)) for t, own in zip(base.tasks, limits, strict=True)
+    )
+    problem = replace(base, tasks=tasks, rules=(Together(tasks=(0, 1)),))
+    found, _ = bundles(problem, (0, 1), (0,), [1, 2])
+    assert [(bundle.load, bundle.room) for bundle in found] == [((6,), (7,))]
+
+
+def test_problem_with_too_much_capacity_is_refused_and_a_resource_without_a_limit_is_not() -> None:
+    """Bounds multiply capacities by a million in 64 bits."""
+    assert Place(name="GPU", capacity=(2**42,)).capacity == (2**42,)
+    with pytest.raises(ValueError, match="capacity"):
+        Place(name="GPU", capacity=(2**42 + 1,))
