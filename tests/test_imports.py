@@ -45,9 +45,12 @@ MODULES_OF = {
     "jsonschema": ("planner.interference.file", "planner.placement.file"),
     "matplotlib": ("*_figure", "*_figures", "*.figures", "analyzer.formats.figure_style"),
     "numba": (
+        "planner.solver.column_generation.content_search",
         "planner.solver.column_generation.cover_kernel",
         "planner.solver.column_generation.knapsack",
         "planner.solver.column_generation.knapsack_dp",
+        "planner.solver.column_generation.leaders",
+        "planner.solver.column_generation.surrogate",
     ),
     "ortools": (
         "planner.solver.cp_sat.*",

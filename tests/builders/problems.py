@@ -45,6 +45,17 @@ def hard_problem(n_tasks: int) -> Problem:
     return whole_gpus((5000, 1999, 2001), loads, [3] * n_tasks)
 
 
+def slowed(n_tasks: int, seed: int) -> Problem:
+    """Build a problem of models that each tolerate another total of a resource without a limit."""
+    draw = random.Random(seed)
+    base = whole_gpus((16_000, 1), [(draw.randint(300, 5000), draw.randint(50, 500)) for _ in range(n_tasks)])
+    tasks = tuple(
+        replace(t, options=tuple(replace(o, tolerance=(None, o.load[1] + draw.randint(0, 1500))) for o in t.options))
+        for t in base.tasks
+    )
+    return replace(base, places=(Place(name="GPU", capacity=(16_000, 10**9)),), tasks=tasks)
+
+
 @st.composite
 def counted_problems(draw: st.DrawFn) -> Problem:
     """Draw a problem with one to three resources, one GPU type, and one or two copies of each model."""

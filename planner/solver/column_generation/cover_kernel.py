@@ -3,6 +3,8 @@
 Depth-first branch and bound over the task's items in the order of weight per unit of supply. Weights, supplies and
 demands are integers; a node's bound is computed in doubles and lowered by more than their rounding error before it
 prunes, so what is returned as a least weight is never above it.
+
+Rules about what shares a place are ignored, tolerances and failed contents as well: a relaxation.
 """
 
 # ruff: noqa: C901  (a hot loop, compiled)

@@ -3,7 +3,8 @@
 What a replica saves is by how much it lowers the least weight (`resource_prices`) of what its task still needs. The
 type is taken whose contents save the largest share of its cost. Tasks that end on poorly filled GPUs are worth more in
 the next plan: sequential value correction (Belov and Scheithauer, "Setup and open-stacks minimization in
-one-dimensional stock cutting", 2007).
+one-dimensional stock cutting", 2007). Contents keep tolerances and hold nothing that failed; the prices know of the
+first only by a relaxation.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -24,6 +23,7 @@ from tests.builders.problems import (
     TINY,
     counted_problems,
     rated_problems,
+    slowed,
     together_problems,
     too_many,
     whole_gpus,
@@ -71,17 +71,6 @@ def test_tolerances_and_failed_contents_with_a_spare_match_brute_force(problem: 
     lost = max(rule.lost for rule in problem.rules if isinstance(rule, Spare))
     assume(sum(max(t.demand, t.min_replicas) for t in problem.tasks) * (1 + lost) <= 6)
     check_against_brute_force(problem)
-
-
-def slowed(n_tasks: int, seed: int) -> Problem:
-    """Build a problem of models that each tolerate another total of a resource without a limit."""
-    draw = random.Random(seed)
-    base = whole_gpus((16_000, 1), [(draw.randint(300, 5000), draw.randint(50, 500)) for _ in range(n_tasks)])
-    tasks = tuple(
-        replace(t, options=tuple(replace(o, tolerance=(None, o.load[1] + draw.randint(0, 1500))) for o in t.options))
-        for t in base.tasks
-    )
-    return replace(base, places=(Place(name="GPU", capacity=(16_000, 10**9)),), tasks=tasks)
 
 
 def test_patterns_and_the_exact_search_agree() -> None:

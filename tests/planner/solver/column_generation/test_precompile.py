@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.solver.column_generation.precompile import warm_up
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
-from tests.builders.problems import whole_gpus
+from tests.builders.problems import slowed, whole_gpus
 
 
 def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
@@ -16,6 +16,7 @@ def test_solver_needs_no_other_versions_than_the_ones_compiled_ahead() -> None:
     solve(
         whole_gpus((1000, 1000), [(200 + 7 * i % 301, 150 + 11 * i % 307) for i in range(60)]), SearchLimits(seconds=5)
     )
+    solve(slowed(60, 1), SearchLimits(seconds=5))  # with tolerances
     compiled = [
         knapsack.best_contents, knapsack.fast_fill, knapsack_dp._table, knapsack_dp._search,
         cover_kernel.least_covers, cover_kernel.gains,
