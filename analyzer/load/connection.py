@@ -1,4 +1,4 @@
-"""One connection of the load generator's event loop: its socket, its protocol and the requests that it sends.
+"""One connection of the load generator's event loop: its socket, its protocol and the requests in flight on it.
 
 The module imports nothing beyond the standard library, because it runs in the load generator's process.
 """
@@ -6,43 +6,69 @@ The module imports nothing beyond the standard library, because it runs in the l
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Protocol
 
+FEW_BYTES = 1 << 12
+MANY_BYTES = 1 << 16  # glibc maps and unmaps memory for buffers of 128 KiB and more: 13 us a call
 _TIMEOUT_S = 5.0
 
 
 class Exchange(Protocol):
-    """The protocol state of one connection, with one request in flight at a time: Http1Exchange, GrpcExchange."""
+    """The protocol state of one connection: Http1Exchange, GrpcExchange.
 
+    Requests in flight have a number each, which `frame` sets in `call` and `feed` returns with the outcome: "" for a
+    success, else the error.
+    """
+
+    call: int  # number of the request framed last
     reply: bytes  # bytes that the protocol requires in answer to received data
     closing: bool  # the server takes no further request on this connection
 
     def preface(self) -> bytes: ...
     def frame(self, request: bytes) -> bytes: ...
-    def feed(self, data: bytes) -> str | None: ...
+    def feed(self, data: bytes) -> Sequence[tuple[int, str]]: ...
 
 
 class Requests(Protocol):
-    """The requests that a connection sends: RepeatedRequests, SequenceRequests."""
+    """The requests of one sender: RepeatedRequests, SequenceRequests."""
 
     def next(self) -> bytes: ...
     def fail(self) -> None: ...
     def end(self) -> bytes | None: ...
 
 
+class Sender:
+    """Sends requests one after the other, so that one of its requests is in flight at a time.
+
+    Parameters
+    ----------
+    place : int
+        The connection that it uses, of those that are open at the same time.
+    """
+
+    __slots__ = ("place", "requests", "since")
+
+    def __init__(self, place: int, requests: Requests) -> None:
+        self.place = place
+        self.requests = requests
+        self.since = 0.0  # when the request in flight was sent, or was due
+
+
 class Connection:
-    """A connection that is open; `index` is its place among the load's connections."""
+    """A connection that is open, and the senders whose requests are in flight on it, by the requests' numbers."""
 
-    __slots__ = ("busy", "descriptor", "exchange", "index", "requests", "since", "sock", "unsent")
+    __slots__ = ("descriptor", "exchange", "in_flight", "place", "receive", "receive_bytes", "send", "sock", "unsent")
 
-    def __init__(self, host: str, port: int, *, index: int, exchange: Exchange, requests: Requests) -> None:
+    def __init__(self, host: str, port: int, *, place: int, exchange: Exchange) -> None:
         self.sock = socket.create_connection((host, port), timeout=_TIMEOUT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.descriptor = self.sock.fileno()
-        self.index = index
+        self.send = self.sock.send
+        self.receive = self.sock.recv
+        self.receive_bytes = FEW_BYTES  # a small buffer costs less; where data comes in parts it becomes MANY_BYTES
+        self.place = place
         self.exchange = exchange
-        self.requests = requests
+        self.in_flight: dict[int, Sender] = {}
         self.unsent = memoryview(b"")
-        self.busy = False  # a request is in flight
-        self.since = 0.0  # when it was sent, or was due

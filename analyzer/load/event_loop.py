@@ -15,16 +15,17 @@ import signal
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection as Pipe
+from time import perf_counter
 
-from analyzer.load.connection import Connection, Requests
+from analyzer.load.connection import MANY_BYTES, Connection, Requests, Sender
+from analyzer.load.http1 import HTTP1_CALL, SUCCESS
 from analyzer.load.load import Load, Report
 from analyzer.load.sequences import RepeatedRequests, SequenceRequests
 
 LATE_S = 0.001  # an open-loop request that leaves this much after it was due counts as late
 _REPORT_PERIOD_S = 0.05
-_RECEIVE_BYTES = 1 << 16  # glibc maps and unmaps memory for buffers of 128 KiB and more: 13 us a call
 _CLOSED = "the server closed the connection"
 
 
@@ -36,16 +37,18 @@ class Loop:
         self._pipe = pipe
         self._epoll = select.epoll()
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
-        self._connections: dict[int, Connection] = {}
-        self._free = deque(range(load.concurrency))  # unused connection indices
+        self._connections: dict[int, Connection] = {}  # by descriptor
+        self._places: list[Connection | None] = [None] * -(-load.concurrency // load.calls_per_connection)
         ids = itertools.count(load.first_sequence, load.sequence_stride)
-        self._requests = [_requests(load, index, ids) for index in range(load.concurrency)]  # outlive a connection
-        self._idle: deque[Connection] = deque()
-        self._waiting: deque[float] = deque()  # due times of requests without a free connection
+        self._unused = deque(
+            Sender(index // load.calls_per_connection, _requests(load, index, ids)) for index in range(load.concurrency)
+        )
+        self._idle: deque[Sender] = deque()  # have sent, and have no request in flight
+        self._waiting: deque[float] = deque()  # due times of requests without a free sender
         self.stopped = False
         self._first_error = ""
         self._clear()
-        self._reported_s = time.perf_counter()
+        self._reported_s = perf_counter()
         self._reported_cpu_s = time.process_time()
 
     def run(self) -> None:
@@ -67,44 +70,40 @@ class Loop:
         self._report(lost=lost)
 
     def _run_closed(self) -> None:
-        for _ in range(self._load.concurrency):
-            self._send(self._connect(), time.perf_counter())
+        while self._unused:
+            self._send([self._unused.popleft()])
         while not self.stopped:
             self._handle_events(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
 
     def _run_open(self, rate_per_s: float) -> None:
         gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
-        due = time.perf_counter() + 0.01
+        due = perf_counter() + 0.01
         while not self.stopped:
-            now = time.perf_counter()
+            now = perf_counter()
             while due <= now:
                 self._waiting.append(due)
                 due += gaps.expovariate(rate_per_s) if self._load.poisson else 1.0 / rate_per_s
             self._send_waiting()
             # epoll rounds its time-out up to whole milliseconds; select on its descriptor does not
-            wait = max(0.0, min(due - time.perf_counter(), _REPORT_PERIOD_S))
+            wait = max(0.0, min(due - perf_counter(), _REPORT_PERIOD_S))
             ready = select.select([self._epoll], [], [], wait)[0]
             self._handle_events(self._epoll.poll(0) if ready else [], resend=False)
 
     def _send_waiting(self) -> None:
-        while self._waiting:
-            if self._idle:
-                connection = self._idle.popleft()
-            elif self._free:
-                connection = self._connect()
-            else:
-                return
+        while self._waiting and (self._idle or self._unused):
+            sender = (self._idle or self._unused).popleft()
             due = self._waiting.popleft()
-            self._late += time.perf_counter() - due > LATE_S
-            self._send(connection, due)
+            self._send([sender])
+            self._late += sender.since - due > LATE_S
+            sender.since = due
 
     def _drain(self) -> None:
         """Wait for requests in flight, and end every sequence."""
         idle, self._idle = self._idle, deque()
-        for connection in idle:
-            self._rest(connection)
-        deadline = time.perf_counter() + self._load.drain_s
-        while len(self._connections) > len(self._idle) and time.perf_counter() < deadline:
+        for sender in idle:
+            self._rest(sender)
+        deadline = perf_counter() + self._load.drain_s
+        while any(c.in_flight for c in self._connections.values()) and perf_counter() < deadline:
             self._handle_events(self._epoll.poll(0.01), resend=False)
 
     def _handle_events(self, events: list[tuple[int, int]], *, resend: bool) -> None:
@@ -119,43 +118,54 @@ class Loop:
                 continue
             if mask & select.EPOLLOUT:
                 self._flush(connection)
-            if mask & ~select.EPOLLOUT:
+            if mask != select.EPOLLOUT:
                 self._receive(connection, resend=resend and not self.stopped)
-        now = time.perf_counter()
+        now = perf_counter()
         if now - self._reported_s >= _REPORT_PERIOD_S:
             self._report(lost=False)
 
-    def _connect(self) -> Connection:
-        index, load = self._free.popleft(), self._load
-        connection = Connection(
-            load.host, load.port, index=index, exchange=load.open_exchange(), requests=self._requests[index]
-        )
+    def _connect(self, place: int) -> Connection:
+        load = self._load
+        connection = Connection(load.host, load.port, place=place, exchange=load.open_exchange())
+        self._places[place] = connection
         self._connections[connection.descriptor] = connection
         self._epoll.register(connection.descriptor, select.EPOLLIN)
         if preface := connection.exchange.preface():
             self._write(connection, preface)
         return connection
 
-    def _send(self, connection: Connection, since: float) -> None:
-        connection.busy = True
-        connection.since = since
-        self._write(connection, connection.exchange.frame(connection.requests.next()))
+    def _send(self, senders: Sequence[Sender]) -> None:
+        """Send the next requests of senders that have the same place."""
+        place = senders[0].place
+        connection = self._places[place] or self._connect(place)
+        exchange, in_flight = connection.exchange, connection.in_flight
+        data = b""
+        for sender in senders:
+            framed = exchange.frame(sender.requests.next())
+            in_flight[exchange.call] = sender
+            data = data + framed if data else framed
+        now = perf_counter()
+        for sender in senders:
+            sender.since = now
+        self._write(connection, data)
 
-    def _rest(self, connection: Connection) -> None:
-        """Let a connection wait for its next request; once the load has stopped, first end its sequence."""
-        last = connection.requests.end() if self.stopped else None
+    def _rest(self, sender: Sender) -> None:
+        """Let a sender wait for its next request; once the load has stopped, first end its sequence."""
+        last = sender.requests.end() if self.stopped else None
         if last is None:
-            self._idle.append(connection)
+            self._idle.append(sender)
             return
-        connection.busy = True
-        self._write(connection, connection.exchange.frame(last))
+        connection = self._places[sender.place] or self._connect(sender.place)
+        data = connection.exchange.frame(last)
+        connection.in_flight[connection.exchange.call] = sender
+        self._write(connection, data)
 
     def _write(self, connection: Connection, data: bytes) -> None:
         if connection.unsent:
             connection.unsent = memoryview(bytes(connection.unsent) + data)
             return
         try:
-            sent = connection.sock.send(data)
+            sent = connection.send(data)
         except (BlockingIOError, ConnectionError):  # epoll reports a closed connection next
             sent = 0
         if sent < len(data):
@@ -164,51 +174,78 @@ class Loop:
 
     def _flush(self, connection: Connection) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            connection.unsent = connection.unsent[connection.sock.send(connection.unsent) :]
+            connection.unsent = connection.unsent[connection.send(connection.unsent) :]
         if not connection.unsent:
             self._epoll.modify(connection.descriptor, select.EPOLLIN)
 
     def _receive(self, connection: Connection, *, resend: bool) -> None:
         try:
-            data = connection.sock.recv(_RECEIVE_BYTES)
+            data = connection.receive(connection.receive_bytes)
         except BlockingIOError:
             return
         except ConnectionError:
             data = b""
-        now = time.perf_counter()
+        now = perf_counter()
         exchange = connection.exchange
-        outcome = exchange.feed(data) if data else _CLOSED
+        ended = exchange.feed(data) if data else self._break(connection)
+        if ended is SUCCESS and connection.in_flight and resend and not exchange.closing:
+            self._repeat(connection, now)
+        else:
+            self._settle(connection, ended, now, resend=resend)
+
+    def _repeat(self, connection: Connection, received_s: float) -> None:
+        """Note a success over HTTP/1.1 and send the next request: as `_settle`, but in less time."""
+        sender = connection.in_flight[HTTP1_CALL]
+        self._end_s.append(received_s)
+        self._latency_s.append(received_s - sender.since)
+        data = sender.requests.next()
+        sender.since = perf_counter()
+        self._write(connection, data)
+
+    def _settle(
+        self, connection: Connection, ended: Sequence[tuple[int, str]], received_s: float, *, resend: bool
+    ) -> None:
+        """Note the outcomes of calls, and send the next requests of their senders or let these wait."""
+        exchange = connection.exchange
         if exchange.reply:
             self._write(connection, exchange.reply)
             exchange.reply = b""
-        if outcome is None:
+        if not ended:
+            connection.receive_bytes = MANY_BYTES
+        senders = []
+        for call, error in ended:
+            sender = connection.in_flight.pop(call, None)
+            if sender is None:  # a response to no request, such as a status 408 before an idle connection is closed
+                exchange.closing = True
+                continue
+            if error:
+                self._fail(error)
+                sender.requests.fail()
+            else:
+                self._end_s.append(received_s)
+                self._latency_s.append(received_s - sender.since)
+            senders.append(sender)
+        if exchange.closing:
+            self._leave(connection)
+        if resend and senders:
+            self._send(senders)
             return
-        if not connection.busy:  # the server closes an idle connection, or sends data unasked
-            self._idle.remove(connection)
-            self._close(connection)
-            return
-        connection.busy = False
-        if outcome:
-            self._fail(outcome)
-            connection.requests.fail()
-        else:
-            self._end_s.append(now)
-            self._latency_s.append(now - connection.since)
-        if exchange.closing or not data:
-            self._close(connection)
-            if not resend:
-                return
-            connection = self._connect()
-        if resend:
-            self._send(connection, time.perf_counter())
-        else:
-            self._rest(connection)
+        for sender in senders:
+            self._rest(sender)
 
-    def _close(self, connection: Connection) -> None:
-        self._epoll.unregister(connection.descriptor)
-        del self._connections[connection.descriptor]
-        self._free.appendleft(connection.index)
-        connection.sock.close()
+    def _break(self, connection: Connection) -> list[tuple[int, str]]:
+        """End a connection that the server has closed; return the calls in flight on it, each with the error."""
+        connection.exchange.closing = True
+        return [(call, _CLOSED) for call in connection.in_flight]
+
+    def _leave(self, connection: Connection) -> None:
+        """Send nothing further on a connection, and close it once nothing is in flight on it."""
+        if self._places[connection.place] is connection:
+            self._places[connection.place] = None
+        if not connection.in_flight:
+            self._epoll.unregister(connection.descriptor)
+            del self._connections[connection.descriptor]
+            connection.sock.close()
 
     def _fail(self, text: str) -> None:
         self._errors += 1
@@ -222,7 +259,7 @@ class Loop:
         self._late = 0
 
     def _report(self, *, lost: bool) -> None:
-        now, cpu_s = time.perf_counter(), time.process_time()
+        now, cpu_s = perf_counter(), time.process_time()
         self._pipe.send(
             Report(
                 end_s=self._end_s,
@@ -240,7 +277,7 @@ class Loop:
 
 
 def _requests(load: Load, index: int, ids: Iterator[int]) -> Requests:
-    """Return what the connection with this index sends."""
+    """Return what the sender with this index sends."""
     if load.sequences:
         return SequenceRequests(load.sequences[index % len(load.sequences)], ids, load.sequence_id)
     return RepeatedRequests(load.scripts[index % len(load.scripts)])

@@ -1,7 +1,7 @@
 """The part of HTTP/2 and gRPC that is needed to send prepared messages and to tell whether the calls succeeded.
 
-One connection carries one call at a time, each on a stream of its own. A call is complete with the trailers that end
-its stream; for a decoupled model, that is after its last response. The module imports nothing beyond the standard
+Each call has a stream of its own, and is complete with the trailers that end the stream; for a decoupled model, that is
+after its last response. The module imports nothing beyond the standard
 library until there are headers to decode, because it runs in the load generator's process.
 
 Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and "gRPC over HTTP2" in the documentation of gRPC's core.
@@ -10,8 +10,11 @@ Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and "gRPC over HTTP2" in the docum
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import unquote
+
+from analyzer.load.call_headers import DEFAULT_TABLE_BYTES, CallHeaders
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -29,55 +32,32 @@ _KEPT_ERROR_BYTES = 2000
 _STREAM_ERROR = b"\x0a"  # tag of ModelStreamInferResponse.error_message, which comes first where there is one
 
 
-def header_block(fields: Sequence[tuple[str, str]]) -> bytes:
-    """Encode headers as literals outside the header table, so that the same block serves every call."""
-    block = bytearray()
-    for field in fields:
-        block.append(0)  # literal without indexing, with a new name
-        for text in field:
-            raw = text.encode()
-            block += _integer(len(raw), 7) + raw
-    return bytes(block)
-
-
-def _integer(value: int, prefix_bits: int) -> bytes:
-    """Encode an integer (RFC 7541, 5.1) whose first byte has no other bits set."""
-    limit = (1 << prefix_bits) - 1
-    if value < limit:
-        return bytes([value])
-    coded, value = bytearray([limit]), value - limit
-    while value >= 128:
-        coded.append(value % 128 + 128)
-        value //= 128
-    coded.append(value)
-    return bytes(coded)
-
-
 def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
     return _HEADER.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
 
 
 class GrpcExchange:
-    """gRPC calls of one connection, one in flight at a time.
+    """gRPC calls of one connection; several may be in flight.
 
     Parameters
     ----------
-    headers : bytes
-        The `header_block` that starts every call.
+    headers : CallHeaders
+        The headers of every call.
     streaming : bool
-        Whether responses are ModelStreamInferResponse messages, which can hold an error.
+        Whether responses are ModelStreamInferResponse messages, which can hold an error; then only one call
+        may be in flight.
     """
 
-    def __init__(self, headers: bytes, *, streaming: bool = False) -> None:
+    def __init__(self, headers: CallHeaders, *, streaming: bool = False) -> None:
+        self.call = -1  # stream of the call framed last
         self.reply = b""  # bytes that the protocol requires in answer to received data
         self.closing = False  # the server takes no further call on this connection
-        self._headers = headers
+        self._encoded = headers
+        self._headers, self._later_headers = headers.first, headers.later
         self._streaming = streaming
-        self._stream = -1
-        self._open = False  # a call is in flight
-        self._unsent = memoryview(b"")  # rest of the message, until the server's window allows it
-        self._window = _DEFAULT_WINDOW  # bytes that the server accepts: on the connection,
-        self._stream_window = 0  # on the stream,
+        self._open: set[int] = set()  # streams of the calls in flight
+        self._unsent: dict[int, _Unsent] = {}  # by stream: messages that wait for the server's windows
+        self._window = _DEFAULT_WINDOW  # bytes that the server accepts on the connection,
         self._first_window = _DEFAULT_WINDOW  # on a new stream,
         self._max_frame = _DEFAULT_MAX_FRAME  # in a frame
         self._received = 0  # on the connection since its window was last opened
@@ -106,60 +86,61 @@ class GrpcExchange:
 
     def frame(self, request: bytes) -> bytes:
         """Return the bytes that start a call with `request`, a gRPC message; what has to wait follows as `reply`."""
-        self._stream += 2
-        self._open = True
+        self.call = stream = self.call + 2
+        self._open.add(stream)
         self._error = ""
-        self._stream_window = self._first_window
+        headers, self._headers = self._headers, self._later_headers
         size = len(request)
         if size <= self._max_frame and size <= self._window and size <= self._first_window:
             self._window -= size
-            self._stream_window -= size
             return b"".join(
                 (
-                    _HEADER.pack(0, len(self._headers), _HEADERS, _END_HEADERS, self._stream),
-                    self._headers,
-                    _HEADER.pack(size >> 16, size & 0xFFFF, _DATA, _END_STREAM, self._stream),
+                    _HEADER.pack(0, len(headers), _HEADERS, _END_HEADERS, stream),
+                    headers,
+                    _HEADER.pack(size >> 16, size & 0xFFFF, _DATA, _END_STREAM, stream),
                     request,
                 )
             )
-        self._unsent = memoryview(request)
-        return _frame(_HEADERS, _END_HEADERS, self._stream, self._headers) + self._take_unsent()
+        self._unsent[stream] = _Unsent(memoryview(request), self._first_window)
+        return _frame(_HEADERS, _END_HEADERS, stream, headers) + self._take_unsent()
 
     def _take_unsent(self) -> bytes:
-        """Cut as many DATA frames of the message as the server's windows allow."""
+        """Cut as many DATA frames of the messages that wait as the server's windows allow."""
         frames = []
-        while self._unsent and (room := min(self._window, self._stream_window, self._max_frame)) > 0:
-            piece, self._unsent = self._unsent[:room], self._unsent[room:]
-            self._window -= len(piece)
-            self._stream_window -= len(piece)
-            frames.append(_frame(_DATA, 0 if self._unsent else _END_STREAM, self._stream, piece))
+        for stream, unsent in list(self._unsent.items()):
+            while unsent.message and (room := min(self._window, unsent.window, self._max_frame)) > 0:
+                piece, unsent.message = unsent.message[:room], unsent.message[room:]
+                self._window -= len(piece)
+                unsent.window -= len(piece)
+                frames.append(_frame(_DATA, 0 if unsent.message else _END_STREAM, stream, piece))
+            if not unsent.message:
+                del self._unsent[stream]
         return b"".join(frames)
 
-    def feed(self, data: bytes) -> str | None:
-        """Process received bytes; return None while the call is incomplete, "" if it succeeded, else the error."""
+    def feed(self, data: bytes) -> list[tuple[int, str]]:
+        """Process received bytes; return the calls that they complete, each with "" for a success or the error."""
         if self._partial:
             data, self._partial = self._partial + data, b""
-        outcome = None
-        position, size = self._take_data(data, 0), len(data)
+        ended: list[tuple[int, str]] = []
+        position, size = self._take_data(data, 0) if self._data_left else 0, len(data)
         while size - position >= _HEADER_BYTES:
             high, low, kind, flags, stream = _HEADER.unpack_from(data, position)
             end = position + _HEADER_BYTES + (high << 16 | low)
             if kind == _DATA:
                 self._data_left = high << 16 | low
                 position = self._take_data(data, position + _HEADER_BYTES)
-                if flags & _END_STREAM and stream == self._stream and self._open:
-                    outcome = self._end("the call ended without a status")
+                if flags & _END_STREAM and stream in self._open:
+                    ended.append(self._end(stream, "the call ended without a status"))
                 continue
             if end > size:
                 break
-            ended = self._take_frame(kind, flags, stream, data[position + _HEADER_BYTES : end])
-            outcome = outcome if ended is None else ended
+            ended += self._take_frame(kind, flags, stream, data[position + _HEADER_BYTES : end])
             position = end
         if position < size:
             self._partial = data[position:]
         if self._unsent:
             self.reply += self._take_unsent()
-        return outcome
+        return ended
 
     def _take_data(self, data: bytes, position: int) -> int:
         """Consume the received part of a DATA frame's payload; return the position after it."""
@@ -185,8 +166,8 @@ class GrpcExchange:
                 self._error = self._error or text.decode(errors="replace") or "an error without a text"
             del self._messages[:end]
 
-    def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
-        """Process a whole frame other than DATA; return None, "" or an error as `feed` does."""
+    def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[tuple[int, str]]:
+        """Process a whole frame other than DATA; return the calls that it ends as `feed` does."""
         if kind == _HEADERS:
             if flags & _PADDED:
                 payload = payload[1 : len(payload) - payload[0]]
@@ -194,15 +175,15 @@ class GrpcExchange:
             self._block_ends = bool(flags & _END_STREAM)
         elif kind == _CONTINUATION:
             self._block += payload
-        elif kind == _RST_STREAM and stream == self._stream and self._open:
-            return self._end(f"the server reset the call (HTTP/2 error {int.from_bytes(payload, 'big')})")
+        elif kind == _RST_STREAM and stream in self._open:
+            return (self._end(stream, f"the server reset the call (HTTP/2 error {int.from_bytes(payload, 'big')})"),)
         else:
             return self._take_control(kind, flags, stream, payload)
-        if flags & _END_HEADERS and self._block_ends and stream == self._stream and self._open:
-            return self._end_by_trailers()
-        return None
+        if flags & _END_HEADERS and self._block_ends and stream in self._open:
+            return (self._end(stream, self._error_in_trailers()),)
+        return ()
 
-    def _take_control(self, kind: int, flags: int, stream: int, payload: bytes) -> str | None:
+    def _take_control(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[tuple[int, str]]:
         """Process a frame that concerns the whole connection."""
         if kind == _WINDOW_UPDATE:
             self._open_window(stream, int.from_bytes(payload, "big"))
@@ -213,40 +194,50 @@ class GrpcExchange:
         elif kind == _GOAWAY:
             self.closing = True
             last, code = struct.unpack_from(">II", payload)
-            if self._open and self._stream > last:
-                return self._end(f"the server closed the connection (HTTP/2 error {code})")
-        return None
+            lost = sorted(stream for stream in self._open if stream > last)
+            return [self._end(stream, f"the server closed the connection (HTTP/2 error {code})") for stream in lost]
+        return ()
 
     def _open_window(self, stream: int, room: int) -> None:
         if stream == 0:
             self._window += room
-        elif stream == self._stream:
-            self._stream_window += room
+        elif stream in self._unsent:
+            self._unsent[stream].window += room
 
     def _take_settings(self, payload: bytes) -> None:
         for key, value in struct.iter_unpack(">HI", payload):
             if key == _INITIAL_WINDOW_SIZE:
-                self._stream_window += value - self._first_window
+                for unsent in self._unsent.values():
+                    unsent.window += value - self._first_window
                 self._first_window = value
             elif key == _MAX_FRAME_SIZE:
                 self._max_frame = value
+            elif key == _HEADER_TABLE_SIZE and value < DEFAULT_TABLE_BYTES:
+                self._headers, self._later_headers = self._encoded.reset, self._encoded.literal
         self.reply += _frame(_SETTINGS, _ACK, 0)
 
-    def _end_by_trailers(self) -> str:
+    def _error_in_trailers(self) -> str:
         if self._block in self._good_ends:
-            return self._end("")
+            return ""
         error = _read_error(self._block)
         if not error:
             self._good_ends.add(self._block)
-        return self._end(error)
+        return error
 
-    def _end(self, error: str) -> str:
-        self._open = False
+    def _end(self, stream: int, error: str) -> tuple[int, str]:
+        self._open.discard(stream)
         self._messages.clear()
-        if self._unsent:  # the server answered before it had the whole message
-            self._unsent = memoryview(b"")
-            self.reply += _frame(_RST_STREAM, 0, self._stream, _CANCEL)
-        return error or self._error
+        if self._unsent.pop(stream, None):  # the server answered before it had the whole message
+            self.reply += _frame(_RST_STREAM, 0, stream, _CANCEL)
+        return stream, error or self._error
+
+
+@dataclass(slots=True)
+class _Unsent:
+    """The rest of a message, and how many bytes of it the server accepts on its stream."""
+
+    message: memoryview
+    window: int
 
 
 def _read_error(block: bytes) -> str:

@@ -5,16 +5,32 @@ The module imports nothing beyond the standard library, because it runs in the l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _END_OF_HEAD = b"\r\n\r\n"
 _KEPT_ERROR_BYTES = 2000
+HTTP1_CALL = 0  # number of every request of a connection, as one is in flight at a time
+SUCCESS = ((HTTP1_CALL, ""),)
 
 
 class Http1Exchange:
     """Requests and responses of one keep-alive connection, one in flight at a time."""
 
-    __slots__ = ("_body", "_failed", "_head", "_known_heads", "_missing", "_usual", "_usual_size", "closing", "reply")
+    __slots__ = (
+        "_body",
+        "_failed",
+        "_head",
+        "_known_heads",
+        "_missing",
+        "_usual",
+        "_usual_size",
+        "call",
+        "closing",
+        "reply",
+    )
 
     def __init__(self) -> None:
+        self.call = HTTP1_CALL
         self.reply = b""  # HTTP/1.1 has no protocol replies
         self.closing = False  # the server takes no further request on this connection
         self._known_heads: dict[bytes, tuple[bool, int, bool]] = {}  # a model's responses share their head
@@ -33,17 +49,17 @@ class Http1Exchange:
         """Return the bytes that put `request` on the wire."""
         return request
 
-    def feed(self, data: bytes) -> str | None:
-        """Process received bytes; return None while the response is incomplete, "" if it succeeded, else the error."""
+    def feed(self, data: bytes) -> Sequence[tuple[int, str]]:
+        """Process received bytes; return the request that they complete, if any, with "" for a success or the error."""
         if len(data) == self._usual_size and data.startswith(self._usual) and not self._missing and not self._head:
-            return ""
+            return SUCCESS
         if self._missing == 0:
             if self._head:
                 data, self._head = self._head + data, b""
             end = data.find(_END_OF_HEAD)
             if end < 0:
                 self._head = data
-                return None
+                return ()
             head = data[:end]
             known = self._known_heads.get(head)
             if known is None:
@@ -60,12 +76,12 @@ class Http1Exchange:
         if self._failed and len(self._body) < _KEPT_ERROR_BYTES:
             self._body += data
         if self._missing > 0:
-            return None
+            return ()
         if not self._failed and self._missing == 0:
-            return ""
+            return SUCCESS
         text = self._body[:_KEPT_ERROR_BYTES].decode(errors="replace") or "the server sent more than it announced"
         self._body, self._missing = b"", 0
-        return text
+        return ((HTTP1_CALL, text),)
 
 
 def _read_head(head: bytes) -> tuple[bool, int, bool]:

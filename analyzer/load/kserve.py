@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from analyzer.load.grpc_http2 import GrpcExchange, header_block
+from analyzer.load.call_headers import encode_headers
+from analyzer.load.grpc_http2 import GrpcExchange
 from analyzer.load.sequences import SequenceRequest
 
 if TYPE_CHECKING:
@@ -201,4 +202,4 @@ def grpc_exchange(address: str, *, streaming: bool = False) -> partial[GrpcExcha
         ("content-type", "application/grpc"),
         ("user-agent", "tritonpack"),
     ]
-    return partial(GrpcExchange, header_block(fields), streaming=streaming)
+    return partial(GrpcExchange, encode_headers(fields), streaming=streaming)

@@ -22,7 +22,8 @@ class Load:
     ----------
     host, port : str, int
     scripts : sequence of sequence of bytes
-        Encoded requests; connection ``i`` sends those of ``scripts[i % len(scripts)]`` in order, again and again.
+        Encoded requests; sender ``i`` of `concurrency` sends those of ``scripts[i % len(scripts)]`` in order, again and
+        again.
     sequences : sequence of sequence of SequenceRequest
         Takes the place of `scripts` for a model that keeps state: each sequence that is sent gets an id of its own, and
         is ended also where a request fails or the load stops.
@@ -40,6 +41,8 @@ class Load:
         Seed of the gaps.
     drain_s : float
         How long to wait at the end for requests in flight, in seconds.
+    calls_per_connection : int
+        How many requests may be in flight on one connection; more than one for HTTP/2 only.
     open_exchange : callable
         Makes the `Exchange` of a new connection; must be picklable.
     """
@@ -56,6 +59,7 @@ class Load:
     poisson: bool = True
     seed: int = 0
     drain_s: float = 5.0
+    calls_per_connection: int = 1
     open_exchange: Callable[[], Exchange] = Http1Exchange
 
 

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _OPEN_LOOP_CONNECTIONS = 256
 # perf_analyzer's default; with more sequences each would get steps too rarely, and Triton drops idle sequences
 _OPEN_LOOP_SEQUENCES = 4
+# tritonclient shares a channel among up to 6 clients by default (TRITON_CLIENT_GRPC_CHANNEL_MAX_SHARE_COUNT), and
+# perf_analyzer with it. A large message would hold up the others on its connection.
+_CALLS_PER_GRPC_CONNECTION = 8
+_LARGEST_SHARED_MESSAGE_BYTES = 1 << 14
 _GRPC_PORT = 8001  # Triton's default
 _CONNECT_TIMEOUT_S = 2.0
 _STARTS = 16  # places in the data at which connections start
@@ -118,6 +122,8 @@ class Workload:
             key: grpc_message(request) if over_grpc else http_request(address, request)
             for key, request in distinct.items()
         }
+        shared = over_grpc and not model.decoupled
+        shared = shared and all(len(message) <= _LARGEST_SHARED_MESSAGE_BYTES for message in built.values())
         load = Load(
             host=host,
             port=port,
@@ -125,6 +131,7 @@ class Workload:
             rate_per_s=trial.request_rate_per_s,
             poisson=trial.arrivals == "poisson",
             seed=self.seed,
+            calls_per_connection=_CALLS_PER_GRPC_CONNECTION if shared else 1,
             open_exchange=grpc_exchange(address, streaming=model.decoupled) if over_grpc else Http1Exchange,
         )
         if not model.sequence:

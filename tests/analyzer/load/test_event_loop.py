@@ -62,6 +62,41 @@ def test_closed_loop_keeps_concurrency_requests_in_flight() -> None:
     assert min(times) >= 0.02
 
 
+class NumberedExchange:
+    """A protocol of three digits a message, the number of the call, which allows several calls in flight."""
+
+    def __init__(self) -> None:
+        self.call, self.reply, self.closing, self.rest = 0, b"", False, b""
+
+    def preface(self) -> bytes:
+        return b""
+
+    def frame(self, _request: bytes) -> bytes:
+        self.call = self.call % 999 + 1
+        return b"%03d" % self.call
+
+    def feed(self, data: bytes) -> list[tuple[int, str]]:
+        data, whole = self.rest + data, len(self.rest + data) // 3 * 3
+        self.rest = data[whole:]
+        return [(int(data[i : i + 3]), "refused" if data[i : i + 3] == b"005" else "") for i in range(0, whole, 3)]
+
+
+def test_calls_share_a_connection_and_each_has_its_own_outcome() -> None:
+    """Three senders use one connection; the fifth call fails and no other; each waits for the two before it."""
+
+    def answer(server: FakeServer, _number: int) -> bytes:
+        time.sleep(0.002)
+        return server.requests[-1][1]
+
+    with serving(answer) as server:
+        reports = send(load_on(server, concurrency=3, calls_per_connection=3, open_exchange=NumberedExchange), 0.3)
+    times = sorted(latencies(reports))
+    assert server.connections == 1
+    assert sum(report.errors for report in reports) == 1
+    assert len(times) == len(server.requests) - 1
+    assert times[len(times) // 2] >= 0.006  # 3 x 2 ms
+
+
 def test_errors_are_counted_and_never_timed() -> None:
     """With a status 500 for every third request, a third are errors, and only the others have a latency."""
     with serving(lambda _server, number: BAD if number % 3 == 0 else OK) as server:

@@ -97,6 +97,13 @@ def test_grpc_goes_where_the_server_says() -> None:
     assert (load.host, load.port) == ("10.0.0.1", 7001)
 
 
+@pytest.mark.parametrize(("batch", "calls"), [(1, 8), (4000, 1)])
+def test_small_grpc_calls_share_a_connection_and_large_ones_do_not(batch: int, calls: int) -> None:
+    """A message above 16 KiB would hold up the others on its connection; over HTTP each request has its own."""
+    assert load_of(Workload(protocol="grpc"), model_of(), batch=batch).calls_per_connection == calls
+    assert load_of(Workload(protocol="http"), model_of(), batch=batch).calls_per_connection == 1
+
+
 def test_grpc_address_of_another_server_is_tried_first() -> None:
     """`grpc_url` is tried before anything is sent; if it does not answer, the error names it and the option."""
     trial, model = Trial(model="a b", transport="grpc"), model_of()
