@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from analyzer.errors import TritonpackError
-from benchmarks.profiler import accuracy, memory, rate, startup, sweep
+from benchmarks.profiler import accuracy, climb, memory, rate, startup, sweep
 from benchmarks.profiler.bench import Bench
 from benchmarks.profiler.peers import Peers
 from benchmarks.profiler.processes import PeerError
@@ -22,6 +22,7 @@ CASES = {
     "accuracy": accuracy.run_case,
     "memory": memory.run_case,
     "startup": startup.run_case,
+    **{model.name.replace("_", "-"): climb.case_of(model) for model in climb.MODELS},
 }
 RESULTS = Path(__file__).parent.parent / "RESULTS.md"
 _IDLE = 0.10  # share of the processors in use above which the machine does not count as idle
@@ -37,7 +38,7 @@ _IDLE = 0.10  # share of the processors in use above which the machine does not 
     help="File to write the results to.  [default: benchmarks/RESULTS.md]",
 )
 def main(cases: tuple[str, ...], *, quick: bool, results: Path | None) -> None:
-    """Compare `analyze` with perf_analyzer and Model Analyzer: rate, sweep, accuracy, memory and startup.
+    """Compare `analyze` with perf_analyzer and Model Analyzer: rate, sweep, accuracy, memory, startup, climb.
 
     Without a CASE all are run, in that order. benchmarks/README.md says what each compares.
     """

@@ -1,4 +1,4 @@
-"""Find and run perf_analyzer and Model Analyzer, with the same tritonserver binary that `analyze` starts."""
+"""Find the peers; run perf_analyzer and Model Analyzer, with the same tritonserver binary that `analyze` starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Point:
 
 
 class Peers:
-    """The two peers in their cache folder; they are fetched on first use."""
+    """The peers in their cache folder; they are fetched on first use."""
 
     @cached_property
     def folder(self) -> Path:
@@ -63,6 +63,12 @@ class Peers:
         """The command of perf_analyzer, with its library path."""
         home = self.folder / "perf_analyzer"
         return ["/usr/bin/env", f"LD_LIBRARY_PATH={home / 'lib'}", str(home / "bin" / "perf_analyzer")]
+
+    @property
+    def wrk(self) -> list[str]:
+        """The command of wrk, with its library path."""
+        home = self.folder / "wrk"
+        return ["/usr/bin/env", f"LD_LIBRARY_PATH={home / 'lib'}", str(home / "bin" / "wrk")]
 
     @property
     def model_analyzer(self) -> Path:
@@ -144,27 +150,40 @@ def run_model_analyzer(
     fields = ["model_name", "batch_size", "concurrency", "perf_throughput", "perf_latency_p99"]
     with tempfile.TemporaryDirectory(prefix="tritonpack-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        prefix = f"tritonpack_{uuid.uuid4().hex[:12]}_"
-        ports = choose_ports(http=None, grpc=None, metrics=None)
-        command = [peers.model_analyzer, "profile", "--model-repository", repository]
-        command += ["--profile-models", ",".join(models), "--run-config-search-disable"]
-        command += ["--batch-sizes", _joined(batches), "--concurrency", _joined(concurrencies)]
-        command += ["--triton-launch-mode", "local", "--triton-server-path", _server_wrapper(folder, prefix)]
-        command += ["--perf-analyzer-path", _wrapper(folder / "perf_analyzer", shlex.join(peers.perf_analyzer))]
-        command += ["--triton-http-endpoint", f"{LOOPBACK}:{ports.http}"]
-        command += ["--triton-grpc-endpoint", f"{LOOPBACK}:{ports.grpc}"]
-        command += ["--triton-metrics-url", f"http://{LOOPBACK}:{ports.metrics}/metrics"]
-        command += ["--triton-output-path", folder / "triton.log"]
-        command += ["--output-model-repository-path", folder / "output"]
-        command += ["--checkpoint-directory", folder / "checkpoints", "--export-path", folder / "export"]
-        command += [*options, *(["--collect-cpu-metrics"] if memory else [])]
-        command += ["--inference-output-fields", ",".join(fields + ["cpu_used_ram"] * memory)]
-        try:
-            ended = run([str(part) for part in command], timeout_s=timeout_s, directory=folder)
-        finally:
-            for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
-                segment.unlink(missing_ok=True)
+        selection = ["--profile-models", ",".join(models), "--run-config-search-disable"]
+        selection += ["--batch-sizes", _joined(batches), "--concurrency", _joined(concurrencies)]
+        selection += [*options, *(["--collect-cpu-metrics"] if memory else [])]
+        selection += ["--inference-output-fields", ",".join(fields + ["cpu_used_ram"] * memory)]
+        ended = profile_with_model_analyzer(peers, repository, folder, selection, timeout_s=timeout_s)
         return ModelAnalyzerRun(points=_read_points(folder), wall_s=ended.wall_s, load_s=_load_s(folder))
+
+
+def profile_with_model_analyzer(
+    peers: Peers, repository: Path, folder: Path, options: Sequence[str], *, timeout_s: float
+) -> CommandResult:
+    """Run ``model-analyzer profile`` with its server and all its files in a folder; tables are in ``export`` there.
+
+    Raises
+    ------
+    PeerError
+        If it fails.
+    """
+    prefix = f"tritonpack_{uuid.uuid4().hex[:12]}_"
+    ports = choose_ports(http=None, grpc=None, metrics=None)
+    command = [peers.model_analyzer, "profile", "--model-repository", repository]
+    command += ["--triton-launch-mode", "local", "--triton-server-path", _server_wrapper(folder, prefix)]
+    command += ["--perf-analyzer-path", _wrapper(folder / "perf_analyzer", shlex.join(peers.perf_analyzer))]
+    command += ["--triton-http-endpoint", f"{LOOPBACK}:{ports.http}"]
+    command += ["--triton-grpc-endpoint", f"{LOOPBACK}:{ports.grpc}"]
+    command += ["--triton-metrics-url", f"http://{LOOPBACK}:{ports.metrics}/metrics"]
+    command += ["--triton-output-path", folder / "triton.log"]
+    command += ["--output-model-repository-path", folder / "output"]
+    command += ["--checkpoint-directory", folder / "checkpoints", "--export-path", folder / "export", *options]
+    try:
+        return run([str(part) for part in command], timeout_s=timeout_s, directory=folder)
+    finally:
+        for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
+            segment.unlink(missing_ok=True)
 
 
 def _joined(numbers: Sequence[int]) -> str:
