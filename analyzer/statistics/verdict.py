@@ -13,6 +13,7 @@ from analyzer.statistics.window import MIN_REQUESTS, Window
 CLIENT_BOUND = 0.9  # share of a core at which an event loop of the load generator is the limit
 _DRIFT = 0.1
 _JUDGED_AFTER_S = 3.0  # before that, the intervals are too rough to tell how long a window must be
+_LEAST_GROWTH, _MOST_GROWTH = 1.15, 1.5  # of a window until it is judged again: judged often, it would settle by luck
 _OUT_OF_REACH = 2.0  # times the longest trial; a window that seems to need less may still settle in time
 _DISAGREEMENT = 0.05  # share of a model's memory by which the device and the driver's process list may differ …
 _DISAGREEMENT_BYTES = 64 << 20  # … but at least this: drivers round, and charge part of a context to no process
@@ -63,6 +64,17 @@ def needed_s(window: Window, rule: StoppingRule) -> float:
     """Estimate how long a window must be to settle: intervals narrow with the square root of its length."""
     excess = max(window.throughput_ci / rule.throughput_ci, window.latency_p99_ci / rule.latency_p99_ci)
     return window.duration_s * excess**2
+
+
+def growth(window: Window | None, rule: StoppingRule) -> float:
+    """Return the factor by which a trial should grow before its window is judged again, by the precision so far."""
+    if window is None:
+        return _MOST_GROWTH
+    if window.requests < MIN_REQUESTS:
+        factor = MIN_REQUESTS / window.requests
+    else:
+        factor = max(needed_s(window, rule), rule.min_window_s) / window.duration_s
+    return min(max(1.05 * factor, _LEAST_GROWTH), _MOST_GROWTH)
 
 
 def given_up(window: Window, rule: StoppingRule) -> bool:

@@ -19,6 +19,7 @@ from analyzer.statistics.verdict import (
     error_text,
     failure_status,
     given_up,
+    growth,
     is_out_of_memory,
     judge,
     settled,
@@ -29,7 +30,6 @@ from analyzer.sweep.loaded_model import MemoryAtLoad
 from analyzer.sweep.timings import Timings, WindowSoFar
 
 _RECEIVE_TIMEOUT_S = 0.2
-_GROWTH = 1.15  # the window is judged when it has grown by this factor: judging it all the time would stop by luck
 _GIVE_UP_ERRORS = 10  # failures without a single success that end a trial
 _DEATH_S = 1.0  # longest wait for the reason why a server ended
 
@@ -126,10 +126,10 @@ def _watch(
         timed_out = now - began_s >= rule.max_trial_s
         if now < look_s and not timed_out:
             continue
-        look_s = began_s + (now - began_s) * _GROWTH
         seen = timings.summarize(concurrency, open_loop=open_loop)
         if timed_out or (seen.window and (settled(seen.window, rule) or given_up(seen.window, rule))):
             break
+        look_s = began_s + (now - began_s) * growth(seen.window, rule)
     if too_little_left(seen.window, seen.gaps.total_s, rule):
         seen = timings.summarize(concurrency, open_loop=open_loop, whole=True)
     if timings.errors:

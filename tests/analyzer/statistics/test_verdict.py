@@ -13,6 +13,7 @@ from analyzer.statistics.verdict import (
     error_text,
     failure_status,
     given_up,
+    growth,
     judge,
     settled,
 )
@@ -179,3 +180,18 @@ def test_error_text_is_the_message_in_tritons_response() -> None:
     """The message is taken out of the JSON and written in one line."""
     assert error_text('{"error":"a \\"quoted\\" thing\\nfailed"}') == 'a "quoted" thing failed'
     assert error_text("<html>\n bad gateway</html>") == "<html> bad gateway</html>"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"latency_p99_ci": 0.105}, 1.05 * 1.05**2),  # needs 1.1025 times as long, and a margin of 5 %
+        ({"latency_p99_ci": 0.101}, 1.15),  # judged too often, it would settle by luck
+        ({"latency_p99_ci": 0.4}, 1.5),  # an early estimate is rough: no more than half as much again at once
+        ({"requests": 80, "latency_p99_ci": float("inf")}, 1.05 * 100 / 80),  # 100 requests are the fewest for a p99
+    ],
+)
+def test_window_grows_to_the_length_that_it_seems_to_need(changes: dict[str, float], expected: float) -> None:
+    """The variance seen so far tells when to look again, within bounds."""
+    window = Window(**{**GOOD, **changes})  # type: ignore[arg-type]
+    assert growth(window, StoppingRule()) == pytest.approx(expected)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analyzer.statistics.window import find_warmup, p99_half_width_s, percentile, summarize
+from analyzer.statistics.window import effective_requests, find_warmup, p99_half_width_s, percentile, summarize
 
 
 def test_percentile_takes_the_nearest_rank() -> None:
@@ -57,18 +57,18 @@ def test_throughput_interval_holds_the_truth_in_nineteen_of_twenty_runs(scale: f
         window = summarize(ends, np.full(400, 1.0))
         assert window is not None
         covered += abs(1.0 / window.requests_per_s - 1.0) <= window.throughput_ci
-    assert covered >= 0.88 * 300  # some coverage is lost to the cut of the warm-up
+    assert covered >= 0.92 * 300
 
 
-@pytest.mark.parametrize("count", [200, 367, 368, 2000])
+@pytest.mark.parametrize("count", [200, 320, 321, 2000])
 def test_p99_interval_holds_the_truth(count: int) -> None:
-    """The p99 of an exponential with mean 1 is ln 100 = 4.605; 1.5 x the interval covers it in 85 % of the runs."""
+    """The p99 of an exponential with mean 1 is ln 100 = 4.605; the interval covers it in about 95 % of the runs."""
     rng = np.random.default_rng(3)
     covered = 0
     for _ in range(300):
         ordered = np.sort(rng.exponential(size=count))
-        covered += abs(percentile(ordered, 0.99) - math.log(100)) <= p99_half_width_s(ordered) * 1.5
-    assert covered >= 0.85 * 300
+        covered += abs(percentile(ordered, 0.99) - math.log(100)) <= p99_half_width_s(ordered)
+    assert covered >= 0.90 * 300
 
 
 def test_p99_interval_is_unknown_below_a_hundred_requests() -> None:
@@ -77,7 +77,28 @@ def test_p99_interval_is_unknown_below_a_hundred_requests() -> None:
 
 
 def test_p99_interval_takes_the_ranks_of_the_binomial() -> None:
-    """With a probability of 95 %, 4 to 17 of 1000 requests lie above the true p99 (binomial, n = 1000, p = 0.01)."""
-    # P(K <= 3) = 0.0101 <= 0.025 < P(K <= 4) = 0.0287 ; P(K <= 16) = 0.9737 < 0.975 <= P(K <= 17) = 0.9861
-    # so the ranks are 1000 - 17 = 983 and 1000 - 4 + 1 = 997: values 983 and 997, half of their distance is 7
-    assert p99_half_width_s(np.arange(1.0, 1001.0)) == 7.0
+    """With a probability of 95 %, 5 to 18 of 1000 requests lie above the true p99 (binomial, n = 1000, p = 0.01)."""
+    # P(K <= 4) = 0.0287 <= 0.04 < P(K <= 5) = 0.0661 ; P(K <= 17) = 0.9861 < 0.99 <= P(K <= 18) = 0.9932
+    # so the ranks are 1000 - 18 = 982 and 1000 - 5 + 1 = 996; the p99 is 990, and the farther of them is 982
+    assert p99_half_width_s(np.arange(1.0, 1001.0)) == 8.0
+
+
+def test_p99_interval_is_that_of_fewer_requests_where_they_are_correlated() -> None:
+    """4000 requests that are worth 1000 have the ranks of 1000, at four times the distance."""
+    assert p99_half_width_s(np.arange(1.0, 4001.0), effective=1000.0) == 32.0
+
+
+def test_requests_that_are_slow_together_count_as_few() -> None:
+    """Requests that are slow in groups of ten are worth about a tenth of independent ones."""
+    rng = np.random.default_rng(4)
+    groups = rng.exponential(size=2000)
+    together = np.repeat(groups, 10) * rng.normal(1, 0.001, size=20_000)
+    assert 1000 <= effective_requests(together) <= 4000
+    assert effective_requests(rng.exponential(size=20_000)) >= 8000
+
+
+def test_steady_run_loses_nothing_to_a_warmup() -> None:
+    """Where requests are alike, the quietest part of a run is not chosen: nine of ten runs are kept whole."""
+    rng = np.random.default_rng(6)
+    whole = sum(find_warmup(np.cumsum(rng.normal(0.01, 0.002, size=500))) == 0 for _ in range(100))
+    assert whole >= 90
