@@ -95,8 +95,8 @@ def hard(n: int, seed: int) -> Instance:
     """Draw one resource with loads of 1 to 800 of 1000 that nearly fill the GPUs: the ranges of the class Hard28.
 
     Loads are drawn until a plan at the volume's bound would waste at most a hundredth of one GPU and first-fit
-    decreasing misses it. Hard28 itself (Schoenfield, 2002; Belov and Scheithauer, 2006) was also chosen for
-    instances that other methods could not prove, so it is harder.
+    decreasing misses it. Hard28 itself (Schoenfield, 2002; Belov and Scheithauer, 2006), in `data/hard28`, was also
+    chosen for instances that other methods could not prove, so it is harder.
     """
     r = random.Random(f"hard {n} {seed}")
     while True:

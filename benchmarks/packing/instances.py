@@ -45,14 +45,17 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"gpuS-N{n}-m{m}", target=small, kind="gpuS", sizes=(n, m))
     for k, gpus in enumerate((2, 3, 5, 7, 12, 15), start=1):
         yield Case(name=f"ParvaGPU-S{k}", target=f"{gpus}*", kind="parvagpu", sizes=(k,))
-    for n in (60, 120, 249, 501):
-        yield Case(name=f"triplets-{n}", target=f"{n // 3}*", kind="triplets", sizes=(n,))
+    for n, seed in ((60, 1), (120, 1), (249, 1), (249, 2), (501, 1), (501, 2)):
+        name = f"triplets-{n}" if seed == 1 else f"triplets-{n}-s{seed}"
+        yield Case(name=name, target=f"{n // 3}*", kind="triplets", sizes=(n,), seed=seed)
     for n in (60, 120, 300, 501):
         yield Case(name=f"perfect-{n}", target="known*", kind="perfect", sizes=(n,))
     for n in (120, 250, 500, 1_000):
         yield Case(name=f"uniform-{n}", target="proven", kind="uniform", sizes=(n,))
     for n, seed in ((160, 1), (160, 2), (180, 1), (180, 2), (200, 1), (200, 2)):
         yield Case(name=f"hard-{n}-s{seed}", target="<= first-fit", kind="hard", sizes=(n,), seed=seed)
+    for number, (optimum, _) in hard28().items():
+        yield Case(name=f"hard28-{number}", target=f"{optimum}*", kind="hard28", sizes=(number,))
     for n, cost in ((20, "112*"), (50, "236*"), (200, "gap < 2 %")):
         yield Case(name=f"mixed-{n}", target=cost, kind="mixed", sizes=(n,))
     ct = ((1, 50, 12), (1, 100, 27), (1, 200, 51), (2, 100, 64), (4, 25, 4), (4, 50, 7), (5, 50, 4))
@@ -75,7 +78,7 @@ def problem_of(case: Case) -> tuple[Problem, int | None]:
 
 
 def drawn(case: Case) -> fleets.Instance:
-    """Draw the instance of a case by `fleets`."""
+    """Draw or read the instance of a case of copies of models on one GPU type."""
     if case.kind == "seed":
         loads = [(1152, 23, 1), (4726, 56, 11), (1542, 43, 2), (6646, 60, 60), (6646, 79, 51)]
         loads += [(6646, 54, 54), (10742, 76, 53), (8270, 48, 48), (6646, 52, 52)]
@@ -85,8 +88,17 @@ def drawn(case: Case) -> fleets.Instance:
         return fleets.gpu_fleet(case.sizes[0], case.sizes[1], few=case.kind == "gpuL", seed=case.seed)
     if case.kind == "vector":
         return fleets.vector_class(case.sizes[0], case.sizes[1], case.seed)
+    if case.kind == "hard28":
+        optimum, loads = hard28()[case.sizes[0]]
+        return fleets.aggregate([1000], [(x,) for x in loads], known=optimum)
     draw = {"triplets": fleets.triplets, "perfect": fleets.perfect, "uniform": fleets.uniform, "hard": fleets.hard}
     return draw[case.kind](case.sizes[0], case.seed)
+
+
+def hard28() -> dict[int, tuple[int, list[int]]]:
+    """Read the class Hard28: by number of the instance, the optimum and the loads, on GPUs of 1000."""
+    rows = _rows(DATA / "hard28" / "hard28.csv")
+    return {int(r["instance"]): (int(r["optimum"]), [int(x) for x in r["loads"].split()]) for r in rows}
 
 
 def counted(capacity: list[int], loads: list[list[int]], counts: list[int]) -> Problem:

@@ -1,6 +1,7 @@
 """Search by prices: first of resources, with plans that fill GPU after GPU; then those of the LP over patterns.
 
-Column generation raises the bound, and diving, neighbourhoods and SCIP look for cheaper plans.
+Column generation raises the bound, and diving, neighbourhoods and SCIP look for cheaper plans. With one resource, a
+set partitioning of all patterns of low reduced cost finds the plan, or proves that there is none at the LP's bound.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _NOISE = 0.02  # of what a task is worth, at random
 _POOL = 5  # patterns for each row that such plans give to column generation
 _BATCH = 40  # neighbourhoods after each dive
 _RELAXING = 0.6  # of the time left for column generation, at most
+_PARTITIONING = 0.7  # of the time left for set partitioning, at most
 _CUTS = 20  # rounds of rounding rows
 _SCIP_COLUMNS = 4_000  # of least reduced cost
 _SCIP_NODES = 100  # of SCIP's tree, for each round
@@ -38,6 +40,7 @@ _SCIP_NODES = 100  # of SCIP's tree, for each round
 
 def search_patterns(state: SearchState, model: ColumnModel) -> None:
     """Raise the bound and look for cheaper plans until the plan is proven, the rounds are used up or the time is."""
+    from planner.solver.column_generation.close_patterns import is_countable
     from planner.solver.column_generation.master import Master
 
     if not model.items or not model.rows:  # no GPUs, or nothing to serve
@@ -61,6 +64,8 @@ def search_patterns(state: SearchState, model: ColumnModel) -> None:
         _fill(state, model, fill, plans=_MORE, share=_FILLING)
     # Where that bound is still to be proven, only one neighbourhood is tried before the proof.
     find_plans(state, model, master, found, target=max(state.bound, guess), rounds=1 if guess > state.bound else _BATCH)
+    if not state.done and not state.limits.over and is_countable(model):
+        _partition(state, model, master)
     if not state.done and not state.limits.over:
         found = _close(state, model, master) or found
     if not state.done and not state.limits.over:
@@ -201,6 +206,27 @@ def _close(state: SearchState, model: ColumnModel, master: Master) -> Generated 
     if found is not None and found.bound is not None:
         _prove(state, model, found.bound)
     return found
+
+
+def _partition(state: SearchState, model: ColumnModel, master: Master) -> None:
+    """Find a plan of as many GPUs as the LP's value, rounded up, or prove that there is none."""
+    from planner.solver.column_generation.close_patterns import close_patterns
+    from planner.solver.column_generation.set_partitioning import Partitioning
+
+    state.say("set partitioning")
+    price = model.problem.gpus[0].cost
+    below = None if state.cost is None else state.cost // price
+    limits = state.limits.within(state.limits.left_s * _PARTITIONING)
+    close = close_patterns(model, master.columns, below=below, limits=limits)
+    if close is None:
+        return
+    partitioning = Partitioning(columns=close.patterns, demand=model.demand, gpus=close.gpus, limits=limits)
+    partitioning.search()
+    if partitioning.counts is not None:
+        counts = partitioning.counts
+        _offer(state, model, Counter({close.patterns[p]: int(counts[p]) for p in np.flatnonzero(counts)}))
+    elif partitioning.infeasible:
+        state.prove((close.gpus + 1) * price, "set partitioning")
 
 
 def _restricted(
