@@ -8,12 +8,14 @@ from functools import cache
 from types import NoneType
 from typing import Any, get_type_hints
 
+from analyzer.measurements.co_location import CoLocatedModel
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 
 _PREFIXES = {
     Trial: "",
     Provenance: "",
     Variant: "variant_",
+    Measurement: "",
 }  # Measurement and Variant both have `instances`
 
 
@@ -57,6 +59,11 @@ def to_measurement(row: Mapping[str, Any]) -> Measurement:
 def to_server_only(row: Mapping[str, Any]) -> ServerOnly:
     """Build the idle server's record from its row; the inverse of `to_row`."""
     return ServerOnly(**{**_part(row, ServerOnly), "provenance": Provenance(**_part(row, Provenance))})
+
+
+def to_co_located(row: Mapping[str, Any]) -> CoLocatedModel:
+    """Build a model of a co-location from its row; the inverse of `to_row`."""
+    return CoLocatedModel(**{**_part(row, CoLocatedModel), "measurement": to_measurement(row)})
 
 
 def identity(record: Trial | Provenance) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from analyzer.errors import StoreError, UsageError
+from analyzer.measurements.co_location import CoLocatedModel, CoLocation
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial
-from analyzer.measurements.sql_rows import columns, identity, to_measurement, to_row, to_server_only
+from analyzer.measurements.sql_rows import columns, identity, to_co_located, to_measurement, to_row, to_server_only
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Engine, Table
@@ -124,6 +125,48 @@ class Store:
             See `append`.
         """
         self._upsert("server_only", {**to_row(baseline), "key": _key(baseline.provenance)})
+
+    def append_co_location(self, found: CoLocation) -> None:
+        """Store a co-location in place of any earlier one of the same trials and provenances.
+
+        Raises
+        ------
+        StoreError
+            See `append`.
+        """
+        import sqlalchemy as sa
+
+        content = _content(found)
+        rows = [
+            {
+                **to_row(model),
+                "content": content,
+                "position": position,
+                "key": hashlib.sha256(f"{content}{position}".encode()).hexdigest(),
+                "recorded_unix_s": time.time(),
+            }
+            for position, model in enumerate(found.models)
+        ]
+        table = _tables()["co_locations"]
+        with self._transaction() as connection:
+            connection.execute(sa.delete(table).where(table.c.content == content))
+            connection.execute(sa.insert(table), rows)
+
+    def co_locations(self) -> tuple[CoLocation, ...]:
+        """Read the co-locations, in the order in which they were measured.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        contents: dict[str, list[tuple[int, CoLocatedModel]]] = {}
+        for row in self._rows("co_locations"):
+            contents.setdefault(row["content"], []).append((row["position"], to_co_located(row)))
+        return tuple(
+            CoLocation(models=tuple(model for _, model in sorted(models, key=lambda one: one[0])))
+            for models in contents.values()
+        )
 
     def measurements(self, *, superseded: bool = False) -> tuple[Measurement, ...]:
         """Read the measurements, in the order in which they were made.
@@ -279,6 +322,14 @@ def _tables() -> dict[str, Table]:
     for name, record, own in (
         ("measurements", Measurement, [sa.Column("settings", sa.Text, nullable=False)]),
         ("server_only", ServerOnly, []),
+        (
+            "co_locations",
+            CoLocatedModel,
+            [
+                sa.Column("content", sa.String(64), nullable=False, index=True),
+                sa.Column("position", sa.Integer, nullable=False),
+            ],
+        ),
     ):
         sa.Table(
             name,
@@ -313,6 +364,13 @@ def _origin(provenance: Provenance) -> Provenance:
 def _key(*records: Trial | Provenance) -> str:
     """Return a hash of what identifies a row; a unique key over its columns would allow copies, as some are NULL."""
     return hashlib.sha256(json.dumps([identity(record) for record in records]).encode()).hexdigest()
+
+
+def _content(found: CoLocation) -> str:
+    """Return a hash of what identifies a co-location: the trials and provenances of its models."""
+    return hashlib.sha256(
+        "".join(_key(model.measurement.trial, model.measurement.provenance) for model in found.models).encode()
+    ).hexdigest()
 
 
 def _explain(error: Exception, name: str | None) -> str:
