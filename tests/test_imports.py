@@ -28,6 +28,7 @@ LAYERS = {
     ),
     "planner": (
         {"cli"},
+        {"verification"},
         {"explanation"},
         {"planning"},
         {"replan"},

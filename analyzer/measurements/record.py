@@ -5,10 +5,19 @@ The units are seconds, bytes, inferences/s, watts and fractions of one; an unmea
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 UNKNOWN = "unknown"  # in a provenance that was read from a CSV file: what the file does not contain
+
+_VARIANT_NAME = re.compile(
+    r"default|"
+    r"(?:(?:^|;)instances=(?P<instances>\d+))?"
+    r"(?:(?:^|;)dynamic_batching=(?P<batching>on|off)(?::(?P<delay_us>\d+)us)?)?"
+    r"(?:(?:^|;)max_batch_size=(?P<size>\d+))?"
+)
 
 
 class Status(StrEnum):
@@ -61,6 +70,25 @@ class Variant:
         if self.max_batch_size is not None:
             parts.append(f"max_batch_size={self.max_batch_size}")
         return ";".join(parts) or "default"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the variant of a name.
+
+        Raises
+        ------
+        ValueError
+            If no variant has this name.
+        """
+        match = _VARIANT_NAME.fullmatch(name)
+        if match is None or not name:
+            raise ValueError(f"{name!r} names no configuration of a model")
+        return cls(
+            instances=None if match["instances"] is None else int(match["instances"]),
+            dynamic_batching=None if match["batching"] is None else match["batching"] == "on",
+            max_queue_delay_s=float(match["delay_us"] or 0) / 1e6,
+            max_batch_size=None if match["size"] is None else int(match["size"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

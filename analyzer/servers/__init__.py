@@ -70,6 +70,9 @@ class Control(Protocol):
     def config(self, name: str) -> dict[str, Any]:
         """Return a loaded model's whole configuration, completed by Triton."""
 
+    def executions(self, *names: str) -> dict[int, tuple[int, float]]:
+        """Return the executions of models so far, by batch size: how many, and their seconds together."""
+
     def keeps(self, name: str) -> bool:
         """Whether others loaded a model on this server, so that it stays loaded as it is."""
 

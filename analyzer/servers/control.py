@@ -99,6 +99,19 @@ class ControlClient:
         with self._translated_errors():
             return dict(self._client.get_model_config(quote(name, safe="")))
 
+    def executions(self, *names: str) -> dict[int, tuple[int, float]]:
+        """Return the executions of models so far, by batch size: how many, and their seconds together."""
+        found: dict[int, tuple[int, float]] = {}
+        for name in names:
+            with self._translated_errors():
+                statistics = self._client.get_inference_statistics(quote(name, safe=""))
+            for version in statistics["model_stats"]:
+                for batch in version["batch_stats"]:
+                    size, infer = batch["batch_size"], batch["compute_infer"]
+                    count, total_s = found.get(size, (0, 0.0))
+                    found[size] = (count + infer["count"], total_s + infer["ns"] / 1e9)
+        return found
+
     def keeps(self, name: str) -> bool:
         """Return False: every model on this server is this run's."""
         return False

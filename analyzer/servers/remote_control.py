@@ -75,6 +75,10 @@ class RemoteControl:
         """Return a loaded model's whole configuration, completed by Triton."""
         return self._client.config(name)
 
+    def executions(self, *names: str) -> dict[int, tuple[int, float]]:
+        """Return the executions of models so far, by batch size."""
+        return self._client.executions(*names)
+
     def keeps(self, name: str) -> bool:
         """Whether others loaded a model, and it must not be reloaded."""
         return not self._allow_reload and self._is_of_others(name)

@@ -1,0 +1,1 @@
+"""Run a placement and measure whether it holds."""

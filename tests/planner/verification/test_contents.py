@@ -1,0 +1,94 @@
+"""Test the contents of a placement: each once, slice by slice, in the order of risk, and what is sent to each."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.errors import UsageError
+from analyzer.measurements.record import Variant
+from planner.placement.file import from_document
+from planner.verification.contents import choose, contents_of, loads_of
+from tests.builders.placements import document, gpu, model
+
+TWICE = [model("a", 1000), model("b", 2000, 30)]
+PLACEMENT = from_document(document(gpu(0, *TWICE), gpu(1, model("c", 9000, 70)), gpu(2, *TWICE)))
+
+
+def test_gpus_with_the_same_models_are_one_content() -> None:
+    """Three GPUs of which two are filled alike have two contents, named after the first GPU of each."""
+    first, second = contents_of(PLACEMENT)
+    assert first.gpus == ("gpu-0", "gpu-2")
+    assert first.name == "gpu-0 and 1 like it"
+    assert [m.name for m in first.models] == ["a", "b"]
+    assert second.gpus == ("gpu-1",)
+
+
+def test_contents_nearest_to_a_limit_come_first() -> None:
+    """Of two contents, `most` 1 keeps the one that uses more of a threshold; the order stays the placement's."""
+    contents = contents_of(PLACEMENT)
+    first, second = contents
+    assert second.risk > first.risk
+    assert choose(contents, most=1) == (second,)
+    assert choose(contents, most=5) == contents
+
+
+def test_named_gpus_stand_for_their_content() -> None:
+    """A GPU names the content that it shares with others; an unknown one is refused with the nearest."""
+    contents = contents_of(PLACEMENT)
+    assert choose(contents, gpus=["gpu-2"]) == contents[:1]
+    with pytest.raises(UsageError, match="no GPU 'gpu-9'"):
+        choose(contents, gpus=["gpu-9"])
+
+
+def test_slices_are_contents_of_their_own() -> None:
+    """A cut GPU has a server on each slice in use, with that slice's models and memory; empty slices have none."""
+    cut = gpu(0, model("a", 1000, slice={"profile": "1g.5gb", "start": 0}))
+    cut["geometry"] = {
+        "name": "1g.5gb@0+1g.5gb@1",
+        "slices": [
+            {"profile": "1g.5gb", "start": 0, "memory_capacity_mib": 4864, "memory_mib": 1309},
+            {"profile": "1g.5gb", "start": 1, "memory_capacity_mib": 4864, "memory_mib": 0},
+        ],
+    }
+    (content,) = contents_of(from_document(document(cut)))
+    assert content.gpus == ("gpu-0/1g.5gb@0",)
+    assert content.slice_profile == "1g.5gb"
+    assert content.memory_bytes == 1309 << 20
+    assert content.models[0].slice is None
+    assert choose([content], gpus=["gpu-0"]) == (content,)
+
+
+def test_load_is_the_planned_rate_or_the_planned_concurrency() -> None:
+    """A rate is divided by the batch; replicas of a model are instances of one model, which gets the load of all."""
+    rated = model("a", 1000, rate_infer_per_s=50, replicas=2, instances=3)
+    rated["variant"] = "instances=3;dynamic_batching=on:100us"
+    (content,) = contents_of(from_document(document(gpu(0, rated, model("b", 100)))))
+    first, second = loads_of(content)
+    assert first.trial.request_rate_per_s == 25
+    assert first.trial.concurrency == 0
+    assert first.trial.variant == Variant(instances=3, dynamic_batching=True, max_queue_delay_s=1e-4)
+    assert first.instances == 6
+    assert (second.trial.concurrency, second.trial.request_rate_per_s, second.instances) == (4, None, None)
+
+
+def test_two_configurations_of_a_model_on_one_server_are_refused() -> None:
+    """One server holds a model once."""
+    (content,) = contents_of(from_document(document(gpu(0, model("a", 1), model("a", 1, variant="instances=2")))))
+    with pytest.raises(UsageError, match="two configurations"):
+        loads_of(content)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant(),
+        Variant(instances=2),
+        Variant(dynamic_batching=False, max_batch_size=8),
+        Variant(instances=4, dynamic_batching=True, max_queue_delay_s=0.0025, max_batch_size=16),
+    ],
+)
+def test_variant_is_found_by_its_name(variant: Variant) -> None:
+    """The name of a variant is read back as the same variant; other texts are refused."""
+    assert Variant.named(variant.name) == variant
+    with pytest.raises(ValueError, match="names no configuration"):
+        Variant.named(f"{variant.name};more=1")
