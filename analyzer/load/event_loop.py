@@ -15,14 +15,17 @@ import signal
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection as Pipe
 from time import perf_counter
+from typing import TypeVar
 
 from analyzer.load.connection import MANY_BYTES, Connection, Requests, Sender
 from analyzer.load.http1 import HTTP1_CALL, SUCCESS
 from analyzer.load.load import Load, Report
 from analyzer.load.sequences import RepeatedRequests, SequenceRequests
+
+Step = TypeVar("Step")
 
 LATE_S = 0.001  # an open-loop request that leaves this much after it was due counts as late
 _REPORT_PERIOD_S = 0.05
@@ -30,13 +33,23 @@ _CLOSED = "the server closed the connection"
 
 
 class Loop:
-    """Sends one `Load` until a message on the pipe says stop, and sends its reports through the pipe."""
+    """Sends one `Load` until a message on the pipe says stop, and sends its reports through the pipe.
 
-    def __init__(self, load: Load, pipe: Pipe) -> None:
+    Parameters
+    ----------
+    load : Load
+    pipe : Connection
+    number : int or None
+        Number of the load among several that one process sends (`LoopsTogether`), which then listens on the pipe.
+    """
+
+    def __init__(self, load: Load, pipe: Pipe, number: int | None = None) -> None:
         self._load = load
         self._pipe = pipe
+        self._number = number or 0
         self._epoll = select.epoll()
-        self._epoll.register(pipe.fileno(), select.EPOLLIN)
+        if number is None:
+            self._epoll.register(pipe.fileno(), select.EPOLLIN)
         self._connections: dict[int, Connection] = {}  # by descriptor
         self._places: list[Connection | None] = [None] * -(-load.concurrency // load.calls_per_connection)
         ids = itertools.count(load.first_sequence, load.sequence_stride)
@@ -53,41 +66,66 @@ class Loop:
 
     def run(self) -> None:
         """Send until told to stop or the server is lost; then wait for requests in flight."""
-        lost = False
         try:
+            self.start()
             if self._load.rate_per_s is None:
-                self._run_closed()
+                while not self.stopped:
+                    self._handle_events(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
             else:
-                self._run_open(self._load.rate_per_s)
-            self._drain()
+                while not self.stopped:
+                    wait = self.send_due()
+                    # epoll rounds its time-out up to whole milliseconds; select on its descriptor does not
+                    ready = select.select([self._epoll], [], [], wait)[0]
+                    self._handle_events(self._epoll.poll(0) if ready else [], resend=False)
+            self.end()
         except OSError as error:
-            lost = True
-            self._fail(f"{self._load.host}:{self._load.port} cannot be reached: {error.strerror or error}")
-        finally:
-            for connection in self._connections.values():
-                connection.sock.close()
-            self._epoll.close()
+            self.lose(error)
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that is readable while there are events to handle."""
+        return self._epoll.fileno()
+
+    def start(self) -> None:
+        """Send the first requests of a closed loop; in an open one, the first is due a little later."""
+        if self._load.rate_per_s is None:
+            while self._unused:
+                self._send([self._unused.popleft()])
+        self._gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
+        self._due_s = perf_counter() + 0.01
+
+    def send_due(self) -> float:
+        """Send what is due in an open loop; return how long to wait for events until the next is."""
+        rate_per_s = self._load.rate_per_s
+        if rate_per_s is None:
+            return _REPORT_PERIOD_S
+        now = perf_counter()
+        while self._due_s <= now:
+            self._waiting.append(self._due_s)
+            self._due_s += self._gaps.expovariate(rate_per_s) if self._load.poisson else 1.0 / rate_per_s
+        self._send_waiting()
+        return max(0.0, min(self._due_s - perf_counter(), _REPORT_PERIOD_S))
+
+    def handle_ready(self) -> None:
+        """Handle the events that there are now."""
+        self._handle_events(self._epoll.poll(0), resend=self._load.rate_per_s is None)
+
+    def end(self) -> None:
+        """Wait for requests in flight, then close."""
+        self.stopped = True
+        self._drain()
+        self._close_all(lost=False)
+
+    def lose(self, error: OSError) -> None:
+        """Close, and report that the server can no longer be reached."""
+        self._fail(f"{self._load.host}:{self._load.port} cannot be reached: {error.strerror or error}")
+        self._close_all(lost=True)
+
+    def _close_all(self, *, lost: bool) -> None:
+        for connection in self._connections.values():
+            connection.sock.close()
+        self._epoll.close()
         self._report(lost=lost)
-
-    def _run_closed(self) -> None:
-        while self._unused:
-            self._send([self._unused.popleft()])
-        while not self.stopped:
-            self._handle_events(self._epoll.poll(_REPORT_PERIOD_S), resend=True)
-
-    def _run_open(self, rate_per_s: float) -> None:
-        gaps = random.Random(self._load.seed)  # noqa: S311 - arrivals, not secrets
-        due = perf_counter() + 0.01
-        while not self.stopped:
-            now = perf_counter()
-            while due <= now:
-                self._waiting.append(due)
-                due += gaps.expovariate(rate_per_s) if self._load.poisson else 1.0 / rate_per_s
-            self._send_waiting()
-            # epoll rounds its time-out up to whole milliseconds; select on its descriptor does not
-            wait = max(0.0, min(due - perf_counter(), _REPORT_PERIOD_S))
-            ready = select.select([self._epoll], [], [], wait)[0]
-            self._handle_events(self._epoll.poll(0) if ready else [], resend=False)
 
     def _send_waiting(self) -> None:
         while self._waiting and (self._idle or self._unused):
@@ -270,6 +308,7 @@ class Loop:
                 cpu_s=cpu_s - self._reported_cpu_s,
                 wall_s=now - self._reported_s,
                 lost=lost,
+                load=self._number,
             )
         )
         self._reported_s, self._reported_cpu_s = now, cpu_s
@@ -283,13 +322,56 @@ def _requests(load: Load, index: int, ids: Iterator[int]) -> Requests:
     return RepeatedRequests(load.scripts[index % len(load.scripts)])
 
 
+class LoopsTogether:
+    """Sends several loads at once from one process, each as a `Loop` does by itself, until a message says stop."""
+
+    def __init__(self, loads: Sequence[Load], pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._loops = [Loop(load, pipe, number) for number, load in enumerate(loads)]
+        self.stopped = False
+
+    def run(self) -> None:
+        """Send until told to stop or the server is lost; then wait for requests in flight."""
+        running = dict(enumerate(self._loops))
+        with select.epoll() as epoll:
+            epoll.register(self._pipe.fileno(), select.EPOLLIN)
+            by_descriptor = {loop.descriptor: number for number, loop in running.items()}
+            for descriptor in by_descriptor:
+                epoll.register(descriptor, select.EPOLLIN)
+            self._each(running, Loop.start)
+            while running and not self.stopped:
+                wait = min(self._each(running, Loop.send_due), default=0.0)
+                for descriptor, _ in epoll.poll(0) if select.select([epoll], [], [], wait)[0] else []:
+                    if descriptor not in by_descriptor:
+                        with contextlib.suppress(EOFError):
+                            self._pipe.recv()
+                        self.stopped = True
+                self._each(running, Loop.handle_ready)
+            self._each(running, Loop.end)
+
+    def _each(self, running: dict[int, Loop], step: Callable[[Loop], Step]) -> list[Step]:
+        """Take a step with every loop; one that loses its server ends, and the others go on."""
+        results = []
+        for number, loop in list(running.items()):
+            try:
+                results.append(step(loop))
+            except OSError as error:
+                loop.lose(error)
+                del running[number]
+        return results
+
+
 def serve_loads(pipe: Pipe) -> None:
-    """Run every `Load` that arrives through `pipe`, each until the next message; end when the pipe closes."""
+    """Run every `Load` that arrives through `pipe`, or several at once, each until the next message.
+
+    Ends when the pipe closes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the caller decides and closes the pipe
     gc.disable()  # nothing here makes cycles, and a collection would show up as latency
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            loop = Loop(pipe.recv(), pipe)
+            received = pipe.recv()
+            loop = Loop(received, pipe) if isinstance(received, Load) else LoopsTogether(received, pipe)
             loop.run()
             if not loop.stopped:  # the server was lost: the caller's stop message is still to come
                 pipe.recv()

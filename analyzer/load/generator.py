@@ -89,13 +89,33 @@ class LoadGenerator:
             If a load generator process ends.
         """
         self._replace_dead()
-        load = replace(load, first_sequence=self._next_sequence)
+        shares = _split(self._with_own_sequences(load), len(self._workers))
+        with self._streaming([(w, share) for w, share in zip(self._workers, shares, strict=True) if share]) as stream:
+            yield stream
+
+    @contextmanager
+    def sending_together(self, loads: Sequence[Load]) -> Iterator[Stream]:
+        """Send several loads at once inside the ``with`` block, from one event loop; see `sending`.
+
+        `Report.load` says which load a report is about.
+        """
+        self._replace_dead()
+        with self._streaming([(self._workers[0], tuple(map(self._with_own_sequences, loads)))]) as stream:
+            yield stream
+
+    def _with_own_sequences(self, load: Load) -> Load:
+        """Return a load whose sequences get ids that no other load has."""
+        first = self._next_sequence
         self._next_sequence += IDS_OF_A_LOAD
-        shares = _split(load, len(self._workers))
-        active = [worker.pipe for worker, share in zip(self._workers, shares, strict=True) if share is not None]
+        return replace(load, first_sequence=first)
+
+    @contextmanager
+    def _streaming(self, shares: Sequence[tuple[_Worker, Load | tuple[Load, ...]]]) -> Iterator[Stream]:
+        """Have processes send their shares of a load inside the ``with`` block."""
+        active = [worker.pipe for worker, _ in shares]
         try:
-            for pipe, share in zip(active, filter(None, shares), strict=True):
-                _send(pipe, share)
+            for worker, share in shares:
+                _send(worker.pipe, share)
             yield Stream(active)
         finally:
             for pipe in active:
@@ -107,7 +127,7 @@ class LoadGenerator:
                     continue
 
 
-def _send(pipe: Connection, share: Load | None) -> None:
+def _send(pipe: Connection, share: Load | tuple[Load, ...]) -> None:
     try:
         pipe.send(share)
     except ConnectionError:

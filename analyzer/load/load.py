@@ -75,3 +75,4 @@ class Report:
     cpu_s: float  # processor time that the loop took
     wall_s: float  # time since the last report
     lost: bool  # the server can no longer be reached: the loop has ended
+    load: int = 0  # number of the load, where several are sent at once

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -83,3 +85,55 @@ def test_killed_process_is_an_error_and_is_replaced() -> None:
             while True:
                 stream.receive(0.1)
         assert any(report.end_s for report in sent(generator, load, 0.5, least=1))
+
+
+def test_loads_that_are_sent_together_are_reported_apart() -> None:
+    """A closed loop and two open ones to three servers keep their own concurrency and rates at the same time."""
+    with (
+        serving(answer) as first,
+        serving(answer) as second,
+        serving(answer) as third,
+        LoadGenerator(1) as generator,
+    ):
+        loads = [
+            Load(host="127.0.0.1", port=first.port, scripts=[[b"abc"]], concurrency=2),
+            Load(host="127.0.0.1", port=second.port, scripts=[[b"abc"]], concurrency=8, rate_per_s=40, poisson=False),
+            Load(host="127.0.0.1", port=third.port, scripts=[[b"abc"]], concurrency=8, rate_per_s=20, poisson=False),
+        ]
+        done = together(generator, loads, 2.0)
+    assert len(done[0]) > 100  # 2 in flight, 10 ms each
+    assert 70 <= len(done[1]) <= 84
+    assert 35 <= len(done[2]) <= 44
+    assert (first.connections, second.connections <= 8, third.connections <= 8) == (2, True, True)
+
+
+def test_a_load_that_loses_its_server_leaves_the_others() -> None:
+    """Where nothing listens, that load is reported as lost, and the other one goes on; a later load works."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with serving(answer) as server, LoadGenerator(1) as generator:
+        there = Load(host="127.0.0.1", port=server.port, scripts=[[b"abc"]], concurrency=1)
+        gone = replace(there, port=port)
+        lost: set[int] = set()
+        done = together(generator, [gone, there], 0.5, lost=lost)
+        assert lost == {0}
+        assert len(done[1]) > 10
+        assert together(generator, [gone], 0.2, lost=lost) == {}
+        assert sent(generator, there, 0.2, least=1)
+
+
+def together(
+    generator: LoadGenerator, loads: Sequence[Load], seconds: float, *, lost: set[int] | None = None
+) -> dict[int, list[float]]:
+    """Send loads at once for `seconds`; return the times of completion of each, and add those that were lost."""
+    done: dict[int, list[float]] = {}
+    with generator.sending_together(loads) as stream:
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            for report in stream.receive(0.1):
+                if report.end_s:
+                    done.setdefault(report.load, []).extend(report.end_s)
+                if report.lost and lost is not None:
+                    lost.add(report.load)
+    return done
