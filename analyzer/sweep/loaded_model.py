@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from analyzer import __version__
 from analyzer.devices.recorder import highest
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.measurements.record import Provenance, ServerOnly, Variant
-from analyzer.models.dependencies import all_dependencies, dependencies_to_load
-from analyzer.models.repository import Model, completed
-from analyzer.models.variants import variant_config
+from analyzer.models.repository import Model
 from analyzer.sweep.instrumented_server import InstrumentedServer
+from analyzer.sweep.model_loading import load_variant, with_needed
 
 _LEFTOVER_BYTES = 4 << 20  # memory that a server keeps after an unload; if it is more, the server is restarted
 
@@ -67,8 +64,7 @@ class LoadedModel:
         self._model = model
         self._variant = variant
         self._idle = idle
-        self._to_load_before = dependencies_to_load(model, repository)
-        self._to_unload = (model.name, *reversed(all_dependencies(model, repository)))
+        self._repository = repository
         self._memory: MemoryAtLoad | None = None
         self._may_be_loaded = False  # whether the server may hold the model or one that it needs
 
@@ -156,7 +152,7 @@ class LoadedModel:
         if not self._may_be_loaded:
             return
         try:
-            self._server.control.unload(*self._to_unload)
+            self._server.control.unload(*with_needed(self._model, self._repository))
         except (ModelError, ServerError):
             self._server.restart()
         self._memory, self._may_be_loaded = None, False
@@ -165,40 +161,19 @@ class LoadedModel:
         """Stop using the server: try to unload from a remote one; one that this tool started ends with its models."""
         if self._may_be_loaded and self._server.running.endpoint.process_id is None:
             with suppress(ModelError, ServerError):  # the reason for abandoning it is reported instead
-                self._server.control.unload(*self._to_unload)
+                self._server.control.unload(*with_needed(self._model, self._repository))
         self._memory, self._may_be_loaded = None, False
 
     def _read_config(self) -> None:
-        """Load the unchanged model only to read its configuration, as Triton completed it: a variant changes that."""
+        """Load the unchanged model only to read its configuration: a variant changes that."""
         self._load_as(Variant())
-        self._server.control.unload(*self._to_unload)
+        self._server.control.unload(*with_needed(self._model, self._repository))
         self._may_be_loaded = False
 
     def _load_as(self, variant: Variant) -> None:
-        """Load the model and those it needs, and keep the model's configuration as Triton completed it."""
-        control, name = self._server.control, self._model.name
-        override = self._override(variant)
         self._may_be_loaded = True
         try:
-            for dependency in self._to_load_before:
-                self._load_dependency(dependency)
-            control.load(name, None if override is None else json.dumps(override))
+            self._model = load_variant(self._server.control, self._model, variant, self._repository)
         except ModelError:
-            with suppress(ModelError, ServerError):  # dependencies, or steps of an ensemble, may be loaded
-                control.unload(*self._to_unload)
             self._may_be_loaded = False
             raise
-        as_loaded = completed(self._model, control.config(name))
-        self._model = as_loaded if override is None else replace(as_loaded, config=self._model.config)
-
-    def _load_dependency(self, name: str) -> None:
-        try:
-            self._server.control.load(name)
-        except ModelError as error:
-            raise ModelError(f"{name}, which is loaded with it: {error.message}") from None
-
-    def _override(self, variant: Variant) -> dict[str, Any] | None:
-        if variant == Variant():
-            return None
-        assert self._model.config is not None  # noqa: S101 - from the file, or read from Triton before
-        return variant_config(self._model.config, variant)

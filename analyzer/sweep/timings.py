@@ -30,11 +30,15 @@ class WindowSoFar:
         The times that are left out.
     includes_disturbed : bool
         Whether nothing is left out, because too little would remain.
+    began_s, ended_s : float
+        When the window began and ended, by `time.perf_counter`; 0 without a window.
     """
 
     window: Window | None
     gaps: Gaps
     includes_disturbed: bool = False
+    began_s: float = 0.0
+    ended_s: float = 0.0
 
     def within(self, readings: Sequence[Reading], *, lag_s: float) -> list[Reading]:
         """Return the readings of the window; a reading may show the device as it was `lag_s` before."""
@@ -74,12 +78,25 @@ class Timings:
         if time.perf_counter() - self.processors[-1].time_s >= _LOOK_S:
             self.processors.append(processor_times())
 
-    def summarize(self, concurrency: int, *, open_loop: bool = False, whole: bool = False) -> WindowSoFar:
-        """Compute the window without the times that a hypervisor disturbed, or of the `whole` trial."""
+    def summarize(
+        self, concurrency: int, *, open_loop: bool = False, whole: bool = False, since_s: float = 0.0
+    ) -> WindowSoFar:
+        """Compute the window without the times that a hypervisor disturbed, or of the `whole` trial.
+
+        Parameters
+        ----------
+        since_s : float
+            Requests that completed before do not count, by `time.perf_counter`.
+        """
         ends, latencies = np.array(self.end_s), np.array(self.latency_s)
         order = np.argsort(ends, kind="stable")  # reports of several event loops alternate
         ends, latencies = ends[order], latencies[order]
         gaps = Gaps([] if whole else find_disturbed_times(self.processors), ends, latencies, backlog=open_loop)
-        kept = ~gaps.contain(ends)
-        window = summarize(gaps.remove_from(ends[kept]), latencies[kept], concurrency=concurrency)
-        return WindowSoFar(window, gaps, includes_disturbed=whole)
+        kept = ~gaps.contain(ends) & (ends >= since_s)
+        clock = gaps.remove_from(ends[kept])
+        window = summarize(clock, latencies[kept], concurrency=concurrency)
+        if window is None:
+            return WindowSoFar(None, gaps, includes_disturbed=whole)
+        first = int(np.searchsorted(clock, window.start_s))
+        began_s, ended_s = float(ends[kept][first]), float(ends[kept][-1])
+        return WindowSoFar(window, gaps, includes_disturbed=whole, began_s=began_s, ended_s=ended_s)

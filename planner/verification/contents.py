@@ -14,7 +14,7 @@ from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class PlannedContent:
     """The models of one server of a plan: those of a GPU, or of one of its MIG slices.
 
     Parameters
@@ -66,20 +66,20 @@ class Content:
         return max(shares)
 
 
-def contents_of(placement: Placement) -> tuple[Content, ...]:
+def contents_of(placement: Placement) -> tuple[PlannedContent, ...]:
     """Return the distinct contents of a placement, each once, in the order of their first GPUs."""
-    found: dict[Content, list[str]] = defaultdict(list)
+    found: dict[PlannedContent, list[str]] = defaultdict(list)
     for gpu in placement.one_by_one():
         for content, name in _servers(gpu, placement.thresholds_of(gpu.type)):
             found[content].append(name)
     return tuple(replace(content, gpus=tuple(names)) for content, names in found.items())
 
 
-def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[Content, str]]:
+def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[PlannedContent, str]]:
     """Yield what each server of a GPU runs, with the GPU's or the slice's name."""
     if gpu.geometry is None:
         yield (
-            Content(
+            PlannedContent(
                 gpus=(),
                 type=gpu.type,
                 slice_profile=None,
@@ -96,7 +96,7 @@ def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[Co
     for cut in gpu.geometry.slices:
         models = [m for m in gpu.models if m.slice and (m.slice.profile, m.slice.start) == (cut.profile, cut.start)]
         if models:
-            content = Content(
+            content = PlannedContent(
                 gpus=(),
                 type=gpu.type,
                 slice_profile=cut.profile,
@@ -110,7 +110,9 @@ def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[Co
             yield content, f"{gpu.id}/{cut.name}"
 
 
-def choose(contents: Sequence[Content], *, gpus: Sequence[str] = (), most: int | None = None) -> tuple[Content, ...]:
+def choose(
+    contents: Sequence[PlannedContent], *, gpus: Sequence[str] = (), most: int | None = None
+) -> tuple[PlannedContent, ...]:
     """Return the contents to measure: those of the named GPUs, and of these the `most` that are nearest to a limit.
 
     Raises
@@ -150,7 +152,7 @@ class ModelLoad:
     instances: int | None
 
 
-def loads_of(content: Content, *, arrivals: str = "poisson") -> tuple[ModelLoad, ...]:
+def loads_of(content: PlannedContent, *, arrivals: str = "poisson") -> tuple[ModelLoad, ...]:
     """Return the load of each model: at its planned rate where there is one, else at its planned concurrency.
 
     Replicas of a model on one server are instances of one model there, so the load of all of them is sent to it.

@@ -1,0 +1,96 @@
+"""Judge what was measured by what was planned.                                                             [pure]"""
+
+from __future__ import annotations
+
+from analyzer.formats.units import milliseconds, number, percent, within_limit
+from analyzer.measurements.record import Measurement
+from planner.verification.document import Compared, Control, Verdict, VerifiedModel
+
+_DEFAULT_PRECISION = 0.05
+
+
+def judge_rate(planned: float, served: float, half_width: float, tolerance: float) -> Verdict:
+    """Judge a served rate: it holds where its interval is above the planned rate less the tolerance.
+
+    Parameters
+    ----------
+    planned, served, half_width : float
+        In the same unit.
+    tolerance : float
+        Share of the planned rate that may be missing; profiles have errors of their own.
+    """
+    least = planned * (1 - tolerance)
+    if served - half_width >= least:
+        return Verdict.HOLDS
+    return Verdict.WITHIN_NOISE if served + half_width >= least else Verdict.MISSES
+
+
+def judge_latency(budget_s: float, p99_s: float, half_width_s: float | None) -> Verdict:
+    """Judge a p99 by its budget; without an interval nothing but a p99 within the budget can be said to be near it."""
+    if half_width_s is None:
+        return Verdict.WITHIN_NOISE
+    if within_limit(p99_s + half_width_s, budget_s):
+        return Verdict.HOLDS
+    return Verdict.WITHIN_NOISE if within_limit(p99_s - half_width_s, budget_s) else Verdict.MISSES
+
+
+def judge_share(compared: Compared) -> Verdict:
+    """Judge a figure of the device by its threshold; one that is not limited, or not measured, holds."""
+    if compared.measured is None or compared.most is None:
+        return Verdict.HOLDS
+    return Verdict.HOLDS if within_limit(compared.measured, compared.most) else Verdict.MISSES
+
+
+def judge_model(model: VerifiedModel, *, tolerance: float, promised: bool) -> tuple[Verdict, str]:
+    """Judge a model that has figures, and say why where it does not hold.
+
+    Parameters
+    ----------
+    promised : bool
+        Whether the plan promises the throughput; one that only counts memory does not.
+    """
+    if model.errors:
+        return Verdict.MISSES, f"{model.errors} requests failed"
+    found = [(Verdict.HOLDS, "")]
+    planned, served = model.planned_infer_per_s, model.served_infer_per_s
+    if promised and planned is not None and served is not None:
+        half_width = model.served_half_width_infer_per_s or 0.0
+        verdict = judge_rate(planned, served, half_width, tolerance)
+        found.append((verdict, f"{number(served)} of {number(planned)} infer/s are served"))
+    if model.latency_budget_s is not None and model.latency_p99_s is not None:
+        verdict = judge_latency(model.latency_budget_s, model.latency_p99_s, model.latency_p99_half_width_s)
+        p99, budget = milliseconds(model.latency_p99_s), milliseconds(model.latency_budget_s)
+        found.append((verdict, f"its p99 is {p99} ms, and {budget} ms are allowed"))
+    order = list(Verdict)
+    verdict, why = min(found, key=lambda one: order.index(one[0]))
+    return verdict, "" if verdict is Verdict.HOLDS else why
+
+
+def control_of(profiled: Measurement | None, again: Measurement) -> Control:
+    """Compare a model that was measured alone again with its profile: drifted where both intervals do not meet."""
+    before = None if profiled is None else profiled.throughput_infer_per_s
+    now = again.throughput_infer_per_s
+    before_half = _half_width(before, None if profiled is None else profiled.throughput_ci)
+    now_half = _half_width(now, again.throughput_ci)
+    drifted = before is not None and now is not None and abs(now - before) > (before_half or 0) + (now_half or 0)
+    return Control(
+        model=again.trial.model,
+        batch=again.trial.batch,
+        concurrency=again.trial.concurrency,
+        profiled_infer_per_s=before,
+        profiled_half_width_infer_per_s=before_half,
+        measured_infer_per_s=now,
+        measured_half_width_infer_per_s=now_half,
+        drifted=drifted,
+        cause="" if again.status.measured else again.cause,
+    )
+
+
+def _half_width(figure: float | None, share: float | None) -> float | None:
+    """Half of a figure's interval; of one whose interval is not known, that of a trial at the default precision."""
+    return None if figure is None else figure * (_DEFAULT_PRECISION if share is None else share)
+
+
+def share_text(name: str, compared: Compared) -> str:
+    """Say that a device's share is above its threshold."""
+    return f"{name} is {percent(compared.measured)} %, and {percent(compared.most)} % are allowed"
