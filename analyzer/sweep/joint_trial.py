@@ -17,7 +17,7 @@ from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.loaded_model import MemoryAtLoad
 from analyzer.sweep.running_trial import Death, RunningTrial, watch
 
-_SNAPSHOT_S = 0.25  # between readings of the server's counters
+_SNAPSHOT_S = 0.1  # between readings of the server's counters
 
 Executions = Callable[..., Mapping[int, tuple[int, float]]]
 

@@ -81,6 +81,10 @@ class PreparedSweep:
         TritonpackError
             If the sweep ended early; the finished trials are in the store.
         """
+        run_job(self.workers(flags or {}), self.job, observer)
+
+    def workers(self, flags: Mapping[str, str]) -> list[Worker]:
+        """Return a worker for each device, not started yet."""
         settings = self.settings
         rule = StoppingRule(
             throughput_ci=settings.precision_pct / 100,
@@ -88,7 +92,7 @@ class PreparedSweep:
             max_trial_s=settings.max_trial_s,
             request_timeout_s=settings.request_timeout_s,
         )
-        workers = [
+        return [
             Worker(
                 server=self.server,
                 device=device,
@@ -98,13 +102,12 @@ class PreparedSweep:
                 fresh=settings.fresh,
                 load_timeout_s=settings.load_timeout_s,
                 client_processes=settings.client_processes,
-                flags=flags or {},
+                flags=flags,
                 remote=self.server.address if isinstance(self.server, RemoteServer) else None,
                 allow_reload=settings.allow_reload,
             )
             for device in self.devices
         ]
-        run_job(workers, self.job, observer)
 
     def result(self, recording: Recording) -> SweepResult:
         """Return what was recorded in the order of the job, whichever device it was measured on.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
@@ -80,19 +80,7 @@ class Worker:
         ServerError, DeviceError, StoreError
             See `SweepRunner.run`.
         """
-        with ExitStack() as stack:
-            store = stack.enter_context(Store.open(self.store))
-            server = stack.enter_context(
-                InstrumentedServer(
-                    self.server,
-                    self.repository,
-                    gpus=self.device.uuids,
-                    open_sampler=partial(self.device.open_sampler, say=_once(observer.noted)),
-                    load_timeout_s=self.load_timeout_s,
-                    open_control=self._open_control(stack),
-                )
-            )
-            generator = stack.enter_context(LoadGenerator(self.client_processes))
+        with Store.open(self.store) as store, self.serving(observer.noted) as (server, generator):
             runner = SweepRunner(
                 job,
                 server,
@@ -105,6 +93,28 @@ class Worker:
                 observer=observer,
             )
             runner.run(variants)
+
+    @contextmanager
+    def serving(self, say: Callable[[str], None]) -> Iterator[tuple[InstrumentedServer, LoadGenerator]]:
+        """Start the server and the load generator; on exit nothing is left running.
+
+        Parameters
+        ----------
+        say : callable
+            Receives remarks on what cannot be read, in one line each.
+        """
+        with ExitStack() as stack:
+            server = stack.enter_context(
+                InstrumentedServer(
+                    self.server,
+                    self.repository,
+                    gpus=self.device.uuids,
+                    open_sampler=partial(self.device.open_sampler, say=_once(say)),
+                    load_timeout_s=self.load_timeout_s,
+                    open_control=self._open_control(stack),
+                )
+            )
+            yield server, stack.enter_context(LoadGenerator(self.client_processes))
 
     def _open_control(self, stack: ExitStack) -> OpenControl:
         """Return what opens the control client of a server; a remote one is left as it was found when `stack` ends."""
