@@ -43,7 +43,7 @@ MODULES_OF = {
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
-    "jsonschema": ("planner.interference.file", "planner.placement.file"),
+    "jsonschema": ("analyzer.formats.json_document",),
     "matplotlib": ("*_figure", "*_figures", "*.figures", "analyzer.formats.figure_style"),
     "numba": (
         "planner.solver.column_generation.close_patterns",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from analyzer.errors import TritonpackError, UsageError
-from analyzer.formats.files import write_whole
+from analyzer.formats.json_document import JsonDocument, by_lines
 from analyzer.formats.json_keys import TEXT, key, nested, read_record, several, word, write_record
 from planner.formulation.candidates import Mode
 from planner.formulation.rules import RULES_KEYS, Rules
@@ -54,10 +51,7 @@ def to_json(placement: Placement) -> str:
     A placement that does not follow the schema is a bug of this package and raises AssertionError.
     """
     document = write_record(placement, PLACEMENT_KEYS)
-    fault = first_fault(document)
-    assert fault is None, fault
-    parts = [f" {json.dumps(name)}: {_lines(value)}" for name, value in document.items()]
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    return DOCUMENT.checked_text(document, by_lines(document))
 
 
 def write_placement(placement: Placement, path: str | Path) -> None:
@@ -78,11 +72,7 @@ def write_placement(placement: Placement, path: str | Path) -> None:
     ...     read_placement(f"{folder}/placement.json") == result.placement
     True
     """
-    text = to_json(placement)
-    try:
-        write_whole(Path(path), text)
-    except OSError as error:
-        raise TritonpackError(f"{path} cannot be written: {error.strerror}; give another file with `output`") from None
+    DOCUMENT.write(to_json(placement), path)
 
 
 def read_placement(path: str | Path) -> Placement:
@@ -104,19 +94,7 @@ def read_placement(path: str | Path) -> Placement:
     >>> placement.gpus[0].type, len(placement.gpus), placement.objective.lower_bound
     ('16-GB GPU', 4, 4)
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; make it with plan solve -o {path}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; make it again with plan solve -o {path}") from None
-    found = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(found, str) and not found.startswith("1."):
-        raise UsageError(f"{path} has schema version {found}; this tool reads 1.x: update it")
-    fault = first_fault(document, newer=_is_newer(found))
-    if fault:
-        raise UsageError(f"{path} is no placement: {fault}; make it again with plan solve -o {path}")
-    return from_document(document)
+    return from_document(DOCUMENT.read(path))
 
 
 def from_document(document: Mapping[str, Any]) -> Placement:
@@ -128,34 +106,11 @@ def from_document(document: Mapping[str, Any]) -> Placement:
     return Placement(**fields)
 
 
-def _is_newer(version: object) -> bool:
-    minor = version.removeprefix("1.") if isinstance(version, str) else ""
-    return minor.isdecimal() and int(minor) > int(SCHEMA_VERSION.removeprefix("1."))
-
-
-def first_fault(document: object, *, newer: bool = False) -> str | None:
-    """Say where a document does not follow the schema first; None where it follows it.
-
-    A file of a `newer` 1.x may have keys that are unknown here; they are ignored when it is read. GPUs that differ only
-    in their id are checked once, because fleets have thousands of them.
-    """
-    from jsonschema import Draft202012Validator
-
+def _shortened(document: object) -> object:
+    """Return a document with only one of the GPUs that differ in their ids, because fleets have thousands of them."""
     if isinstance(document, Mapping) and isinstance(document.get("gpus"), list):
-        document = {**document, "gpus": list(_distinct(document["gpus"]))}
-    for error in Draft202012Validator(schema()).iter_errors(document):
-        if newer and error.validator == "additionalProperties":
-            continue
-        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".")
-        return f"{where or 'the document'}: {error.message[:200]}"
-    return None
-
-
-@cache
-def schema() -> Mapping[str, Any]:
-    """Read the JSON Schema of placement files."""
-    found: Mapping[str, Any] = json.loads(files("planner").joinpath("data/placement.schema.json").read_text("utf-8"))
-    return found
+        return {**document, "gpus": list(_distinct(document["gpus"]))}
+    return document
 
 
 def _distinct(gpus: Iterable[object]) -> Iterable[object]:
@@ -168,7 +123,11 @@ def _distinct(gpus: Iterable[object]) -> Iterable[object]:
             yield gpu
 
 
-def _lines(value: object) -> str:
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(f"  {json.dumps(item, ensure_ascii=False)}" for item in value) + "\n ]"
-    return json.dumps(value, ensure_ascii=False)
+DOCUMENT = JsonDocument(
+    name="placement",
+    package="planner",
+    schema_file="data/placement.schema.json",
+    version=SCHEMA_VERSION,
+    made_with="plan solve -o",
+    shortened=_shortened,
+)

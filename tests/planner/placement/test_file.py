@@ -17,7 +17,7 @@ from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
 from planner.placement.build import build_placement
-from planner.placement.file import first_fault, from_document, read_placement, write_placement
+from planner.placement.file import DOCUMENT, from_document, read_placement, write_placement
 from planner.placement.placed_gpu import PlacedModel
 from planner.solver.limits import SearchLimits
 from planner.solver.solve import solve
@@ -167,7 +167,7 @@ def test_id_of_another_type_is_found_among_equal_gpus() -> None:
     """Equal GPUs are checked once, but the id of each is checked."""
     document = of_first_version()
     document["gpus"][1]["id"] = 7
-    assert first_fault(document) == "gpus[1].id: 7 is not of type 'string'"
+    assert DOCUMENT.first_fault(document) == "gpus[1].id: 7 is not of type 'string'"
 
 
 @pytest.mark.parametrize(

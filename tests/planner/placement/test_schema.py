@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from analyzer.formats.json_document import schema
 from analyzer.formats.json_keys import REQUIRED, Key
 from planner.formulation.rules import RULES_KEYS, Rules
 from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
 from planner.inputs.fleet import Scaling
 from planner.placement import document as records
 from planner.placement import placed_gpu
-from planner.placement.file import PLACEMENT_KEYS, schema
+from planner.placement.file import PLACEMENT_KEYS
 
 RECORDS: list[tuple[type, Sequence[Key]]] = [
     (records.Placement, PLACEMENT_KEYS),
@@ -51,7 +52,7 @@ def objects(keys: Sequence[Key], found: Mapping[str, Any], where: str) -> Iterat
 
 
 OPEN = {"placement", "placement.provenance", "placement.provenance.search"}  # objects in which other tools may add keys
-OBJECTS = list(objects(PLACEMENT_KEYS, schema(), "placement"))
+OBJECTS = list(objects(PLACEMENT_KEYS, schema("planner", "data/placement.schema.json"), "placement"))
 
 
 @pytest.mark.parametrize(("where", "keys", "part"), OBJECTS, ids=[where for where, _, _ in OBJECTS])

@@ -1,0 +1,100 @@
+"""Measure contents of a plan on one device: a control first, then all models of each content at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.errors import UsageError
+from analyzer.measurements.co_location import CoLocation
+from analyzer.measurements.record import Measurement, Trial
+from analyzer.measurements.store import Store
+from analyzer.sweep.job import Job
+from analyzer.sweep.joint_runner import JointLoad, JointRunner
+from analyzer.sweep.parallel import Worker
+from planner.verification.contents import ModelLoad, PlannedContent, loads_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredContent:
+    """What was measured of a content.
+
+    Parameters
+    ----------
+    models : CoLocation
+        In the order of the content's models.
+    alone_p99_s : tuple of float or None
+        The p99 of each model alone at the same load.
+    control : Measurement or None
+        One of its models alone again at its profile's operating point.
+    """
+
+    content: PlannedContent
+    loads: tuple[ModelLoad, ...]
+    models: CoLocation
+    alone_p99_s: tuple[float | None, ...]
+    control: Measurement | None
+
+
+def measure_contents(
+    worker: Worker, job: Job, contents: Iterable[PlannedContent], say: Say
+) -> Iterable[MeasuredContent | tuple[PlannedContent, str]]:
+    """Yield what was measured of each content, or the content with the reason why it cannot be measured.
+
+    Every result is in the worker's store before it is yielded.
+
+    Raises
+    ------
+    ServerError, DeviceError, StoreError
+        If the server cannot be started, the device is lost or the store takes nothing more.
+    """
+    with worker.serving(say) as (server, generator), Store.open(worker.store) as store:
+        runner = JointRunner(server, job.repository, job.workload, generator, rule=worker.rule)
+        for content in contents:
+            try:
+                loads = loads_of(content)
+            except UsageError as error:
+                yield content, error.message
+                continue
+            joint = [_joint(load) for load in loads]
+            say(f"{content.name}: {_named(loads)}")
+            control = runner.measure_alone(_control(loads), fresh=True)
+            found = runner.measure(joint)
+            store.append_co_location(found)
+            yield MeasuredContent(
+                content=content,
+                loads=loads,
+                models=found,
+                alone_p99_s=tuple(runner.measure_alone(load).measurement.latency_p99_s for load in joint),
+                control=control.measurement,
+            )
+
+
+def _joint(load: ModelLoad) -> JointLoad:
+    return JointLoad(trial=load.trial, replicas=load.placed.replicas, instances=load.instances)
+
+
+def _control(loads: Sequence[ModelLoad]) -> JointLoad:
+    """Return the load of the control: the busiest model, as it was profiled."""
+    placed = max(loads, key=lambda load: load.placed.utilization or 0.0).placed
+    variant = next(load.trial.variant for load in loads if load.placed is placed)
+    return JointLoad(
+        trial=Trial(model=placed.name, variant=variant, batch=placed.batch, concurrency=placed.concurrency)
+    )
+
+
+def profiled(trial: Trial, device_name: str, measurements: Iterable[Measurement]) -> Measurement | None:
+    """Return the latest measurement of a trial on a device of this name; None if there is none."""
+    found = None
+    for measurement in measurements:
+        known = replace(measurement.trial, transport=trial.transport, inputs=trial.inputs)
+        if known == trial and measurement.provenance.device_name == device_name and measurement.status.measured:
+            found = measurement
+    return found
+
+
+def _named(loads: Sequence[ModelLoad]) -> str:
+    names = [load.placed.name for load in loads]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
