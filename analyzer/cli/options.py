@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,10 +112,13 @@ _GROUPS = {
 }  # fmt: skip
 
 
-def sweep_options(command: Command) -> Command:
-    """Give a command every option of a sweep."""
+def sweep_options(command: Command, names: Collection[str] | None = None) -> Command:
+    """Give a command every option of a sweep, or those with these names."""
     for group, options in reversed(_GROUPS.items()):
         for option in reversed(options):
             command = option(command)
-            command.__click_params__[-1].group = group  # type: ignore[attr-defined]
+            added = command.__click_params__[-1]  # type: ignore[attr-defined]
+            added.group = group
+            if names is not None and added.name not in names:
+                command.__click_params__.pop()  # type: ignore[attr-defined]
     return command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from analyzer.errors import UsageError
 from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV, STORE_FILE
+from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.csv_file import (
     read_measurements_csv,
     read_server_only_csv,
@@ -29,6 +30,8 @@ class Measurements(Sequence[Measurement]):
     rows : tuple of Measurement
     server_only : tuple of ServerOnly
         Figures of the idle server on each device.
+    co_locations : tuple of CoLocation
+        Models that were measured at the same time; only a store has them.
 
     Examples
     --------
@@ -42,6 +45,7 @@ class Measurements(Sequence[Measurement]):
 
     rows: tuple[Measurement, ...]
     server_only: tuple[ServerOnly, ...] = ()
+    co_locations: tuple[CoLocation, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Measurement: ...
@@ -106,7 +110,7 @@ def _from_folder(folder: Path) -> Measurements:
 
 def _from_store(place: str | Path) -> Measurements:
     with Store.open(place, create=False) as store:
-        return Measurements(store.measurements(), store.server_only())
+        return Measurements(store.measurements(), store.server_only(), store.co_locations())
 
 
 def _from_csv(path: Path) -> Measurements:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
-from analyzer.measurements.record import Trial, Variant
+from analyzer.measurements.co_location import CoLocation
+from analyzer.measurements.record import Measurement, Trial, Variant
 from planner.placement.document import CountedThresholds, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
@@ -192,3 +193,24 @@ def _trial(placed: PlacedModel, variant: Variant, arrivals: str) -> Trial:
         request_rate_per_s=placed.rate_infer_per_s / placed.batch,
         arrivals=arrivals,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredContent:
+    """What was measured of a content.
+
+    Parameters
+    ----------
+    models : CoLocation
+        In the order of the content's models.
+    alone : tuple of Measurement
+        Each model alone at the same load.
+    control : Measurement or None
+        One of its models alone again at its profile's operating point.
+    """
+
+    content: PlannedContent
+    loads: tuple[ModelLoad, ...]
+    models: CoLocation
+    alone: tuple[Measurement, ...]
+    control: Measurement | None

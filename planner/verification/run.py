@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from analyzer.errors import UsageError
-from analyzer.measurements.co_location import CoLocation
-from analyzer.measurements.record import Measurement, Trial
+from analyzer.measurements.record import Trial
 from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
 from analyzer.sweep.joint_runner import JointLoad, JointRunner
 from analyzer.sweep.parallel import Worker
-from planner.verification.contents import ModelLoad, PlannedContent, loads_of
+from planner.verification.contents import MeasuredContent, ModelLoad, PlannedContent, loads_of
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredContent:
-    """What was measured of a content.
-
-    Parameters
-    ----------
-    models : CoLocation
-        In the order of the content's models.
-    alone_p99_s : tuple of float or None
-        The p99 of each model alone at the same load.
-    control : Measurement or None
-        One of its models alone again at its profile's operating point.
-    """
-
-    content: PlannedContent
-    loads: tuple[ModelLoad, ...]
-    models: CoLocation
-    alone_p99_s: tuple[float | None, ...]
-    control: Measurement | None
 
 
 def measure_contents(
@@ -67,7 +44,7 @@ def measure_contents(
                 content=content,
                 loads=loads,
                 models=found,
-                alone_p99_s=tuple(runner.measure_alone(load).measurement.latency_p99_s for load in joint),
+                alone=tuple(runner.measure_alone(load).measurement for load in joint),
                 control=control.measurement,
             )
 
@@ -83,16 +60,6 @@ def _control(loads: Sequence[ModelLoad]) -> JointLoad:
     return JointLoad(
         trial=Trial(model=placed.name, variant=variant, batch=placed.batch, concurrency=placed.concurrency)
     )
-
-
-def profiled(trial: Trial, device_name: str, measurements: Iterable[Measurement]) -> Measurement | None:
-    """Return the latest measurement of a trial on a device of this name; None if there is none."""
-    found = None
-    for measurement in measurements:
-        known = replace(measurement.trial, transport=trial.transport, inputs=trial.inputs)
-        if known == trial and measurement.provenance.device_name == device_name and measurement.status.measured:
-            found = measurement
-    return found
 
 
 def _named(loads: Sequence[ModelLoad]) -> str:

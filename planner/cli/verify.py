@@ -1,0 +1,71 @@
+"""`plan verify`: measure whether a placement holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analyzer.cli.command import Command
+from analyzer.cli.option_types import click_option, typed
+from analyzer.cli.options import sweep_options
+from analyzer.cli.pull_progress import show_pull
+from analyzer.errors import EXIT_FAILURE, UsageError
+from analyzer.formats.option_values import in_flags, options_of
+from analyzer.formats.units import printable
+from analyzer.sweep.settings import FLAGS as SWEEP_FLAGS
+from planner.placement.file import read_placement
+from planner.verification.file import write_verification
+from planner.verification.settings import FLAGS, MEASURING, VerifySettings
+from planner.verification.text import verification_text
+from planner.verification.verify import prepare_verification
+
+_SETTINGS = options_of(VerifySettings)
+
+
+def _option(name: str, help_: str) -> Any:
+    return click_option(name, _SETTINGS[name], help_)
+
+
+@click.command(name="verify", cls=Command)
+@click.argument("placement", metavar="PLACEMENT")
+@click.argument("profiles", metavar="PROFILES")
+@_option("gpu_ids", "Measure only the content of these GPUs of the plan.")
+@_option("most", "Measure only so many contents: those that are nearest to a limit.")
+@_option("tolerance_pct", "Share of a planned rate that may be missing.")
+@_option("export_path", "Folder of verification.json and verification.csv.  [default: that of PLACEMENT]")
+@lambda command: sweep_options(command, MEASURING)
+@click.pass_context
+def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any) -> None:
+    """Measure whether a plan holds: run what it packs together, and compare.
+
+    PLACEMENT is a file of plan solve -o, and PROFILES the output folder of analyze, or the store, that it was made
+    from. Each distinct content of the plan's GPUs is loaded on one Triton, where all of its models are sent their
+    planned rates, or their planned concurrency, at the same time. First one of them is measured alone again: if it
+    differs from its profile, the host has changed and not the plan is to blame.
+
+    \b
+    Every content of the plan, on this host's Triton:
+      plan verify results/placement.json results
+    Only the two contents that are nearest to a limit, in NVIDIA's container:
+      plan verify results/placement.json results --most 2 --launch-mode docker
+
+    Exit codes: 0 the plan holds or is within noise, 1 it does not hold or could not be measured, 2 a wrong command
+    line or input file.
+    """
+    given = typed(ctx, options)
+    settings = VerifySettings(**{name: value for name, value in given.items() if name in FLAGS})
+    measuring = {name: value for name, value in given.items() if name in MEASURING}
+    folder = settings.export_path or Path(placement).parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; make it first, or give another one with `export_path`")
+    prepared = prepare_verification(read_placement(placement), profiles, settings, measuring, follow_pull=show_pull)
+    sweep = prepared.sweep
+    click.echo(f"Triton: {sweep.server.describe()} ({in_flags(sweep.server_why, SWEEP_FLAGS)})", err=True)
+    click.echo(f"Device: {sweep.devices[0].describe()}", err=True)
+    found = prepared.run(lambda text: click.echo(printable(text), err=True), flags=SWEEP_FLAGS)
+    write_verification(found, folder / "verification.json")
+    click.echo(verification_text(found))
+    click.echo(f"written to {folder / 'verification.json'}", err=True)
+    ctx.exit(0 if found.verdict.shown_to_hold else EXIT_FAILURE)

@@ -1,0 +1,207 @@
+"""Compare what was measured of a content with what was planned and predicted.                              [pure]"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.devices.recorder import highest
+from analyzer.measurements.co_location import CoLocatedModel
+from analyzer.measurements.record import Measurement, Trial
+from planner.formulation.candidates import Mode
+from planner.interference.content import Content, Member
+from planner.interference.fitted import Interference
+from planner.interference.observed import model_key
+from planner.interference.predict import Prediction, predict
+from planner.placement.document import Placement
+from planner.placement.placed_gpu import PlacedModel
+from planner.verification.contents import MeasuredContent, ModelLoad, PlannedContent
+from planner.verification.document import Compared, Control, Verdict, VerifiedContent, VerifiedModel, worst
+from planner.verification.verdict import control_of, judge_model, judge_share, share_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectations:
+    """What a verification compares with.
+
+    Parameters
+    ----------
+    placement : Placement
+    fits : mapping of str to Interference
+        What co-location costs, by device name, as it was known before.
+    profiled : tuple of Measurement
+        The measurements that the profiles were made from.
+    tolerance : float
+        Share of a planned rate that may be missing.
+    """
+
+    placement: Placement
+    fits: Mapping[str, Interference]
+    profiled: tuple[Measurement, ...]
+    tolerance: float
+
+    def fit_for(self, device: str) -> Interference:
+        """Return what is known of a device; without measurements the sum of busy shares."""
+        return self.fits.get(device) or Interference.uncalibrated(device)
+
+    def budget_s(self, placed: PlacedModel) -> float | None:
+        """Return the p99 that the demand allows a model."""
+        return next((r.latency_p99_s for r in self.placement.demand if r.model == placed.served), None)
+
+
+def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedContent:
+    """Return the planned, the predicted and the measured figures of a content, with the verdicts."""
+    content, device = measured.content, measured.models.device_name
+    predictions = predicted(content, expected.fit_for(device))
+    models = tuple(
+        _model(*each, expected=expected, shared=len(content.models) > 1)
+        for each in zip(measured.loads, measured.models.models, measured.alone, predictions, strict=True)
+    )
+    control = None if measured.control is None else _control(measured.control, device, expected.profiled)
+    figures = [model.measurement for model in measured.models.models]
+    memory, utilization, memory_utilization = _device(content, figures)
+    found = [model.verdict for model in models]
+    causes = []
+    for name, compared in (
+        ("memory", memory),
+        ("utilization", utilization),
+        ("memory utilization", memory_utilization),
+    ):
+        if judge_share(compared) is Verdict.MISSES:
+            found.append(Verdict.MISSES)
+            of = replace(compared) if name != "memory" else _shares_of(compared, content.memory_capacity_bytes)
+            causes.append(share_text(name, of))
+    verdict = worst(found)
+    if verdict is Verdict.MISSES and control is not None and control.drifted:
+        verdict = Verdict.DRIFTED
+    return VerifiedContent(
+        gpus=content.gpus,
+        type=content.type,
+        device=device,
+        verdict=verdict,
+        models=models,
+        memory=memory,
+        utilization=utilization,
+        memory_utilization=memory_utilization,
+        control=control,
+        window_s=min((f.window_s for f in figures if f.window_s is not None), default=None),
+        cause="; ".join(causes),
+    )
+
+
+def predicted(content: PlannedContent, fit: Interference) -> tuple[Prediction, ...]:
+    """Predict the slow-down of each model of a content from the planned busy shares; replicas have the same."""
+    members: list[Member] = []
+    first: list[int] = []
+    for placed in content.models:
+        first.append(len(members))
+        share = (placed.utilization or 0.0) / placed.replicas
+        member = Member(model=model_key(placed.name, placed.variant), busy_share=share)
+        members += [member] * placed.replicas
+    found = predict(fit, Content(device=fit.device, members=tuple(members)))
+    return tuple(found[at] for at in first)
+
+
+def _model(
+    load: ModelLoad,
+    found: CoLocatedModel,
+    alone: Measurement,
+    prediction: Prediction,
+    *,
+    expected: Expectations,
+    shared: bool,
+) -> VerifiedModel:
+    placed, measurement = load.placed, found.measurement
+    promised = placed.rate_infer_per_s is not None or expected.placement.mode is Mode.THROUGHPUT
+    planned = placed.throughput_infer_per_s if placed.rate_infer_per_s is None else placed.rate_infer_per_s
+    served, ci = measurement.throughput_infer_per_s, measurement.throughput_ci
+    p99, p99_ci = measurement.latency_p99_s, measurement.latency_p99_ci
+    low, high = _p99_s(placed, alone.latency_p99_s or placed.latency_p99_s, prediction)
+    model = VerifiedModel(
+        name=placed.name,
+        variant=placed.variant,
+        batch=placed.batch,
+        concurrency=load.trial.concurrency,
+        request_rate_per_s=load.trial.request_rate_per_s,
+        replicas=placed.replicas,
+        verdict=Verdict.NOT_MEASURED,
+        status=measurement.status,
+        cause=measurement.cause,
+        planned_infer_per_s=planned,
+        served_infer_per_s=served,
+        served_half_width_infer_per_s=None if served is None or ci is None else served * ci,
+        errors=measurement.errors,
+        latency_budget_s=expected.budget_s(placed),
+        latency_p50_s=measurement.latency_p50_s,
+        latency_p99_s=p99,
+        latency_p99_half_width_s=None if p99 is None or p99_ci is None else p99 * p99_ci,
+        alone_p99_s=alone.latency_p99_s,
+        predicted_p99_s=low,
+        most_p99_s=high,
+        busy_share=found.busy_share,
+        predicted_slow_down=prediction.slow_down,
+        most_slow_down=prediction.upper,
+        slow_down=found.slow_down,
+        slow_down_half_width=found.slow_down_half_width,
+    )
+    if not measurement.status.measured:
+        fails_beside_others = shared and alone.status.measured
+        return replace(model, verdict=Verdict.MISSES if fails_beside_others else Verdict.NOT_MEASURED)
+    verdict, why = judge_model(model, tolerance=expected.tolerance, promised=promised)
+    return replace(model, verdict=verdict, cause=why or measurement.cause)
+
+
+def _p99_s(placed: PlacedModel, alone_s: float | None, prediction: Prediction) -> tuple[float | None, float | None]:
+    """Return the predicted p99 and the one with the margin; None where it grows without bound or is not known."""
+    if alone_s is None:
+        return None, None
+    capacity, rate = placed.throughput_infer_per_s, placed.rate_infer_per_s
+    if rate is None or capacity is None:
+        return alone_s * prediction.slow_down, alone_s * prediction.upper
+    found = prediction.p99_s(alone_s, rate=rate, capacity=max(rate, capacity / placed.load_share))
+    return _finite(found[1]), _finite(found[2])
+
+
+def _finite(value: float) -> float | None:
+    return value if value < float("inf") else None
+
+
+def _device(content: PlannedContent, figures: Sequence[Measurement]) -> tuple[Compared, Compared, Compared]:
+    """Compare memory and utilizations of the device, which every model's measurement has."""
+    limits = content.thresholds
+    memory = Compared(
+        planned=content.memory_bytes,
+        measured=highest(figure.max_memory_bytes for figure in figures),
+        most=None if limits.memory is None else limits.memory * content.memory_capacity_bytes,
+    )
+    utilization = Compared(
+        planned=content.utilization,
+        measured=highest(figure.mean_utilization for figure in figures),
+        most=limits.utilization,
+    )
+    memory_utilization = Compared(
+        planned=content.memory_utilization,
+        measured=highest(figure.max_memory_utilization for figure in figures),
+        most=limits.memory_utilization,
+    )
+    return memory, utilization, memory_utilization
+
+
+def _shares_of(compared: Compared, capacity_bytes: int) -> Compared:
+    shares = (None if b is None else b / capacity_bytes for b in (compared.planned, compared.measured, compared.most))
+    return Compared(**dict(zip(("planned", "measured", "most"), shares, strict=True)))
+
+
+def _control(again: Measurement, device: str, profiled: Iterable[Measurement]) -> Control:
+    """Compare with the latest measurement of the same trial on a device of the same name."""
+    before = None
+    for measurement in profiled:
+        same = _without_requests(measurement.trial) == _without_requests(again.trial)
+        if same and measurement.provenance.device_name == device and measurement.status.measured:
+            before = measurement
+    return control_of(before, again)
+
+
+def _without_requests(trial: Trial) -> Trial:
+    """Return a trial without what it sent: a profile from a CSV file does not say it."""
+    return replace(trial, transport="", inputs="")
