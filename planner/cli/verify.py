@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -21,10 +23,12 @@ from planner.verification.settings import FLAGS, MEASURING, VerifySettings
 from planner.verification.text import verification_text
 from planner.verification.verify import prepare_verification
 
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
 _SETTINGS = options_of(VerifySettings)
 
 
-def _option(name: str, help_: str) -> Any:
+def _option(name: str, help_: str) -> Callable[[Callback], Callback]:
     return click_option(name, _SETTINGS[name], help_)
 
 
@@ -35,7 +39,7 @@ def _option(name: str, help_: str) -> Any:
 @_option("most", "Measure only so many contents: those that are nearest to a limit.")
 @_option("tolerance_pct", "Share of a planned rate that may be missing.")
 @_option("export_path", "Folder of verification.json and verification.csv.  [default: that of PLACEMENT]")
-@lambda command: sweep_options(command, MEASURING)
+@partial(sweep_options, names=MEASURING)
 @click.pass_context
 def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any) -> None:
     """Measure whether a plan holds: run what it packs together, and compare.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analyzer.formats.json_document import JsonDocument, by_lines
 from analyzer.formats.json_keys import read_record, write_record
-from planner.placement.json_document import JsonDocument, by_lines
 from planner.verification.document import VERIFICATION_KEYS, Verification
 
 SCHEMA_VERSION = "1.0"
 DOCUMENT = JsonDocument(
     name="verification",
-    schema_file="verification.schema.json",
+    package="planner",
+    schema_file="data/verification.schema.json",
     version=SCHEMA_VERSION,
     made_with="plan verify --json",
 )

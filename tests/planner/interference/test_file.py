@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from analyzer.errors import TritonpackError, UsageError
+from analyzer.formats.json_document import schema
 from analyzer.formats.json_keys import Key
-from planner.interference.file import read_interference, schema, to_json, write_interference
+from planner.interference.file import read_interference, to_json, write_interference
 from planner.interference.fit import fit
 from planner.interference.fitted import INTERFERENCE_KEYS, MODEL_COST_KEYS, Interference, ModelCost
 from planner.interference.text import interference_text
@@ -31,7 +32,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_interference(tmp_path / "interference.json") == {fit.device: fit for fit in fits}
 
 
-DEVICES = schema()["properties"]["devices"]["items"]
+DEVICES = schema("planner", "data/interference.schema.json")["properties"]["devices"]["items"]
 PARTS = [
     (Interference, INTERFERENCE_KEYS, DEVICES),
     (ModelCost, MODEL_COST_KEYS, DEVICES["properties"]["models"]["items"]),
