@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from analyzer.formats.json_keys import (
     FLAG,
@@ -26,6 +27,9 @@ from analyzer.formats.json_keys import (
     word,
 )
 from analyzer.measurements.record import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Verdict(StrEnum):
@@ -308,6 +312,12 @@ class Verification:
     contents: tuple[VerifiedContent, ...]
     not_tried: tuple[NotTried, ...]
     provenance: VerificationProvenance
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each model of each content; units are in the column names."""
+        from planner.verification.frame import verification_frame
+
+        return verification_frame(self)
 
 
 VERIFICATION_KEYS = (

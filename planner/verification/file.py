@@ -7,14 +7,17 @@ from pathlib import Path
 from analyzer.formats.json_document import JsonDocument, by_lines
 from analyzer.formats.json_keys import read_record, write_record
 from planner.verification.document import VERIFICATION_KEYS, Verification
+from planner.verification.frame import to_csv
 
 SCHEMA_VERSION = "1.0"
+JSON_FILE = "verification.json"
+CSV_FILE = "verification.csv"
 DOCUMENT = JsonDocument(
     name="verification",
     package="planner",
     schema_file="data/verification.schema.json",
     version=SCHEMA_VERSION,
-    made_with="plan verify --json",
+    made_with="plan verify, which writes",
 )
 
 
@@ -24,15 +27,16 @@ def to_json(found: Verification) -> str:
     return DOCUMENT.checked_text(document, by_lines(document))
 
 
-def write_verification(found: Verification, path: str | Path) -> None:
-    """Write a verification file, either completely or not at all.
+def write_verification(found: Verification, folder: str | Path) -> None:
+    """Write verification.json and verification.csv to a folder, each either completely or not at all.
 
     Raises
     ------
     TritonpackError
-        If the file cannot be written.
+        If a file cannot be written.
     """
-    DOCUMENT.write(to_json(found), path)
+    DOCUMENT.write(to_json(found), Path(folder) / JSON_FILE)
+    DOCUMENT.write(to_csv(found), Path(folder) / CSV_FILE)
 
 
 def read_verification(path: str | Path) -> Verification:

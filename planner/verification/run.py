@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from analyzer.errors import UsageError
 from analyzer.measurements.record import Trial
@@ -16,8 +16,8 @@ Say = Callable[[str], None]
 
 
 def measure_contents(
-    worker: Worker, job: Job, contents: Iterable[PlannedContent], say: Say
-) -> Iterable[MeasuredContent | tuple[PlannedContent, str]]:
+    worker: Worker, job: Job, contents: Sequence[PlannedContent], say: Say
+) -> Iterator[MeasuredContent | tuple[PlannedContent, str]]:
     """Yield what was measured of each content, or the content with the reason why it cannot be measured.
 
     Every result is in the worker's store before it is yielded.
@@ -29,14 +29,14 @@ def measure_contents(
     """
     with worker.serving(say) as (server, generator), Store.open(worker.store) as store:
         runner = JointRunner(server, job.repository, job.workload, generator, rule=worker.rule)
-        for content in contents:
+        for number, content in enumerate(contents, 1):
             try:
                 loads = loads_of(content)
             except UsageError as error:
                 yield content, error.message
                 continue
             joint = [_joint(load) for load in loads]
-            say(f"{content.name}: {_named(loads)}")
+            say(f"{number} of {len(contents)}: {content.name}, {_named(loads)}")
             control = runner.measure_alone(_control(loads), fresh=True)
             found = runner.measure(joint)
             store.append_co_location(found)
