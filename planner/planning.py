@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.errors import EXIT_INFEASIBLE, TritonpackError, UsageError
 from analyzer.measurements.record import Measurement
+from analyzer.measurements.source import Measurements, read_measurements
 from planner.formulation.formulate import Formulation, formulate
 from planner.formulation.objective import from_units
 from planner.formulation.request import Request, make_request
@@ -17,6 +18,8 @@ from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType
 from planner.inputs.profile_source import read_profiles
 from planner.inputs.profiles import Profile
+from planner.interference.fitted import Interference
+from planner.interference.learnt import NOTHING, Learnt
 from planner.placement.build import build_placement
 from planner.placement.document import Move, Placement, SearchUsed
 from planner.placement.file import read_placement
@@ -145,6 +148,7 @@ def plan(
     model_names: str | Sequence[str] = (),
     device: str | None = None,
     server_memory_mib: float | None = None,
+    interference: str | Path | Mapping[str, Interference] | Sequence[Interference] = "auto",
     time_limit_s: float = 60.0,
     seed: int = 0,
     workers: int = 1,
@@ -191,6 +195,9 @@ def plan(
         Use only profiles that were measured on this device.
     server_memory_mib : float, optional
         Memory of the idle server; overrides what is found beside the measurements that `profiles` names.
+    interference : str, Path, mapping or sequence of Interference
+        What co-location costs models with a rate. ``auto``: as fitted to what `verify` measured, where `profiles` is a
+        folder or store with that. ``none``: nothing. Else a file of `plan interference`, or what was read from one.
     time_limit_s : float
         Time of the search; then the best plan so far is returned.
     seed, workers : int
@@ -220,7 +227,8 @@ def plan(
     arguments = dict(locals())  # the parameters, and nothing else yet
     settings = PlanSettings(**{k: v for k, v in arguments.items() if k not in ("profiles", "current")})
     in_force = read_placement(current) if isinstance(current, str | Path) else current
-    return plan_with(load_profiles(profiles, settings), settings, current=in_force)
+    known = load_profiles(profiles, settings)
+    return plan_with(known, settings, learnt=load_learnt(profiles, settings), current=in_force)
 
 
 def load_profiles(
@@ -242,10 +250,33 @@ def load_profiles(
     return read_profiles(profiles, server_memory_mib=settings.server_memory_mib)
 
 
+def load_learnt(profiles: object, settings: PlanSettings) -> Learnt:
+    """Return what co-location costs: fitted to what the profiles' store has of it, or as settings say.
+
+    Raises
+    ------
+    UsageError
+        If the file of fits cannot be read.
+    """
+    from planner.interference.file import read_interference
+
+    said = settings.interference
+    if said == "none":
+        return NOTHING
+    if not isinstance(said, str):
+        return Learnt(fits=said)
+    if said != "auto":
+        return Learnt(fits=tuple(read_interference(said).values()))
+    if isinstance(profiles, str | Path):
+        profiles = read_measurements(profiles)
+    return Learnt.of(profiles.co_locations) if isinstance(profiles, Measurements) else NOTHING
+
+
 def plan_with(
     profiles: Sequence[Profile],
     settings: PlanSettings,
     *,
+    learnt: Learnt = NOTHING,
     current: Placement | None = None,
     stop: Callable[[], bool] | None = None,
     on_progress: Callable[[Formulation], OnProgress] | None = None,
@@ -254,6 +285,8 @@ def plan_with(
 
     Parameters
     ----------
+    learnt : Learnt
+        What co-location costs.
     current : Placement, optional
         The placement in force, which is to be changed as little as the plan allows.
     stop : callable, optional
@@ -263,7 +296,7 @@ def plan_with(
     """
     if current is None and settings.max_moves is not None:
         raise UsageError("`max_moves` limits the moves from a placement; give that with `current='placement.json'`")
-    request = make_request(profiles, settings)
+    request = make_request(profiles, settings, learnt)
     formulation = formulate(request)
     follow = on_progress(formulation) if on_progress else None
     limits = SearchLimits(seconds=settings.time_limit_s, seed=settings.seed, workers=settings.workers, stop=stop)

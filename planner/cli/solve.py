@@ -17,7 +17,7 @@ from planner.cli.progress import Progress
 from planner.formulation.settings import FLAGS, PlanSettings
 from planner.placement.file import read_placement, to_json, write_placement
 from planner.placement.text import moves_text, placement_text
-from planner.planning import PlanResult, load_profiles, plan_with
+from planner.planning import PlanResult, load_learnt, load_profiles, plan_with
 from planner.problem.plan import Status
 
 
@@ -52,7 +52,10 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
     known = load_profiles(profiles, settings)
     progress = Progress()
     with progress.listening():
-        result = plan_with(known, settings, current=in_force, stop=progress.stop, on_progress=progress.of)
+        learnt = load_learnt(profiles, settings)
+        result = plan_with(
+            known, settings, learnt=learnt, current=in_force, stop=progress.stop, on_progress=progress.of
+        )
     for note in result.notes:
         click.echo(printable(f"note: {in_flags(note, FLAGS)}"), err=True)
     if output and output != "-":  # before the table, whose reader may close the pipe early

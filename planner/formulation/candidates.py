@@ -35,7 +35,9 @@ class Candidate:
     device : str
         Name of the device that its point was measured on.
     share : float
-        Share of the measured throughput that is asked of it, in (0, 1]; utilizations are charged in this proportion.
+        Share of the measured throughput that is asked of it, in (0, 1].
+    charged : float
+        Share of the measured utilizations that is charged for it.
     memory_bytes : int
         The replica's own memory, with the overhead of its process.
     """
@@ -45,6 +47,7 @@ class Candidate:
     device: str
     point: OperatingPoint
     share: float
+    charged: float
     memory_bytes: int
 
     @property
@@ -56,12 +59,12 @@ class Candidate:
     @property
     def utilization(self) -> float | None:
         """Share of the place's time that it takes; None where it was not measured."""
-        return None if self.point.utilization is None else self.point.utilization * self.share
+        return None if self.point.utilization is None else self.point.utilization * self.charged
 
     @property
     def memory_utilization(self) -> float | None:
         """Share of the time of the place's memory that it takes; None where it was not measured."""
-        return None if self.point.memory_utilization is None else self.point.memory_utilization * self.share
+        return None if self.point.memory_utilization is None else self.point.memory_utilization * self.charged
 
 
 def candidates(
@@ -73,6 +76,7 @@ def candidates(
     mode: Mode,
     keep_throughput: float = 1.0,
     proportional: bool = False,
+    headroom: bool = False,
 ) -> tuple[Candidate, ...]:
     """Return the ways to run a replica of the required model, or of a variant, on a GPU or a slice.
 
@@ -87,6 +91,8 @@ def candidates(
     profiles : mapping of model to its profiles, one for each device
     proportional : bool
         Also offer each point at tenths of its load, with utilizations in proportion.
+    headroom : bool
+        Also offer each point at tenths of its load, with all of its utilizations: others may slow it down.
     """
     found = []
     overhead_bytes = place.fleet_type.model_overhead_bytes + requirement.overhead_bytes
@@ -95,7 +101,8 @@ def candidates(
         whole = [p for p in _on_type(profiles[profile.model], place) if place.slice_name]
         best = max((rate_of(p) for w in whole for p in _within_budget(w, requirement.latency_p99_s)), default=0.0)
         for point in _candidates(within, requirement, mode, keep_throughput, best):
-            steps = range(1, SHARE_STEPS + 1) if proportional and requirement.rate_to_serve else (SHARE_STEPS,)
+            in_steps = (proportional or headroom) and requirement.rate_to_serve
+            steps = range(1, SHARE_STEPS + 1) if in_steps else (SHARE_STEPS,)
             found += [
                 Candidate(
                     place=number,
@@ -103,6 +110,7 @@ def candidates(
                     device=profile.device,
                     point=point,
                     share=step / SHARE_STEPS,
+                    charged=step / SHARE_STEPS if proportional else 1.0,
                     memory_bytes=point.memory_bytes + overhead_bytes,
                 )
                 for step in steps

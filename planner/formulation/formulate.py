@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from analyzer.errors import UsageError
 from planner.formulation.candidates import Candidate, Mode, candidates
+from planner.formulation.co_location import UNLIMITED, needs_headroom, overloads, sharing
 from planner.formulation.gpu_places import GpuPlace, slices, whole_gpu
 from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
 from planner.formulation.objective import cost_divisor, gpu_cost, in_units, replica_cost
@@ -29,6 +30,8 @@ class Resource(StrEnum):
     MEMORY = "memory"
     UTILIZATION = "utilization"
     MEMORY_UTILIZATION = "memory utilization"
+    SLOW_DOWN = "slow-down"  # busy shares and pressures together
+    PRESSURE = "pressure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def formulate(request: Request) -> Formulation:
     known = by_model(request.profiles)
     check_models(requirements, request.profiles)
     places, layouts, left_out = _places(request)
-    found = [_candidates(requirement, places, known, rules) for requirement in requirements]
+    found = [_candidates(requirement, places, known, request) for requirement in requirements]
     every = [candidate for own in found for candidate in own]
     resources, notes = _resources(every, rules.mode)
     gpu_costs = [gpu_cost(t, rules.objective) for t in request.fleet]
@@ -74,21 +77,29 @@ def formulate(request: Request) -> Formulation:
     divisor = cost_divisor([*gpu_costs, *costs.values()])
     loads, capacities = coarsen([_load(c, resources) for c in every], [_capacity(p, resources) for p in places])
     load_of = {c: tuple(load) for c, load in zip(every, loads, strict=True)}
+    sharings = [
+        [sharing(c, requirement, places[c.place], request.learnt) for c in own]
+        for requirement, own in zip(requirements, found, strict=True)
+    ]
+    limited = any(one.limits for own in sharings for one in own)
+    if limited:  # else nobody minds how much others press
+        capacities = [[*capacity, UNLIMITED, UNLIMITED] for capacity in capacities]
     tasks = []
-    for requirement, own in zip(requirements, found, strict=True):
+    for requirement, own, shared in zip(requirements, found, sharings, strict=True):
         options = tuple(
             Option(
                 place=c.place,
-                load=load_of[c],
+                load=(*load_of[c], *one.load) if limited else load_of[c],
+                tolerance=(*(None for _ in resources), *one.tolerance) if limited else (),
                 supply=_supply(c, requirement),
                 cost=in_units(costs[c], divisor),
                 candidate=c,
             )
-            for c in own
+            for c, one in zip(own, shared, strict=True)
         )
         tasks.append(_task(requirement, options, rules))
     problem = Problem(
-        resources=tuple(resources),
+        resources=(*resources, *((Resource.SLOW_DOWN, Resource.PRESSURE) if limited else ())),
         places=tuple(Place(name=p.name, capacity=tuple(c)) for p, c in zip(places, capacities, strict=True)),
         gpus=tuple(
             GpuType(
@@ -101,7 +112,7 @@ def formulate(request: Request) -> Formulation:
             for t, own, cost in zip(request.fleet, layouts, gpu_costs, strict=True)
         ),
         tasks=tuple(tasks),
-        rules=tuple(_rules(requirements, rules)),
+        rules=(*_rules(requirements, rules), *overloads(found, requirements, places, request.learnt)),
     )
     return Formulation(
         problem=problem,
@@ -145,9 +156,10 @@ def _layout(geometry: Geometry, index: Mapping[str, int]) -> Layout:
 
 
 def _candidates(
-    requirement: Requirement, places: Sequence[GpuPlace], known: Mapping[str, tuple[Profile, ...]], rules: Rules
+    requirement: Requirement, places: Sequence[GpuPlace], known: Mapping[str, tuple[Profile, ...]], request: Request
 ) -> list[Candidate]:
     """Every way to run a replica of the required model, on every place."""
+    rules = request.rules
     return [
         candidate
         for number, place in enumerate(places)
@@ -159,6 +171,7 @@ def _candidates(
             mode=rules.mode,
             keep_throughput=rules.keep_throughput,
             proportional=rules.proportional,
+            headroom=needs_headroom(requirement, place.devices, request.learnt),
         )
     ]
 
@@ -192,7 +205,7 @@ def _resources(found: Sequence[Candidate], mode: Mode) -> tuple[list[Resource], 
 def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
     """Notes about figures that are used in another way than they were measured."""
     notes = []
-    if rules.proportional and any(c.share < 1 for c in found):
+    if rules.proportional and any(c.charged < 1 for c in found):
         notes.append(
             "--proportional takes utilization to grow from 0 in proportion to the load; work that is done whatever the"
             " load, and batches that do not fill, make it more"

@@ -60,7 +60,7 @@ def replica_cost(candidate: Candidate, fleet_type: FleetType, objective: Objecti
             f"model '{candidate.model}' has no measured power on '{candidate.device}' (power_w is empty);"
             f" leave idle_power_w of {fleet_type.type} out to charge its full power_w"
         )
-    return max(0.0, candidate.point.power_w - fleet_type.idle_power_w) * candidate.share
+    return max(0.0, candidate.point.power_w - fleet_type.idle_power_w) * candidate.charged
 
 
 def cost_divisor(costs: Sequence[float]) -> int:

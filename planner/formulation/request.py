@@ -18,6 +18,7 @@ from planner.inputs.fleet_file import read_fleet
 from planner.inputs.fleet_options import count_unknown_device, cut_with_mig, named_types, type_of_profiles
 from planner.inputs.memory_size import to_bytes
 from planner.inputs.profiles import Profile, at_configuration, by_model, of_models, of_one_device
+from planner.interference.learnt import NOTHING, Learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Request:
         The demand.
     fleet : tuple of FleetType
     rules : Rules
+    learnt : Learnt
+        What co-location costs.
     notes : tuple of str
         What was assumed about profiles and fleet, as sentences for the user.
     """
@@ -40,6 +43,7 @@ class Request:
     requirements: tuple[Requirement, ...]
     fleet: tuple[FleetType, ...]
     rules: Rules
+    learnt: Learnt = NOTHING
     notes: tuple[str, ...] = ()
 
     def with_rate_factor(self, factor: float) -> Self:
@@ -48,8 +52,13 @@ class Request:
         return replace(self, requirements=tuple(grown))
 
 
-def make_request(profiles: Sequence[Profile], settings: PlanSettings) -> Request:
+def make_request(profiles: Sequence[Profile], settings: PlanSettings, learnt: Learnt) -> Request:
     """Read the files that settings name, and keep the profiles that count, before anything is solved.
+
+    Parameters
+    ----------
+    learnt : Learnt
+        What co-location costs, as far as `settings.interference` lets it count.
 
     Raises
     ------
@@ -76,6 +85,7 @@ def make_request(profiles: Sequence[Profile], settings: PlanSettings) -> Request
         requirements=requirements,
         fleet=cut_with_mig(types) if settings.mig else types,
         rules=rules,
+        learnt=learnt,
         notes=notes,
     )
 

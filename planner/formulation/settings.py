@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from planner.formulation.objective import Objective
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.fleet import FleetType
 from planner.inputs.memory_size import MemorySize
+from planner.interference.fitted import Interference
 
 
 class FileOrRecords(Kind):
@@ -56,6 +58,23 @@ class GpuTypes(Kind):
         return (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
+class Fits(Kind):
+    """What co-location costs: ``auto``, ``none``, a file of `plan interference`, or what was read from one."""
+
+    metavar = "auto|none|FILE"
+
+    def check(self, value: Any) -> Any:
+        """Return the word, the file's name or the fits."""
+        if isinstance(value, str | Path):
+            if not str(value):
+                raise ValueError("'' is neither auto, none nor a file")
+            return str(value)
+        fits = tuple(value.values() if isinstance(value, Mapping) else value)
+        if not all(isinstance(fit, Interference) for fit in fits):
+            raise ValueError(f"{value!r} is neither auto, none, a file nor fits")
+        return fits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSettings:
     """Every option of a plan; `planner.plan` says what each means.
@@ -85,6 +104,7 @@ class PlanSettings:
     model_names: tuple[str, ...] = option((), Names())
     device: str | None = option(None, Text("NAME"))
     server_memory_mib: float | None = option(None, MemorySize(zero=True), "server-memory")
+    interference: str | tuple[Interference, ...] = option("auto", Fits())
     time_limit_s: float = option(60.0, Number(0, open_low=True, metavar="S"), "time-limit")
     seed: int = option(0, Number(0, whole=True))
     workers: int = option(1, Number(1, whole=True))
