@@ -46,8 +46,8 @@ _PLANNING = (
     _option("server_memory_mib",
             "Memory of the idle server; overrides what is found beside the measurements."),
     _option("interference",
-            "What co-location costs models with a rate. auto: as fitted to what plan verify measured in PROFILES. none: "
-            "nothing. FILE: as plan interference -o wrote it."),
+            "What co-location costs models with a rate. auto: as fitted to what plan verify measured in PROFILES. "
+            "none: nothing. FILE: as plan interference -o wrote it."),
     _option("time_limit_s", "Time of the search; then the best plan so far is given."),
     _option("seed", "Seed of the randomised parts of the search."),
     _option("workers", "Threads; with one thread, the same input gives the same bytes."),

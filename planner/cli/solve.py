@@ -49,7 +49,7 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
         raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
     settings = PlanSettings(**typed(ctx, options))
     in_force = read_placement(current) if current else None
-    known = load_profiles(profiles, settings)
+    known, learnt = load_profiles(profiles, settings), load_learnt(profiles, settings)
     progress = Progress()
     with progress.listening():
         learnt = load_learnt(profiles, settings)

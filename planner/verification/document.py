@@ -317,7 +317,7 @@ class Verification:
         """Return a table with a row for each model of each content; units are in the column names."""
         from planner.verification.frame import verification_frame
 
-        return verification_frame(self)
+        return verification_frame(self, MODEL_KEYS)
 
 
 VERIFICATION_KEYS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analyzer.formats.json_document import JsonDocument, by_lines
 from analyzer.formats.json_keys import read_record, write_record
-from planner.verification.document import VERIFICATION_KEYS, Verification
+from planner.verification.document import MODEL_KEYS, VERIFICATION_KEYS, Verification
 from planner.verification.frame import to_csv
 
 SCHEMA_VERSION = "1.0"
@@ -36,7 +36,7 @@ def write_verification(found: Verification, folder: str | Path) -> None:
         If a file cannot be written.
     """
     DOCUMENT.write(to_json(found), Path(folder) / JSON_FILE)
-    DOCUMENT.write(to_csv(found), Path(folder) / CSV_FILE)
+    DOCUMENT.write(to_csv(found, MODEL_KEYS), Path(folder) / CSV_FILE)
 
 
 def read_verification(path: str | Path) -> Verification:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analyzer.formats.json_keys import rounded
+from analyzer.formats.json_keys import Key, rounded
 from analyzer.formats.units import MIB
 from analyzer.measurements.csv_columns import guarded
-from planner.verification.document import MODEL_KEYS, Verification, VerifiedContent
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from planner.verification.document import Verification, VerifiedContent
 
 
 def _scaled(figure: float | None, factor: float) -> float | None:
@@ -30,25 +31,31 @@ _CONTENT_COLUMNS: dict[str, Callable[[VerifiedContent], Any]] = {
 }
 
 
-def verification_frame(found: Verification) -> pd.DataFrame:
-    """Return a table with a row for each model of each content; units are in the column names."""
+def verification_frame(found: Verification, model_keys: Sequence[Key]) -> pd.DataFrame:
+    """Return a table with a row for each model of each content; units are in the column names.
+
+    Parameters
+    ----------
+    model_keys : sequence of Key
+        The columns of a model, in the names and units of the JSON file.
+    """
     import pandas as pd
 
     return pd.DataFrame(
-        _rows(found), columns=[*_CONTENT_COLUMNS, *(key.name for key in MODEL_KEYS)], dtype=object
+        _rows(found, model_keys), columns=[*_CONTENT_COLUMNS, *(key.name for key in model_keys)], dtype=object
     ).infer_objects()
 
 
-def to_csv(found: Verification) -> str:
+def to_csv(found: Verification, model_keys: Sequence[Key]) -> str:
     """Write the same table as CSV: an unknown figure is an empty cell, and no text can act as a spreadsheet formula."""
-    table = verification_frame(found).map(lambda cell: guarded(cell) if isinstance(cell, str) else cell)
+    table = verification_frame(found, model_keys).map(lambda cell: guarded(cell) if isinstance(cell, str) else cell)
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
 
 
-def _rows(found: Verification) -> list[list[Any]]:
+def _rows(found: Verification, model_keys: Sequence[Key]) -> list[list[Any]]:
     return [
-        [*(of(content) for of in _CONTENT_COLUMNS.values()), *(key.form.write(key.field(model)) for key in MODEL_KEYS)]
+        [*(of(content) for of in _CONTENT_COLUMNS.values()), *(key.form.write(key.field(model)) for key in model_keys)]
         for content in found.contents
         for model in content.models
     ]
