@@ -23,6 +23,7 @@ from planner.interference.learnt import NOTHING, Learnt
 from planner.placement.build import build_placement
 from planner.placement.document import Move, Placement, SearchUsed
 from planner.placement.file import read_placement
+from planner.problem.co_location import Overloaded
 from planner.problem.plan import Plan, Status
 from planner.problem.problem import Problem
 from planner.solver.limits import SearchLimits
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int | None, int, str], None]
 
+_PLAIN_BOUND_S = 2.0  # time for the bound without what co-location costs
 _TIE_BREAK_S = 2.0  # time to look for fewer GPUs among plans of the same proven cost
 
 
@@ -304,15 +306,47 @@ def plan_with(
         solved = solve_formulation(formulation, limits, on_progress=follow)
     else:
         solved = _replan(formulation, current, settings.max_moves, limits, follow)
+    return _result(solved, limits, group=settings.group)
+
+
+def plan_request(request: Request, limits: SearchLimits, *, group: bool = False) -> PlanResult:
+    """Plan a request, such as that of an earlier placement.
+
+    Parameters
+    ----------
+    group : bool
+        Whether GPUs that are filled alike are one entry of the placement with a count.
+
+    Raises
+    ------
+    UsageError
+        If the demand, the profiles and the fleet do not go together.
+    """
+    return _result(solve_request(request, limits), limits, group=group)
+
+
+def _result(solved: Solved, limits: SearchLimits, *, group: bool) -> PlanResult:
     placement = build_placement(
         solved.plan,
-        formulation,
-        group=settings.group,
-        search=SearchUsed(time_limit_s=settings.time_limit_s, seed=settings.seed, workers=settings.workers),
+        solved.formulation,
+        group=group,
+        search=SearchUsed(time_limit_s=limits.seconds, seed=limits.seed, workers=limits.workers),
         ids=solved.ids,
         moves=solved.moves,
+        plain_lower_bound=_plain_lower_bound(solved.formulation, limits),
     )
     return PlanResult(placement=placement, solved=solved)
+
+
+def _plain_lower_bound(formulation: Formulation, limits: SearchLimits) -> int | None:
+    """Return a bound of the problem without what co-location costs; None where that costs nothing."""
+    from planner.solver.solve import solve
+
+    problem = formulation.problem
+    if not problem.has_tolerances and not any(isinstance(rule, Overloaded) for rule in problem.rules):
+        return None
+    plain = formulate(replace(formulation.request, learnt=NOTHING)).problem
+    return solve(plain, limits.within(_PLAIN_BOUND_S)).lower_bound
 
 
 def solve_request(request: Request, limits: SearchLimits) -> Solved:

@@ -17,19 +17,23 @@ from analyzer.errors import EXIT_FAILURE, UsageError
 from analyzer.formats.option_values import in_flags, options_of
 from analyzer.formats.units import printable
 from analyzer.sweep.settings import FLAGS as SWEEP_FLAGS
-from planner.placement.file import read_placement
+from analyzer.sweep.signals import signals_as_interrupts
+from planner.placement.document import Placement
+from planner.placement.file import read_placement, write_placement
+from planner.verification.document import Verification
 from planner.verification.file import write_verification
+from planner.verification.repair import repair, rounds_text
 from planner.verification.settings import FLAGS, MEASURING, VerifySettings
 from planner.verification.text import verification_text
-from planner.verification.verify import prepare_verification
+from planner.verification.verify import PreparedVerification, prepare_verification
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 _SETTINGS = options_of(VerifySettings)
 
 
-def _option(name: str, help_: str) -> Callable[[Callback], Callback]:
-    return click_option(name, _SETTINGS[name], help_)
+def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback]:
+    return click_option(name, _SETTINGS[name], help_, *short)
 
 
 @click.command(name="verify", cls=Command)
@@ -37,6 +41,12 @@ def _option(name: str, help_: str) -> Callable[[Callback], Callback]:
 @click.argument("profiles", metavar="PROFILES")
 @_option("gpu_ids", "Measure only the content of these GPUs of the plan.")
 @_option("most", "Measure only so many contents: those that are nearest to a limit.")
+@_option("pairs", "Besides, measure so many pairs of each model, from which the next plans learn.")
+@_option(
+    "repair", "Where the plan does not hold, plan again with what was learnt, and verify that, until a plan holds."
+)
+@_option("rounds", "Most plans that a repair verifies.")
+@_option("output", "Write the plan that a repair ends on.", "-o")
 @_option("tolerance_pct", "Share of a planned rate that may be missing.")
 @_option("export_path", "Folder of verification.json and verification.csv.  [default: that of PLACEMENT]")
 @partial(sweep_options, names=MEASURING)
@@ -54,6 +64,8 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
       plan verify results/placement.json results
     Only the two contents that are nearest to a limit, in NVIDIA's container:
       plan verify results/placement.json results --most 2 --launch-mode docker
+    Learn from pairs of models as well, and plan again until a plan holds:
+      plan verify results/placement.json results --pairs 2 --repair -o results/placement-verified.json
 
     Exit codes: 0 the plan holds or is within noise, 1 it does not hold or could not be measured, 2 a wrong command
     line or input file.
@@ -64,12 +76,29 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
     folder = settings.export_path or Path(placement).parent
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; make it first, or give another one with `export_path`")
-    prepared = prepare_verification(read_placement(placement), profiles, settings, measuring, follow_pull=show_pull)
-    sweep = prepared.sweep
+
+    def prepared(plan: Placement) -> PreparedVerification:
+        return prepare_verification(plan, profiles, settings, measuring, follow_pull=show_pull)
+
+    def run(verification: PreparedVerification) -> Verification:
+        return verification.run(lambda text: click.echo(printable(text), err=True), flags=SWEEP_FLAGS)
+
+    first = prepared(read_placement(placement))
+    sweep = first.sweep
     click.echo(f"Triton: {sweep.server.describe()} ({in_flags(sweep.server_why, SWEEP_FLAGS)})", err=True)
     click.echo(f"Device: {sweep.devices[0].describe()}", err=True)
-    found = prepared.run(lambda text: click.echo(printable(text), err=True), flags=SWEEP_FLAGS)
+    with signals_as_interrupts():
+        if settings.repair:
+            repaired = repair(first, prepared, rounds=settings.rounds, verify=run)
+            found = repaired.verification
+        else:
+            repaired, found = None, run(first)
     write_verification(found, folder)
     click.echo(f"verification.json and verification.csv written to {folder}", err=True)
     click.echo(verification_text(found))
+    if repaired is not None:
+        click.echo(rounds_text(repaired.rounds))
+        if settings.output is not None:
+            write_placement(repaired.placement, settings.output)
+            click.echo(f"placement written to {settings.output}", err=True)
     ctx.exit(0 if found.verdict.shown_to_hold else EXIT_FAILURE)

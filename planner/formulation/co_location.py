@@ -7,13 +7,14 @@ within what each of its replicas tolerates. A replica alone on its place is alwa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from analyzer.formats.units import within_limit
-from analyzer.measurements.co_location import CoLocatedModel, CoLocation
-from planner.formulation.candidates import Candidate
+from analyzer.measurements.co_location import CoLocatedModel
+from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.gpu_places import GpuPlace
+from planner.formulation.request import Request
 from planner.inputs.demand import Requirement
 from planner.interference.content import Member
 from planner.interference.latency import tolerated
@@ -89,10 +90,7 @@ def _tolerance(row: Row) -> int:
 
 
 def overloads(
-    options: Sequence[Sequence[Candidate]],
-    requirements: Sequence[Requirement],
-    places: Sequence[GpuPlace],
-    learnt: Learnt,
+    options: Sequence[Sequence[Candidate]], places: Sequence[GpuPlace], request: Request
 ) -> Iterator[Overloaded]:
     """Yield the contents that failed when they were measured, at those operating points or heavier.
 
@@ -101,9 +99,8 @@ def overloads(
     options : sequence of sequence of Candidate
         The options of each task.
     """
-    budgets = {r.model: r.latency_p99_s for r in requirements}
-    for found in learnt.co_locations:
-        if len(found.models) < 2 or not _failed(found, budgets):
+    for found in request.learnt.co_locations:
+        if len(found.models) < 2 or not any(_misses(model, options, request) for model in found.models):
             continue
         for place, _ in enumerate(places):
             parts = [_part(model, place, options) for model in found.models]
@@ -120,22 +117,35 @@ def _part(model: CoLocatedModel, place: int, options: Sequence[Sequence[Candidat
     return None
 
 
-def _failed(found: CoLocation, budgets: Mapping[str, float | None]) -> bool:
-    return any(_misses(model, budgets.get(model.measurement.trial.model)) for model in found.models)
-
-
-def _misses(model: CoLocatedModel, budget_s: float | None) -> bool:
-    """Whether a measured model missed its rate or its budget by more than its interval, or had no figures."""
+def _misses(model: CoLocatedModel, options: Sequence[Sequence[Candidate]], request: Request) -> bool:
+    """Whether a measured model missed what it was to serve or its p99 budget by more than its interval."""
     measured, trial = model.measurement, model.measurement.trial
     if not measured.status.measured or measured.throughput_infer_per_s is None:
         return True
-    if trial.request_rate_per_s is not None:
-        most = measured.throughput_infer_per_s * (1 + (measured.throughput_ci or 0.0))
-        if most < trial.request_rate_per_s * trial.batch * (1 - _MISSED):
-            return True
+    promised = _promised(model, options, request)
+    most = measured.throughput_infer_per_s * (1 + (measured.throughput_ci or 0.0))
+    if promised is not None and most < promised * (1 - _MISSED):
+        return True
+    budget_s = next((r.latency_p99_s for r in request.requirements if r.model == trial.model), None)
     if budget_s is None or measured.latency_p99_s is None:
         return False
     return not within_limit(measured.latency_p99_s * (1 - (measured.latency_p99_ci or 0.0)), budget_s)
+
+
+def _promised(model: CoLocatedModel, options: Sequence[Sequence[Candidate]], request: Request) -> float | None:
+    """Return what a plan promises of a measured load: its rate, or in throughput mode what it delivers alone."""
+    trial = model.measurement.trial
+    if trial.request_rate_per_s is not None:
+        return trial.request_rate_per_s * trial.batch
+    if request.rules.mode is Mode.MEMORY:
+        return None
+    concurrency = trial.concurrency // model.replicas
+    for candidate in (candidate for own in options for candidate in own):
+        point = candidate.point
+        same = (point.variant, point.batch, point.concurrency) == (trial.variant.name, trial.batch, concurrency)
+        if candidate.model == trial.model and same and point.throughput_infer_per_s:
+            return point.throughput_infer_per_s * model.replicas
+    return None
 
 
 def _as_heavy(candidate: Candidate, model: CoLocatedModel) -> bool:

@@ -112,7 +112,7 @@ def formulate(request: Request) -> Formulation:
             for t, own, cost in zip(request.fleet, layouts, gpu_costs, strict=True)
         ),
         tasks=tuple(tasks),
-        rules=(*_rules(requirements, rules), *overloads(found, requirements, places, request.learnt)),
+        rules=(*_rules(requirements, rules), *overloads(found, places, request)),
     )
     return Formulation(
         problem=problem,

@@ -13,8 +13,10 @@ from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
 from planner.formulation.objective import from_units
+from planner.formulation.request import Request
 from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import Profile
+from planner.interference.fitted import Interference
 from planner.placement.document import (
     CountedThresholds,
     GpuTypeInUse,
@@ -27,6 +29,7 @@ from planner.placement.document import (
     as_counted,
 )
 from planner.placement.placed_gpu import GpuGeometry, PlacedGpu, PlacedModel, PlacedSlice, SlicePosition, gpu_id
+from planner.placement.predictions import predictions, with_prediction
 from planner.placement.reasons import why_unplaced
 from planner.problem.plan import GpuGroup, Plan, Replicas, Unplaced
 
@@ -41,6 +44,7 @@ def build_placement(
     search: SearchUsed | None = None,
     ids: Sequence[str] = (),
     moves: Sequence[Move] | None = None,
+    plain_lower_bound: int | None = None,
 ) -> Placement:
     """Make the placement of a plan; it holds no times and no paths, so that the same input gives the same placement.
 
@@ -54,21 +58,24 @@ def build_placement(
         Ids of the plan's GPUs, whose groups then have one GPU each; without it they are numbered in the plan's order.
     moves : sequence of Move, optional
         The steps from the placement in force.
+    plain_lower_bound : int, optional
+        The lower bound of the same problem without what co-location costs.
     """
     request = formulation.request
     mode = request.rules.mode
     whole = [place for place in formulation.places if not place.slice_name]
     return Placement(
-        schema_version="1.1" if any(r.group_max for r in request.requirements) else "1.0",  # oldest with all keys
+        schema_version=_version(request),
         status=plan.status,
         mode=mode,
-        objective=_objective(plan, formulation),
+        objective=_objective(plan, formulation, plain_lower_bound),
         thresholds=_tightest([as_counted(place.fleet_type.thresholds, mode) for place in whole]),
         gpus=tuple(_gpus(plan, formulation, ids, group=group)),
         unplaced=tuple(_unplaced(u, formulation) for u in plan.unplaced),
         gpu_types=tuple(_gpu_type(place, mode) for place in whole),
         demand=request.requirements,
         rules=request.rules,
+        interference=_fits(request),
         moves=None if moves is None else tuple(moves),
         provenance=PlanProvenance(
             tool="tritonpack",
@@ -81,13 +88,27 @@ def build_placement(
     )
 
 
-def _objective(plan: Plan, formulation: Formulation) -> ObjectiveReached:
+def _fits(request: Request) -> tuple[Interference, ...]:
+    """Return the fits of the devices that the plan's profiles were measured on."""
+    devices = {profile.device for profile in request.profiles}
+    return tuple(fit for fit in request.learnt.fits if fit.device in devices)
+
+
+def _version(request: Request) -> str:
+    """Return the oldest version that has all keys."""
+    if _fits(request):
+        return "1.2"
+    return "1.1" if any(r.group_max for r in request.requirements) else "1.0"
+
+
+def _objective(plan: Plan, formulation: Formulation, plain_lower_bound: int | None) -> ObjectiveReached:
     divisor = formulation.cost_divisor
     return ObjectiveReached(
         kind=formulation.request.rules.objective,
         value=None if plan.objective is None else from_units(plan.objective, divisor),
         gpus=None if plan.objective is None else plan.n_gpus,
         lower_bound=from_units(plan.lower_bound, divisor),
+        plain_lower_bound=None if plain_lower_bound is None else from_units(plain_lower_bound, divisor),
         gap=plan.gap,
         bound_source=plan.bound_source,
         within_moves=plan.within_moves,
@@ -120,7 +141,6 @@ def _placed(placed: GpuGroup, formulation: Formulation, rates: Mapping[int, floa
     places = [formulation.places[p] for p in layout.places]
     contents = [_candidates(content, formulation) for content in placed.contents]
     everything = [(place, c, n) for place, content in zip(places, contents, strict=True) for _, c, n in content]
-    requirements = formulation.request.requirements
     return PlacedGpu(
         id=name,
         count=placed.count,
@@ -131,9 +151,9 @@ def _placed(placed: GpuGroup, formulation: Formulation, rates: Mapping[int, floa
         utilization=_sum([_times(c.utilization, place.compute_share * n) for place, c, n in everything]),
         memory_utilization=_sum([_times(c.memory_utilization, place.memory_share * n) for place, c, n in everything]),
         models=tuple(
-            _model(candidate, n, requirements[task].model, place, start, rates.get(task))
+            model
             for place, start, content in zip(places, layout.starts, contents, strict=True)
-            for task, candidate, n in content
+            for model in _models(content, place, start, formulation, rates)
         ),
         geometry=_geometry(layout.name, layout.starts, places, contents),
     )
@@ -151,6 +171,19 @@ def _candidates(content: Sequence[Replicas], formulation: Formulation) -> _Conte
 def _memory(place: GpuPlace, content: _Content) -> int:
     """Return the bytes in use in a place: its models and one server; 0 without models."""
     return place.server_bytes + sum(c.memory_bytes * n for _, c, n in content) if content else 0
+
+
+def _models(
+    content: _Content, place: GpuPlace, start: int, formulation: Formulation, rates: Mapping[int, float]
+) -> list[PlacedModel]:
+    request = formulation.request
+    predicted = predictions([(c, n) for _, c, n in content], place, request.learnt)
+    return [
+        with_prediction(
+            _model(candidate, n, request.requirements[task].model, place, start, rates.get(task)), candidate, prediction
+        )
+        for (task, candidate, n), prediction in zip(content, predicted, strict=True)
+    ]
 
 
 def _model(

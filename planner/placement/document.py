@@ -34,6 +34,7 @@ from planner.formulation.objective import Objective
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import FleetType, Scaling, Thresholds
+from planner.interference.fitted import Interference
 from planner.placement.placed_gpu import SLICE_KEYS, PlacedGpu, SlicePosition
 from planner.problem.plan import Cause, Status
 
@@ -130,6 +131,9 @@ class ObjectiveReached:
         (value - lower_bound) / value.
     bound_source : str
         What proves the bound.
+    plain_lower_bound : float or None
+        The lower bound without what co-location costs; None where the plan took no account of that, so that
+        `lower_bound` is plain.
     within_moves : int or None
         The bound is for plans within this many moves from the placement in force; None where it is for every plan.
     """
@@ -141,6 +145,7 @@ class ObjectiveReached:
     gap: float | None
     bound_source: str
     within_moves: int | None = None
+    plain_lower_bound: float | None = None
 
     @property
     def unit(self) -> str:
@@ -178,6 +183,7 @@ OBJECTIVE_KEYS = (
     key("value", nullable(ROUNDED), absent=None),
     key("gpus", nullable(INTEGER)),
     key("lower_bound", ROUNDED),
+    key("plain_lower_bound", ROUNDED, absent=None, left_out=True),
     key("gap", nullable(SHARE)),
     key("bound_source", TEXT, "bound_text", argument="bound_source", absent=""),
 )
@@ -321,6 +327,8 @@ class Placement:
         The fleet and the demand that were planned; empty in files of other tools that lack them.
     rules : Rules or None
         The rules that the plan follows; None in files of other tools that lack them.
+    interference : tuple of Interference
+        What co-location costs on each device, as the plan took it; empty where it took no account of it.
     moves : tuple of Move or None
         The steps from the placement in force; None where there was none.
     """
@@ -336,6 +344,7 @@ class Placement:
     gpu_types: tuple[GpuTypeInUse, ...] = ()
     demand: tuple[Requirement, ...] = ()
     rules: Rules | None = None
+    interference: tuple[Interference, ...] = ()
     moves: tuple[Move, ...] | None = None
 
     def one_by_one(self) -> list[PlacedGpu]:

@@ -12,6 +12,7 @@ from analyzer.formats.json_keys import TEXT, key, nested, read_record, several, 
 from planner.formulation.candidates import Mode
 from planner.formulation.rules import RULES_KEYS, Rules
 from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
+from planner.interference.fitted import INTERFERENCE_KEYS, Interference
 from planner.placement.document import (
     GPU_TYPE,
     MOVE_KEYS,
@@ -28,7 +29,7 @@ from planner.placement.document import (
 from planner.placement.placed_gpu import GPU_KEYS, PlacedGpu
 from planner.problem.plan import Status
 
-SCHEMA_VERSION = "1.1"  # 1.1: demand[].group_max
+SCHEMA_VERSION = "1.2"  # 1.1: demand[].group_max; 1.2: gpus[].models[].predicted_slow_down, interference
 PLACEMENT_KEYS = (
     key("schema_version", TEXT),
     key("status", word(Status)),
@@ -40,6 +41,7 @@ PLACEMENT_KEYS = (
     key("gpu_types", several(GPU_TYPE), absent=(), left_out=True),
     key("demand", several(nested(Requirement, REQUIREMENT_KEYS)), absent=(), left_out=True),
     key("rules", nested(dict, RULES_KEYS), absent=None, left_out=True),
+    key("interference", several(nested(Interference, INTERFERENCE_KEYS)), absent=(), left_out=True),
     key("moves", several(nested(Move, MOVE_KEYS)), absent=None, left_out=True),
     key("provenance", nested(PlanProvenance, PROVENANCE_KEYS)),
 )

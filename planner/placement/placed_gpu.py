@@ -82,6 +82,11 @@ class PlacedModel:
         How the figures were derived where they were not measured on this type; empty for measured ones.
     slice : SlicePosition or None
         The slice that they run on; None on a whole GPU.
+    predicted_slow_down, most_slow_down : float or None
+        How much slower they are beside the others than alone, as fitted to measured co-locations, and with its margin;
+        None where nothing was measured on the device.
+    predicted_p99_s, most_p99_s : float or None
+        The p99 latencies that follow from these; None also where they grow without bound.
     """
 
     name: str
@@ -100,6 +105,10 @@ class PlacedModel:
     serves: str | None = None
     estimate: str = ""
     slice: SlicePosition | None = None
+    predicted_slow_down: float | None = None
+    most_slow_down: float | None = None
+    predicted_p99_s: float | None = None
+    most_p99_s: float | None = None
 
     @property
     def served(self) -> str:
@@ -124,6 +133,10 @@ MODEL_KEYS = (
     key("serves", TEXT, absent=None, left_out=True),
     key("estimate", TEXT, absent="", left_out=True),
     key("slice", nested(SlicePosition, SLICE_KEYS), absent=None, left_out=True),
+    key("predicted_slow_down", ROUNDED, absent=None, left_out=True),
+    key("most_slow_down", ROUNDED, absent=None, left_out=True),
+    key("predicted_p99_ms", MILLISECONDS, "predicted_p99_s", absent=None, left_out=True),
+    key("most_p99_ms", MILLISECONDS, "most_p99_s", absent=None, left_out=True),
 )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
-from analyzer.formats.units import MIB, counted, number, percent, printable, whole
+from analyzer.formats.units import MIB, counted, milliseconds, number, percent, printable, whole
 from planner.formulation.objective import Objective
 from planner.placement.document import Action, Move, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
@@ -44,11 +44,16 @@ def headline(placement: Placement) -> str:
         needs += f" ({', '.join(f'{n} {name}' for name, n in types.items())})"
     if objective.kind is not Objective.GPUS:
         needs += f", {number(objective.value)} {objective.unit}"
+    fitted, plain = "", ""
+    if objective.plain_lower_bound is not None:
+        fitted = " under the fitted slow-downs"
+        plain = f"; without them at least {number(objective.plain_lower_bound)} {objective.unit}"
     if placement.status is Status.OPTIMAL:
         within = "" if objective.within_moves is None else f" within {objective.within_moves} moves"
-        return f"{needs}: proven, no plan{within} needs {'fewer' if objective.kind is Objective.GPUS else 'less'}"
+        less = "fewer" if objective.kind is Objective.GPUS else "less"
+        return f"{needs}: proven{fitted}, no plan{within} needs {less}{plain}"
     bound = f"{number(objective.lower_bound)} {objective.unit}"
-    return f"{needs}: at least {bound} are needed (gap {objective.gap:.1%})"
+    return f"{needs}: at least {bound} are needed{fitted} (gap {objective.gap:.1%}){plain}"
 
 
 def moves_text(moves: Sequence[Move]) -> str:
@@ -78,7 +83,19 @@ def _models(gpu: PlacedGpu) -> str:
 
 def _model(model: PlacedModel) -> str:
     times = f" x{model.replicas}" if model.replicas > 1 else ""
-    return f"{model.name}{times}" + (f" on {model.slice.name}" if model.slice else "")
+    where = f" on {model.slice.name}" if model.slice else ""
+    return f"{model.name}{times}{where}{_prediction(model)}"
+
+
+def _prediction(model: PlacedModel) -> str:
+    """Say how much slower a model is beside the others, and the p99 that follows; "" where that is not known."""
+    if model.predicted_slow_down is None or model.predicted_slow_down == model.most_slow_down == 1:
+        return ""
+    said = f"{number(model.predicted_slow_down)} to {number(model.most_slow_down)} times as slow"
+    if model.predicted_p99_s is not None:
+        most = milliseconds(model.most_p99_s) or "?"
+        said += f", p99 {milliseconds(model.predicted_p99_s)} to {most} ms"
+    return f" ({said})"
 
 
 _COLUMNS: list[Column[PlacedGpu]] = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.formats.option_values import FilePath, Names, Number, check_options, option, options_of
+from analyzer.errors import UsageError
+from analyzer.formats.option_values import FilePath, Flag, Names, Number, check_options, option, options_of
 
 MEASURING = (  # options of a sweep that say where Triton runs, what is sent and how precisely it is measured
     *("model_folder", "also_load", "arrivals"),
@@ -30,10 +31,17 @@ class VerifySettings:
     most: int | None = option(None, Number(1, whole=True))
     pairs: int = option(0, Number(0, 100, whole=True))
     tolerance_pct: float = option(5.0, Number(0, 100, metavar="PCT"), "tolerance")
+    repair: bool = option(False, Flag())
+    rounds: int = option(5, Number(1, 1000, whole=True))
+    output: Path | None = option(None, FilePath("FILE"))
     export_path: Path | None = option(None, FilePath("DIR"))
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.output is not None and not self.repair:
+            raise UsageError("`output` is for the plan that a repair ends on: add `repair=True`")
+        if self.repair and (self.gpu_ids or self.most):
+            raise UsageError("`repair=True` measures every content of the plan: drop `gpu_ids` and `most`")
 
 
 FLAGS = {name: declared.flag for name, declared in options_of(VerifySettings).items()}

@@ -75,7 +75,7 @@ class PreparedVerification:
         )
         (worker, *_) = self.sweep.workers(flags or {})
         verified, not_tried, server = [], list(self.not_tried), ""
-        for found in measure_contents(worker, self.sweep.job, self.contents, say):
+        for found in measure_contents(worker, self.sweep.job, self.contents, say, pairs=self.settings.pairs):
             if isinstance(found, tuple):
                 not_tried.append(NotTried(gpus=found[0].gpus, reason=found[1]))
                 continue
@@ -191,6 +191,7 @@ def verify(
     *,
     gpu_ids: Sequence[str] = (),
     most: int | None = None,
+    pairs: int = 0,
     tolerance_pct: float = 5.0,
     **measuring: Any,
 ) -> Verification:
@@ -209,6 +210,8 @@ def verify(
         GPUs of the plan whose content is measured; all of them by default.
     most : int, optional
         Measure only so many contents, those that are nearest to a limit.
+    pairs : int
+        Besides, measure so many pairs of each model, from which the next predictions learn.
     tolerance_pct : float
         Share of a planned rate that may be missing, in percent.
     measuring
@@ -221,7 +224,7 @@ def verify(
     KeyboardInterrupt
         On Ctrl-C, after everything has been stopped.
     """
-    settings = VerifySettings(gpu_ids=tuple(gpu_ids), most=most, tolerance_pct=tolerance_pct)
+    settings = VerifySettings(gpu_ids=tuple(gpu_ids), most=most, pairs=pairs, tolerance_pct=tolerance_pct)
     plan = read_placement(placement) if isinstance(placement, str | Path) else placement
     prepared = prepare_verification(plan, profiles, settings, measuring)
     try:

@@ -13,6 +13,7 @@ from analyzer.formats.json_keys import REQUIRED, Key
 from planner.formulation.rules import RULES_KEYS, Rules
 from planner.inputs.demand import REQUIREMENT_KEYS, Requirement
 from planner.inputs.fleet import Scaling
+from planner.interference import fitted
 from planner.placement import document as records
 from planner.placement import placed_gpu
 from planner.placement.file import PLACEMENT_KEYS
@@ -31,6 +32,8 @@ RECORDS: list[tuple[type, Sequence[Key]]] = [
     (Scaling, records.SCALING_KEYS),
     (Requirement, REQUIREMENT_KEYS),
     (Rules, RULES_KEYS),
+    (fitted.Interference, fitted.INTERFERENCE_KEYS),
+    (fitted.ModelCost, fitted.MODEL_COST_KEYS),
     (records.Move, records.MOVE_KEYS),
     (records.PlanProvenance, records.PROVENANCE_KEYS),
     (records.SearchUsed, records.SEARCH_KEYS),

@@ -1,0 +1,135 @@
+"""Test plans with what co-location costs: what replicas tolerate is kept, and what failed is not planned again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from analyzer.measurements.co_location import CoLocatedModel, CoLocation
+from analyzer.measurements.record import Measurement, Status, Trial
+from planner.formulation.formulate import formulate
+from planner.formulation.settings import PlanSettings
+from planner.inputs.demand import Requirement
+from planner.inputs.profiles import Profile
+from planner.interference.content import Content, Member
+from planner.interference.fitted import Interference, ModelCost
+from planner.interference.latency import tolerated
+from planner.interference.learnt import NOTHING, Learnt
+from planner.interference.predict import predict
+from planner.planning import PlanResult, plan_with
+from tests.builders.profiles import measurement, point, profile
+
+NAMES = "abcdef"
+BUDGET_S = 0.05
+LIGHT = [
+    profile(name, point(utilization=0.15, memory_utilization=0.05, memory_mib=1500, latency_p99_s=0.02))
+    for name in NAMES
+]
+
+
+def fit(*, constant: float = 0.02, press: float = 0.05, margin: float = 1.1) -> Interference:
+    """Make a fit in which `a` presses ten times as hard as the others."""
+    return replace(
+        Interference.uncalibrated("T4"),
+        constant=constant,
+        margin=margin,
+        calibrated=True,
+        models=tuple(
+            ModelCost(
+                model=name,
+                sensitivity=0.0,
+                pressure=press * (10 if name == "a" else 1),
+                sensitivity_error=None,
+                pressure_error=None,
+                contents=3,
+            )
+            for name in NAMES
+        ),
+    )
+
+
+def planned(
+    profiles: list[Profile], learnt: Learnt, rate: float = 50, budget_s: float | None = BUDGET_S, **more: int
+) -> PlanResult:
+    """Plan this rate of every model on 16-GiB T4s."""
+    demand = tuple(Requirement(model=p.model, rate_infer_per_s=rate, latency_p99_s=budget_s) for p in profiles)
+    settings = PlanSettings(demand=demand, gpus=("T4",), gpu_memory_mib=16384, time_limit_s=20, **more)
+    return plan_with(profiles, settings, learnt=learnt)
+
+
+def test_every_replica_tolerates_what_the_fit_predicts_beside_the_others() -> None:
+    """On each GPU the upper slow-down of each model is at most what its rate and its p99 budget allow."""
+    without, found = planned(LIGHT, NOTHING), planned(LIGHT, Learnt(fits=(fit(),)))
+    assert without.gpus == 1
+    assert found.gpus is not None
+    assert found.gpus > 1
+    for gpu in found.placement.one_by_one():
+        members = tuple(
+            Member(model=m.name, busy_share=0.15 * m.load_share) for m in gpu.models for _ in range(m.replicas)
+        )
+        predictions = {p.model: p for p in predict(fit(), Content(device="T4", members=members))}
+        for model in gpu.models:
+            most = tolerated(rate=100 * model.load_share, capacity=100, alone_p99_s=0.02, budget_p99_s=BUDGET_S)
+            assert len(members) == 1 or predictions[model.name].upper <= most + 1e-3
+
+
+def test_without_measurements_nothing_changes() -> None:
+    """Without a fit for the GPU's device the problem is the same, and so is the placement."""
+    elsewhere = Learnt(fits=(replace(fit(), device="A100"),))
+    assert planned(LIGHT, elsewhere).placement == planned(LIGHT, NOTHING).placement
+    assert planned(LIGHT, elsewhere).solved.formulation.problem == planned(LIGHT, NOTHING).solved.formulation.problem
+
+
+def test_a_model_without_a_rate_presses_and_tolerates_everything() -> None:
+    """Copies that are asked for without a rate promise none, so they stay together, but not beside a rated model."""
+    settings = PlanSettings(gpus=("T4",), gpu_memory_mib=16384)
+    copies = plan_with(LIGHT, settings, learnt=Learnt(fits=(fit(press=5),)))
+    assert copies.gpus == 1
+    demand = (
+        *(Requirement(model=name) for name in "bcdef"),
+        Requirement(model="a", rate_infer_per_s=50, latency_p99_s=BUDGET_S),
+    )
+    mixed = plan_with(LIGHT, replace(settings, demand=demand), learnt=Learnt(fits=(fit(press=5),)))
+    assert mixed.gpus == 2
+    (alone,) = [gpu for gpu in mixed.placement.gpus if any(m.name == "a" for m in gpu.models)]
+    assert len(alone.models) == 1
+
+
+def test_a_replica_alone_is_always_legal() -> None:
+    """A margin and a constant that leave no room beside others do not keep a model off an empty GPU."""
+    found = planned(LIGHT[:2], Learnt(fits=(fit(constant=3.0),)), rate=99, budget_s=None)
+    assert found.gpus == 2
+    assert all(len(gpu.models) == 1 for gpu in found.placement.gpus)
+
+
+def together(*names: str, rate: float, served: float, status: Status = Status.OK) -> CoLocation:
+    """Make a co-location on a T4 of these models at a rate, of which so much was served."""
+
+    def one(name: str) -> Measurement:
+        done = measurement(name, device="T4", throughput=served, status=status)
+        trial = Trial(model=name, concurrency=0, request_rate_per_s=rate)
+        return replace(done, trial=trial, throughput_ci=0.02)
+
+    return CoLocation(models=tuple(CoLocatedModel(measurement=one(name)) for name in names))
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.OUT_OF_MEMORY])
+def test_a_content_that_failed_is_not_planned_again(status: Status) -> None:
+    """Two models that missed their rates together, or did not load, are on different GPUs; a third joins either."""
+    failed = Learnt(co_locations=(together("a", "b", rate=40, served=30, status=status),))
+    found = planned(LIGHT[:3], failed)
+    assert found.gpus == 2
+    assert not any({"a", "b"} <= {m.name for m in gpu.models} for gpu in found.placement.gpus)
+
+
+def test_a_content_that_failed_under_more_load_may_be_planned_with_less() -> None:
+    """What failed at 150 infer/s each, more than a replica of the plan serves, says nothing of the plan."""
+    failed = Learnt(co_locations=(together("a", "b", rate=150, served=30),))
+    assert planned(LIGHT[:3], failed).gpus == 1
+
+
+def test_a_content_that_held_stays_possible() -> None:
+    """What served its rates within its interval is not cut off."""
+    assert planned(LIGHT[:3], Learnt(co_locations=(together("a", "b", rate=40, served=39.5),))).gpus == 1
+    assert not formulate(planned(LIGHT, NOTHING).solved.formulation.request).problem.has_tolerances
