@@ -1,4 +1,4 @@
-# make env: the environment in .venv; make demo: measure, plan and report on a real Triton; make test, make lint: checks.
+# make env: the environment in .venv; make demo: measure, plan, verify and report on a real Triton; make test, make lint: checks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,11 +26,13 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m planner.solver.column_generation.precompile  # else the first plan waits for numba to compile
 	@touch $@
 
-demo: env ## Measure the sample models on a real Triton, plan their GPUs, write the report
+demo: env ## Measure the sample models on a real Triton, plan their GPUs, verify the plan, write the report
 	$(BIN)/analyze --batch 1,2,4 --concurrency 1,2,4 -o $(RESULTS)
 	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
 	$(BIN)/plan solve $(RESULTS) --mode throughput --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
-	$(BIN)/report $(RESULTS) $(RESULTS)/placement-memory.json $(RESULTS)/placement.json -o $(RESULTS)/report
+	$(BIN)/plan verify $(RESULTS)/placement.json $(RESULTS) || test $$? = 1  # 1: the plan does not hold, which is shown
+	$(BIN)/report $(RESULTS) $(RESULTS)/placement-memory.json $(RESULTS)/placement.json $(RESULTS)/verification.json \
+	  -o $(RESULTS)/report
 	@echo "Done. Measurements: $(RESULTS)/; plans: $(RESULTS)/placement-memory.json and $(RESULTS)/placement.json;" \
 	  "report: $(RESULTS)/report/report.html"
 

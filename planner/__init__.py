@@ -1,9 +1,10 @@
 """The planner's Python API: place model replicas on the fewest GPUs, and prove that fewer cannot serve them.
 
-`plan` makes a placement from profiles, `explain` says why it needs its GPUs, `growth` says how many GPUs a growing
-demand needs, and `difference` compares two placements. `read_profiles`, `read_demand`, `read_fleet` and
-`read_placement` read the files that the command line reads; `write_placement` writes a placement file. `solve` is the
-solver itself, whose problem and plan are in integers. A module is loaded when one of its names is first used.
+`plan` makes a placement from profiles, `verify` measures whether it holds, `explain` says why it needs its GPUs,
+`growth` says how many GPUs a growing demand needs, and `difference` compares two placements. `read_profiles`,
+`read_demand`, `read_fleet`, `read_placement` and `read_verification` read the files that the command line reads;
+`write_placement` and `write_verification` write them. `solve` is the solver itself, whose problem and plan are in
+integers. A module is loaded when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from planner.problem.problem import Problem
     from planner.solver.limits import SearchLimits
     from planner.solver.solve import solve
+    from planner.verification.document import Verdict, Verification
+    from planner.verification.file import read_verification, write_verification
+    from planner.verification.verify import verify
 
 __all__ = [
     "Difference",
@@ -47,6 +51,8 @@ __all__ = [
     "Spread",
     "Status",
     "Thresholds",
+    "Verdict",
+    "Verification",
     "difference",
     "explain",
     "growth",
@@ -55,8 +61,11 @@ __all__ = [
     "read_fleet",
     "read_placement",
     "read_profiles",
+    "read_verification",
     "solve",
+    "verify",
     "write_placement",
+    "write_verification",
 ]
 
 _MODULES = {
@@ -76,6 +85,9 @@ _MODULES = {
     "planner.problem.problem": ("Problem",),
     "planner.solver.limits": ("SearchLimits",),
     "planner.solver.solve": ("solve",),
+    "planner.verification.document": ("Verdict", "Verification"),
+    "planner.verification.file": ("read_verification", "write_verification"),
+    "planner.verification.verify": ("verify",),
 }
 
 

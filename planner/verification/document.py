@@ -27,6 +27,7 @@ from analyzer.formats.json_keys import (
     word,
 )
 from analyzer.measurements.record import Status
+from planner.formulation.candidates import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -303,11 +304,14 @@ class Verification:
 
     Parameters
     ----------
+    mode : Mode
+        The plan's mode; by memory alone, a plan promises no throughput.
     not_tried : tuple of NotTried
         What was left out, by request or because this host cannot show it.
     """
 
     schema_version: str
+    mode: Mode
     verdict: Verdict
     contents: tuple[VerifiedContent, ...]
     not_tried: tuple[NotTried, ...]
@@ -322,6 +326,7 @@ class Verification:
 
 VERIFICATION_KEYS = (
     key("schema_version", TEXT),
+    key("mode", word(Mode)),
     key("verdict", word(Verdict)),
     key("contents", several(nested(VerifiedContent, CONTENT_KEYS))),
     key("not_tried", several(nested(NotTried, NOT_TRIED_KEYS))),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
 from analyzer.formats.units import counted, mib, milliseconds, number, percent, printable
+from planner.formulation.candidates import Mode
 from planner.verification.document import Compared, Control, Verdict, Verification, VerifiedContent, VerifiedModel
 
 
@@ -40,7 +41,8 @@ def headline(found: Verification) -> str:
     left = sum(len(each.gpus) for each in found.not_tried)
     rest = f"; {counted(left, 'GPU')} not tried" if left else ""
     if found.verdict is Verdict.HOLDS:
-        return f"the plan holds: {tried} measured{rest}"
+        of = " by memory, which is all that it promises" if found.mode is Mode.MEMORY else ""
+        return f"the plan holds{of}: {tried} measured{rest}"
     if found.verdict is Verdict.WITHIN_NOISE:
         return f"nothing speaks against the plan, some of it is within noise: {tried} measured{rest}"
     if found.verdict is Verdict.DRIFTED:

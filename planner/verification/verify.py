@@ -85,6 +85,7 @@ class PreparedVerification:
         fits = [expected.fit_for(content.device) for content in verified if len(content.models) > 1]
         return Verification(
             schema_version=SCHEMA_VERSION,
+            mode=self.placement.mode,
             verdict=worst(content.verdict for content in verified) if verified else Verdict.NOT_MEASURED,
             contents=tuple(verified),
             not_tried=tuple(not_tried),

@@ -32,7 +32,7 @@ def test_every_command_of_the_readme_succeeds(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     assert len(commands) >= 8
     for command in commands:
-        words = [*command.split(), *(QUICK if command.startswith("analyze ") else ())]
+        words = [*command.split(), *(QUICK if command.startswith(("analyze ", "plan verify ")) else ())]
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert (tmp_path / "report" / "report.html").exists()
