@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analyzer.sweep.host_check import Capability, check_host
     from analyzer.sweep.measure import SweepResult, measure
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Capability",
     "DeviceError",

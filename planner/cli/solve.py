@@ -58,6 +58,8 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
         )
     for note in result.notes:
         click.echo(printable(f"note: {in_flags(note, FLAGS)}"), err=True)
+    if not learnt.fits and any(len(gpu.models) > 1 for gpu in result.placement.gpus):
+        click.echo("note: not verified: it adds up models that were measured alone; see plan verify", err=True)
     if output and output != "-":  # before the table, whose reader may close the pipe early
         write_placement(result.placement, output)
         click.echo(f"placement written to {output}", err=True)

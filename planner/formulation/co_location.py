@@ -16,11 +16,10 @@ from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.gpu_places import GpuPlace
 from planner.formulation.request import Request
 from planner.inputs.demand import Requirement
-from planner.interference.content import Member
+from planner.interference.content import Member, model_key
 from planner.interference.latency import tolerated
 from planner.interference.learnt import Learnt
 from planner.interference.limits import Row, rows
-from planner.interference.observed import model_key
 from planner.problem.co_location import Overloaded, OverloadPart
 
 UNLIMITED = 10**9  # capacity of both resources: what replicas tolerate limits them

@@ -59,3 +59,8 @@ class Content:
     def base(self) -> float:
         """Slow-down of members that only take turns: the sum of the busy shares where that is above 1."""
         return max(1.0, math.fsum(member.busy_share for member in self.members)) if self.shared else 1.0
+
+
+def model_key(name: str, variant: str) -> str:
+    """Return what a fit tells apart: the model's name, with its configuration where that is not its own."""
+    return name if variant == "default" else f"{name} ({variant})"

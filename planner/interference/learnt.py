@@ -8,7 +8,6 @@ from typing import Self
 
 from analyzer.measurements.co_location import CoLocation
 from planner.interference.fitted import Interference
-from planner.interference.observed import fits_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +28,8 @@ class Learnt:
     @classmethod
     def of(cls, co_locations: Iterable[CoLocation]) -> Self:
         """Fit what was measured."""
+        from planner.interference.observed import fits_of  # it needs numpy, and a plan without measurements does not
+
         found = tuple(co_locations)
         return cls(fits=tuple(fits_of(found).values()), co_locations=found)
 

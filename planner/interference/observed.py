@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analyzer.measurements.co_location import CoLocatedModel, CoLocation
-from planner.interference.content import Content, Member
+from planner.interference.content import Content, Member, model_key
 from planner.interference.fit import fit
 from planner.interference.fitted import Interference
-
-
-def model_key(name: str, variant: str) -> str:
-    """Return what a fit tells apart: the model's name, with its configuration where that is not its own."""
-    return name if variant == "default" else f"{name} ({variant})"
 
 
 def observed(co_locations: Iterable[CoLocation]) -> tuple[Content, ...]:

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from planner.formulation.candidates import Candidate
 from planner.formulation.gpu_places import GpuPlace
-from planner.interference.content import Content, Member
+from planner.interference.content import Content, Member, model_key
 from planner.interference.learnt import Learnt
-from planner.interference.observed import model_key
 from planner.interference.predict import Prediction, predict
 from planner.placement.placed_gpu import PlacedModel
 

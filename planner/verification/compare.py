@@ -9,9 +9,8 @@ from analyzer.devices.recorder import highest
 from analyzer.measurements.co_location import CoLocatedModel
 from analyzer.measurements.record import Measurement, Trial
 from planner.formulation.candidates import Mode
-from planner.interference.content import Content, Member
+from planner.interference.content import Content, Member, model_key
 from planner.interference.fitted import Interference
-from planner.interference.observed import model_key
 from planner.interference.predict import Prediction, predict
 from planner.placement.document import Placement
 from planner.placement.placed_gpu import PlacedModel

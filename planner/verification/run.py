@@ -11,7 +11,8 @@ from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
 from analyzer.sweep.joint_runner import JointLoad, JointRunner
 from analyzer.sweep.parallel import Worker
-from planner.interference.observed import model_key, observed
+from planner.interference.content import model_key
+from planner.interference.observed import observed
 from planner.interference.pairs import choose_pairs
 from planner.verification.contents import MeasuredContent, ModelLoad, PlannedContent, loads_of
 
