@@ -1,4 +1,4 @@
-"""The command `report`: write the report of measurements and placements, and print the paths of its files."""
+"""The command `report`: write the report of measurements, plans and verifications, and print its paths."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from analyzer.cli.command import Command
 @click.command(
     cls=Command,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: report results placement.json -o report",
+    epilog="Example: report results placement.json verification.json -o report",
 )
 @click.argument("profiles", metavar="PROFILES")
-@click.argument("placements", metavar="[PLACEMENT]...", nargs=-1, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument(
+    "plans",
+    metavar="[PLACEMENT | VERIFICATION]...",
+    nargs=-1,
+    type=click.Path(dir_okay=False, path_type=Path),
+)
 @click.option(
     "-o",
     "--output",
@@ -27,8 +32,10 @@ from analyzer.cli.command import Command
     help="Folder to write into; it is made if it is not there.",
 )
 @click.version_option(__version__, prog_name="tritonpack report")
-def main(profiles: str, placements: tuple[Path, ...], output: Path) -> None:
-    """Show what analyze measured in PROFILES, and the plans in the PLACEMENT files that plan solve wrote.
+def main(profiles: str, plans: tuple[Path, ...], output: Path) -> None:
+    """Show what analyze measured in PROFILES, plans, and whether they hold.
+
+    A PLACEMENT is a file that plan solve wrote, a VERIFICATION a verification.json that plan verify wrote.
 
     PROFILES is an output folder of analyze, a store's URL or a metrics-model.csv. The report is report.html, one
     page that needs no other file; its pictures as PNG; and its tables as CSV. Trials that failed are shown too.
@@ -40,7 +47,7 @@ def main(profiles: str, placements: tuple[Path, ...], output: Path) -> None:
     """
     from reports.report import write_report
 
-    for path in write_report(profiles, placements, output, on_drawing=_say_drawing):
+    for path in write_report(profiles, plans, output, on_drawing=_say_drawing):
         click.echo(path)
 
 

@@ -10,7 +10,11 @@ from analyzer.formats.units import number
 from analyzer.measurements.record import UNKNOWN, Measurement, ServerOnly, Status
 from analyzer.measurements.text import Subject, by_subject, device
 from planner.placement.document import Placement
+from planner.placement.file import sha256
 from planner.placement.text import headline
+from planner.verification.document import Verification
+from planner.verification.text import headline as verdict_sentence
+from planner.verification.text import remarks
 from reports import page_tables as tables
 from reports.page_tables import Table
 from reports.placement_figures import MOST_SINGLE, shown_gpus
@@ -43,6 +47,26 @@ class PlacementSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationSection:
+    """The page's section on one verification.
+
+    Parameters
+    ----------
+    sentence, css_class : str
+        Whether the plan holds, and the CSS class of that verdict.
+    """
+
+    title: str
+    sentence: str
+    css_class: str
+    facts: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
+    models: Table
+    contents: Table
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSection:
     """The page's section on one configuration of a model on one device."""
 
@@ -57,6 +81,7 @@ def render(
     server_only: Sequence[ServerOnly],
     model_pictures: Mapping[Subject, bytes],
     placements: Sequence[tuple[str, Placement, Sequence[bytes]]],
+    verifications: Sequence[tuple[str, Verification, Sequence[bytes]]] = (),
 ) -> str:
     """Write the page; the same records give the same page.
 
@@ -68,6 +93,8 @@ def render(
         A PNG for each subject of `measurements`.
     placements : sequence of (name, placement, pictures)
         The title, the placement and its PNGs.
+    verifications : sequence of (name, verification, pictures)
+        The title, the verification and its PNGs.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -81,9 +108,11 @@ def render(
     groups = by_subject(measurements)
     failed = [m for m in measurements if not m.status.measured]
     unsettled = [m for m in measurements if m.status is Status.UNSETTLED]
+    plans = {sha256(placement): name for name, placement, _ in placements} if verifications else {}
     return environment.get_template("page.html.j2").render(
         facts=_facts(measurements, server_only),
         placements=[_placement(*placement) for placement in placements],
+        verifications=[_verification(*verification, plans) for verification in verifications],
         overview=tables.overview(groups),
         failed=tables.failures(failed),
         unsettled=tables.failures(unsettled),
@@ -138,6 +167,35 @@ def _placement_facts(placement: Placement) -> list[tuple[str, str]]:
         ("Thresholds", ", ".join(thresholds) or "none"),
         ("Notes", "; ".join(placement.provenance.notes) or "none"),
     ]
+
+
+def _verification(
+    name: str, found: Verification, pictures: Sequence[bytes], plans: Mapping[str, str]
+) -> VerificationSection:
+    """Make the section on a verification; `plans` has the names of the page's placements by their SHA-256."""
+    alt = f"What {name} measured of each model and GPU against what was predicted; the figures are in the tables below."
+    sentence = verdict_sentence(found)
+    return VerificationSection(
+        title=name,
+        sentence=f"{sentence[0].upper()}{sentence[1:]}.",
+        css_class=tables.VERDICT_CLASSES[found.verdict],
+        facts=tuple(_verification_facts(found, plans)),
+        pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
+        models=tables.verified_models(found),
+        contents=tables.verified_contents(found),
+        remarks=tuple(remarks(found)),
+    )
+
+
+def _verification_facts(found: Verification, plans: Mapping[str, str]) -> list[tuple[str, str]]:
+    source = found.provenance
+    facts = [
+        ("Plan", plans.get(source.placement_sha256, f"SHA-256 {source.placement_sha256}, not on this page")),
+        ("Measured on", "; ".join(source.devices)),
+        ("Triton", "" if source.server == UNKNOWN else source.server),
+        ("Precision", f"{source.precision_pct:g} %, at most {source.max_trial_s:g} s a trial"),
+    ]
+    return [(name, value) for name, value in facts if value]
 
 
 def _model(about: Subject, group: Sequence[Measurement], png: bytes) -> ModelSection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from analyzer.formats.text_table import Column, worth_showing
@@ -13,17 +13,28 @@ from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
 from planner.placement.document import UnplacedModel
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
+from planner.verification.document import Verdict, Verification
+from planner.verification.text import CONTENT_COLUMNS, MODEL_COLUMNS, model_rows
 
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """A column's heading, and whether its cells are figures."""
+    """A column's heading, and how its cells are shown.
+
+    Parameters
+    ----------
+    numeric : bool
+        Whether the cells are figures.
+    classes : mapping of str to str
+        CSS class of a cell by its text, for a column of a few fixed words.
+    """
 
     title: str
     unit: str
     numeric: bool
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +95,15 @@ GPU_COLUMNS: list[Column[PlacedGpu]] = [
     Column(title="Memory utilization", unit="%", text=lambda g: _percent(g.memory_utilization)),
 ]
 
+VERDICT_CLASSES = {
+    Verdict.MISSES: "misses",
+    Verdict.DRIFTED: "drifted",
+    Verdict.NOT_MEASURED: "not-measured",
+    Verdict.WITHIN_NOISE: "within-noise",
+    Verdict.HOLDS: "holds",
+}
+_BY_VERDICT = {"Verdict": {verdict.value: name for verdict, name in VERDICT_CLASSES.items()}}
+
 Placed = tuple[PlacedGpu, PlacedModel]
 PLACED_COLUMNS: list[Column[Placed]] = [
     Column(title="GPU", unit="", text=lambda p: p[0].name, numeric=False),
@@ -112,11 +132,24 @@ UNPLACED_COLUMNS: list[Column[UnplacedModel]] = [
 ]
 
 
-def table(columns: Sequence[Column[Record]], records: Sequence[Record]) -> Table:
-    """Write records as a table; a column without any known value is left out."""
+def table(
+    columns: Sequence[Column[Record]],
+    records: Sequence[Record],
+    classes: Mapping[str, Mapping[str, str]] | None = None,
+) -> Table:
+    """Write records as a table; a column without any known value is left out.
+
+    Parameters
+    ----------
+    classes : mapping, optional
+        By the title of a column, the CSS classes of its cells.
+    """
     shown = worth_showing(columns, records)
+    of_title = classes or {}
     return Table(
-        headings=tuple(Heading(title=c.title, unit=c.unit, numeric=c.numeric) for c in shown),
+        headings=tuple(
+            Heading(title=c.title, unit=c.unit, numeric=c.numeric, classes=of_title.get(c.title, {})) for c in shown
+        ),
         rows=tuple(tuple(column.text(record) for column in shown) for record in records),
     )
 
@@ -160,6 +193,16 @@ def placed_models(placed: Sequence[PlacedGpu]) -> Table:
 def unplaced(entries: Sequence[UnplacedModel]) -> Table:
     """Write the models that could not be placed, with the reason."""
     return table(UNPLACED_COLUMNS, entries)
+
+
+def verified_models(found: Verification) -> Table:
+    """Write one row for each model of each content that was measured."""
+    return table(MODEL_COLUMNS, model_rows(found), _BY_VERDICT)
+
+
+def verified_contents(found: Verification) -> Table:
+    """Write one row for each content that was measured: planned → measured of what the plan allows."""
+    return table(CONTENT_COLUMNS, found.contents, _BY_VERDICT)
 
 
 def statuses(trials: Sequence[Measurement]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -54,6 +55,11 @@ def to_json(placement: Placement) -> str:
     """
     document = write_record(placement, PLACEMENT_KEYS)
     return DOCUMENT.checked_text(document, by_lines(document))
+
+
+def sha256(placement: Placement) -> str:
+    """Return the SHA-256 of a placement as `to_json` writes it, by which a verification names it."""
+    return hashlib.sha256(to_json(placement).encode()).hexdigest()
 
 
 def write_placement(placement: Placement, path: str | Path) -> None:

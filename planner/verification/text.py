@@ -12,7 +12,7 @@ from planner.verification.document import Compared, Control, Verdict, Verificati
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class ModelRow:
     """A model with its content; the content is named in the first of its rows only."""
 
     content: VerifiedContent
@@ -23,13 +23,18 @@ class _Row:
 def verification_text(found: Verification) -> str:
     """Write a verification as aligned plain text."""
     parts = [headline(found)]
-    rows = [_Row(c, m, m is c.models[0]) for c in found.contents for m in c.models]
+    rows = model_rows(found)
     if rows:
-        parts.append(plain_text(worth_showing(_MODEL_COLUMNS, rows), rows))
+        parts.append(plain_text(worth_showing(MODEL_COLUMNS, rows), rows))
     if found.contents:
-        parts.append(plain_text(worth_showing(_CONTENT_COLUMNS, found.contents), found.contents))
-    parts += [printable(line) for line in _remarks(found)]
+        parts.append(plain_text(worth_showing(CONTENT_COLUMNS, found.contents), found.contents))
+    parts += [printable(line) for line in remarks(found)]
     return "\n\n".join(parts[:3]) + "".join(f"\n{line}" for line in parts[3:])
+
+
+def model_rows(found: Verification) -> list[ModelRow]:
+    """Return a row for each model of each content."""
+    return [ModelRow(c, m, m is c.models[0]) for c in found.contents for m in c.models]
 
 
 def headline(found: Verification) -> str:
@@ -51,7 +56,7 @@ def headline(found: Verification) -> str:
     return f"the plan does not hold on {counted(worse, 'GPU')}: {tried} measured{rest}"
 
 
-def _remarks(found: Verification) -> Iterator[str]:
+def remarks(found: Verification) -> Iterator[str]:
     """Yield a line for each content and model that does not hold, each control that drifted, and what was not tried."""
     for content in found.contents:
         if content.cause:
@@ -113,7 +118,7 @@ def _load(model: VerifiedModel) -> str:
     return f"b{model.batch} {load}"
 
 
-_MODEL_COLUMNS: list[Column[_Row]] = [
+MODEL_COLUMNS: list[Column[ModelRow]] = [
     Column(title="GPU", unit="", text=lambda r: r.content.name if r.first else " ", numeric=False),
     Column(title="Model", unit="", text=lambda r: r.model.name, numeric=False),
     Column(title="Load", unit="", text=lambda r: _load(r.model), numeric=False),
@@ -142,7 +147,7 @@ _MODEL_COLUMNS: list[Column[_Row]] = [
     Column(title="Slow-down", unit="", text=lambda r: _with(r.model.slow_down, r.model.slow_down_half_width)),
     Column(title="Verdict", unit="", text=lambda r: r.model.verdict.value, numeric=False),
 ]
-_CONTENT_COLUMNS: list[Column[VerifiedContent]] = [
+CONTENT_COLUMNS: list[Column[VerifiedContent]] = [
     Column(title="GPU", unit="", text=lambda c: c.name, numeric=False),
     Column(
         title="Memory",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from analyzer.sweep.settings import SweepSettings
 from analyzer.sweep.signals import Interrupted, sigint_as_interrupt
 from planner.interference.observed import fits_of
 from planner.placement.document import Placement
-from planner.placement.file import read_placement, to_json
+from planner.placement.file import read_placement, sha256
 from planner.verification.compare import Expectations, compare
 from planner.verification.contents import PlannedContent, choose, contents_of
 from planner.verification.document import NotTried, Verdict, Verification, VerificationProvenance, worst
@@ -92,7 +91,7 @@ class PreparedVerification:
             provenance=VerificationProvenance(
                 tool="tritonpack",
                 tool_version=__version__,
-                placement_sha256=hashlib.sha256(to_json(self.placement).encode()).hexdigest(),
+                placement_sha256=sha256(self.placement),
                 devices=tuple(sorted({content.device for content in verified})),
                 server=server,
                 precision_pct=measuring.precision_pct,

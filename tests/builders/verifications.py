@@ -1,56 +1,87 @@
-"""Build what was measured of a plan's contents, for the tests of verifications."""
+"""Build verifications for the tests of figures and reports."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from analyzer.measurements.co_location import CoLocatedModel, CoLocation
-from analyzer.measurements.record import Measurement
-from planner.placement.document import Placement
-from planner.placement.file import from_document
-from planner.verification.compare import Expectations
-from planner.verification.contents import MeasuredContent, contents_of, loads_of
-from tests.builders.placements import document, gpu, model
-from tests.builders.profiles import measurement
+from analyzer.measurements.record import Status
+from planner.verification.document import (
+    Compared,
+    NotTried,
+    Verdict,
+    Verification,
+    VerificationProvenance,
+    VerifiedContent,
+    VerifiedModel,
+    worst,
+)
+from planner.verification.file import SCHEMA_VERSION
 
-MEMORY_MIB = 309 + 1000 + 2000
-
-
-def placement(*, mode: str = "throughput", budget_ms: float | None = None, rate: float | None = None) -> Placement:
-    """Make a plan of `a` (40 % busy) and `b` (30 % busy) on one T4, each for 100 infer/s."""
-    rated = {} if rate is None else {"rate_infer_per_s": rate}
-    models = (model("a", 1000, 40, throughput_infer_per_s=100, **rated), model("b", 2000, 30, **rated))
-    demand = [{"model": "a", "latency_p99_ms": budget_ms, "rate_infer_per_s": rate}] if budget_ms or rate else []
-    return from_document(document(gpu(0, *models), mode=mode, **({"demand": demand} if demand else {})))
+MIB = 1024**2
+UNKNOWN = Compared(planned=None, measured=None, most=None)
 
 
-def figures(name: str, *, served: float = 100.0, p99_s: float = 0.02, **more: object) -> Measurement:
-    """Make what was measured of a model beside the other."""
-    made = measurement(name, batch=2, concurrency=4, throughput=served, latency_p99_s=p99_s, max_memory_mib=MEMORY_MIB)
-    figures = {"throughput_ci": 0.02, "latency_p99_ci": 0.05, "mean_utilization": 0.7, "errors": 0, "window_s": 5.0}
-    return replace(made, **{**figures, **more})  # type: ignore[arg-type]
-
-
-def measured(
-    plan: Placement, *, a: Measurement, b: Measurement | None = None, control: Measurement | None = None
-) -> MeasuredContent:
-    """Make what was measured of the plan's only content; alone both models are as planned."""
-    (content,) = contents_of(plan)
-    both = (a, b or figures("b"))
-    return MeasuredContent(
-        content=content,
-        loads=loads_of(content),
-        models=CoLocation(
-            models=tuple(
-                CoLocatedModel(measurement=one, busy_share=0.4, slow_down=1.2, slow_down_half_width=0.05)
-                for one in both
-            )
-        ),
-        alone=(figures("a"), figures("b")),
-        control=control or figures("a"),
+def verified_model(name: str, slow_down: float | None = 1.2, **more: Any) -> VerifiedModel:
+    """Make a model whose slow-down was predicted as 1.1 to 1.3, at 10 ms of p99 alone; more fields by name."""
+    fields: dict[str, Any] = {
+        "verdict": Verdict.HOLDS,
+        "status": Status.OK,
+        "planned_infer_per_s": 100.0,
+        "served_infer_per_s": 99.0,
+        "served_half_width_infer_per_s": 2.0,
+        "latency_p99_s": None if slow_down is None else 0.01 * slow_down,
+        "latency_p99_half_width_s": 0.0005,
+        "predicted_p99_s": 0.011,
+        "most_p99_s": 0.013,
+        "predicted_slow_down": 1.1,
+        "most_slow_down": 1.3,
+        "slow_down": slow_down,
+        "slow_down_half_width": 0.05,
+    }
+    return VerifiedModel(
+        name=name, variant="default", batch=2, concurrency=4, request_rate_per_s=None, replicas=1, **fields | more
     )
 
 
-def expectations(plan: Placement, *, profiled: float = 100.0) -> Expectations:
-    """Expect what the plan says, without a fit, of a host that was profiled at so many infer/s."""
-    return Expectations(placement=plan, fits={}, profiled=(figures("a", served=profiled),), tolerance=0.05)
+def verified_content(
+    gpu: int,
+    *models: VerifiedModel,
+    memory_mib: tuple[float | None, float | None, float | None] = (9000, 9100, 14746),
+    **more: Any,
+) -> VerifiedContent:
+    """Make the content of a T4 with planned, measured and most memory; its verdict is the worst of its models."""
+    planned, measured, most = (None if value is None else value * MIB for value in memory_mib)
+    fields: dict[str, Any] = {
+        "gpus": (f"gpu-{gpu}",),
+        "type": "T4",
+        "device": "Tesla T4",
+        "verdict": worst(model.verdict for model in models),
+        "utilization": Compared(planned=0.7, measured=0.65, most=0.8),
+        "memory_utilization": UNKNOWN,
+    }
+    return VerifiedContent(
+        models=models, memory=Compared(planned=planned, measured=measured, most=most), **fields | more
+    )
+
+
+def verification(
+    *contents: VerifiedContent, not_tried: tuple[NotTried, ...] = (), placement_sha256: str = "0" * 64
+) -> Verification:
+    """Make a verification; its verdict is the worst of its contents."""
+    return Verification(
+        schema_version=SCHEMA_VERSION,
+        verdict=worst(content.verdict for content in contents) if contents else Verdict.NOT_MEASURED,
+        contents=contents,
+        not_tried=not_tried,
+        provenance=VerificationProvenance(
+            tool="tritonpack",
+            tool_version="0.1.0",
+            placement_sha256=placement_sha256,
+            devices=tuple(sorted({content.device for content in contents})),
+            server="2.51.0",
+            precision_pct=5.0,
+            max_trial_s=15.0,
+            seed=0,
+            calibrated=True,
+        ),
+    )

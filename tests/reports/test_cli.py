@@ -11,9 +11,12 @@ from click.testing import CliRunner, Result
 from analyzer.measurements import STORE_FILE
 from analyzer.measurements.csv_file import read_measurements_csv
 from analyzer.measurements.store import Store
+from planner.verification.file import to_json
+from reports import write_report
 from reports.cli import main
 from tests.builders.measurements import SERVER, failed, measured
 from tests.builders.placements import document, gpu, model
+from tests.builders.verifications import verification, verified_content, verified_model
 
 TRIALS = [measured(), measured(concurrency=2), failed(), measured(model="../<b>")]
 
@@ -112,3 +115,49 @@ def test_folder_that_cannot_be_written_is_one_line(results: Path, tmp_path: Path
     result = report(results, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1
     assert "give another folder as --output" in result.stderr
+
+
+def test_verification_is_known_by_its_content(results: Path, tmp_path: Path) -> None:
+    """A verification of any name gives its table and pictures beside the placement's; a placement stays one."""
+    plan, found = tmp_path / "verification.json", tmp_path / "plan.json"  # names that say the opposite
+    write_plan(plan, "chest")
+    found.write_text(to_json(verification(verified_content(0, verified_model("chest")))))
+    result = report(results, plan, found, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 models, 1 placement and 1 verification" in result.stderr
+    written = {Path(line).name for line in result.stdout.splitlines()}
+    assert {"plan.csv", "plan.png", "plan-2.png", "verification.csv", "verification.png"} <= written
+    assert "gpu_verdict" in (tmp_path / "out" / "plan.csv").read_text()
+    assert "gpu_verdict" not in (tmp_path / "out" / "verification.csv").read_text()
+    assert "Does the plan hold? plan.json" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_verification_and_its_file_give_the_same_page(results: Path, tmp_path: Path) -> None:
+    """`write_report` takes a verification as a record too, alone or with others."""
+    found = verification(verified_content(0, verified_model("chest")))
+    file = tmp_path / "verification"  # the name that a record without a file has
+    file.write_text(to_json(found))
+    pages = [
+        write_report(results, given, tmp_path / name)[0].read_bytes()
+        for name, given in (("a", found), ("b", [found]), ("c", file))
+    ]
+    assert pages[0] == pages[1] == pages[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "is neither a placement nor a verification"),
+        ("[1]", "is neither a placement nor a verification"),
+        ('{"verdict": "holds", "contents": []}', "is no verification: the document: 'schema_version'"),
+        ('{"gpus": [], "objective": {}}', "is no placement: "),
+    ],
+)
+def test_file_that_is_neither_is_one_line(results: Path, tmp_path: Path, text: str, says: str) -> None:
+    """A JSON file that is neither is named in one line; a faulty one is named with what it is meant to be."""
+    (tmp_path / "x.json").write_text(text)
+    result = report(results, tmp_path / "x.json", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"x.json {says}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

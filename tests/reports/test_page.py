@@ -10,9 +10,12 @@ from html.parser import HTMLParser
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
 from planner.placement.document import Placement
+from planner.placement.file import sha256
+from planner.verification.document import Control, NotTried, Verdict, Verification
 from reports.page import render
 from tests.builders.measurements import HOST, SERVER, failed, measured
 from tests.builders.placements import gpu, model, placement
+from tests.builders.verifications import verification, verified_content, verified_model
 
 PNG = b"\x89PNG a picture"
 
@@ -38,6 +41,11 @@ class Page(HTMLParser):
 def page(measurements: Sequence[Measurement], placements: Sequence[tuple[str, Placement, list[bytes]]] = ()) -> str:
     """Render a page with the same picture for every subject."""
     return render(measurements, [SERVER], dict.fromkeys(by_subject(measurements), PNG), placements)
+
+
+def verified_page(found: Verification, *placements: tuple[str, Placement, list[bytes]]) -> str:
+    """Render a page with a verification."""
+    return render([], [], {}, placements, [("v.json", found, [PNG])])
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
@@ -119,3 +127,73 @@ def test_header_names_every_source_once() -> None:
 def test_same_records_make_the_same_page() -> None:
     """The page holds no time stamp."""
     assert page([measured()]) == page([measured()])
+
+
+def test_verification_says_whether_the_plan_holds() -> None:
+    """The section has the verdict as a sentence, each model's verdict as a coloured word, and what is to be known."""
+    late = verified_model("late", 1.6, verdict=Verdict.MISSES, cause="its p99 is 16 ms, and 13 ms are allowed")
+    drifted = Control(
+        model="other",
+        batch=1,
+        concurrency=2,
+        profiled_infer_per_s=80.0,
+        profiled_half_width_infer_per_s=1.0,
+        measured_infer_per_s=70.0,
+        measured_half_width_infer_per_s=1.0,
+        drifted=True,
+    )
+    html = verified_page(
+        verification(
+            verified_content(0, verified_model("fine"), late),
+            verified_content(1, verified_model("other"), control=drifted),
+            not_tried=(NotTried(gpus=("gpu-7",), reason="it has slices"),),
+        )
+    )
+    text = Page(html).text
+    assert "The plan does not hold on 1 GPU: 2 GPUs in 2 contents measured; 1 GPU not tried." in text
+    assert html.count('<span class="misses">misses</span>') == 2  # of the model and of its GPU
+    assert html.count('<span class="holds">holds</span>') == 3
+    assert "gpu-0, late: its p99 is 16 ms, and 13 ms are allowed" in text
+    assert "other alone delivers 70.0 ±1.00 infer/s" in text
+    assert "not tried: gpu-7: it has slices" in text
+    assert "9000 → 9100 of 14746" in text
+
+
+def test_model_named_as_a_verdict_is_not_coloured() -> None:
+    """Only the column of verdicts is coloured, not a model that is called like one."""
+    html = verified_page(verification(verified_content(0, verified_model("misses"))))
+    assert "misses" in Page(html).text
+    assert 'class="misses"' not in html
+
+
+def test_verification_names_the_plan_that_it_is_of() -> None:
+    """A placement on the page is named where the hash is its own; otherwise the hash is shown."""
+    plan = placement(gpu(0, model("a", 1)))
+    content = verified_content(0, verified_model("a"))
+    shown = ("p.json", plan, [PNG])
+    assert "<dt>Plan</dt><dd>p.json</dd>" in verified_page(verification(content, placement_sha256=sha256(plan)), shown)
+    assert f"SHA-256 {'0' * 64}, not on this page" in verified_page(verification(content), shown)
+
+
+def test_hostile_names_of_a_verification_are_escaped() -> None:
+    """Names, causes and reasons of a verification are text on the page."""
+    evil = "<script>alert(1)</script>\"'&"
+    failed_model = verified_model(evil, verdict=Verdict.MISSES, cause=evil)
+    content = verified_content(0, failed_model, gpus=(evil,), device=evil, cause=evil)
+    found = verification(content, not_tried=(NotTried(gpus=(evil,), reason=evil),))
+    html = render([], [], {}, [], [(evil, found, [PNG])])
+    parsed = Page(html)
+    assert "script" not in {tag for tag, _ in parsed.elements}
+    assert parsed.text.count("<script>alert(1)</script>") >= 8
+    assert not re.search(r"https?://|url\(|@import", html)
+    targets = {attrs["id"] for _, attrs in parsed.elements if "id" in attrs}
+    assert "verification-1" in targets
+
+
+def test_verification_of_nothing_says_so() -> None:
+    """Where nothing was measured the section says it and why, without empty tables."""
+    html = verified_page(verification(not_tried=(NotTried(gpus=("gpu-0",), reason="it has slices"),)))
+    text = Page(html).text
+    assert "Nothing of the plan was measured." in text
+    assert "not tried: gpu-0: it has slices" in text
+    assert "Models, measured beside each other" not in text

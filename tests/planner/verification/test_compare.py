@@ -11,8 +11,8 @@ from planner.interference.fitted import Interference
 from planner.verification.compare import compare
 from planner.verification.document import Verdict
 from planner.verification.verdict import judge_latency, judge_rate
+from tests.builders.measured_contents import MEMORY_MIB, expectations, figures, measured, placement
 from tests.builders.profiles import MIB
-from tests.builders.verifications import MEMORY_MIB, expectations, figures, measured, placement
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from planner.verification.document import (
 )
 from planner.verification.file import CSV_FILE, JSON_FILE, read_verification, write_verification
 from planner.verification.text import verification_text
-from tests.builders.verifications import expectations, figures, measured, placement
+from tests.builders.measured_contents import expectations, figures, measured, placement
 
 PLAN = placement()
 FOUND = Verification(
