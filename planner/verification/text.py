@@ -99,7 +99,10 @@ def _milliseconds_with(figure_s: float | None, half_width_s: float | None) -> st
 
 
 def _range(low: str, high: str) -> str:
-    return low if not high or low == high else f"{low} to {high}"
+    """Write a prediction and that with its margin, which is not known where it grows without bound."""
+    if low and not high:
+        return f"{low} or more"
+    return low if low == high else f"{low} to {high}"
 
 
 def _pair(of: Compared) -> str:

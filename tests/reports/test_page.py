@@ -175,6 +175,15 @@ def test_verification_names_the_plan_that_it_is_of() -> None:
     assert f"SHA-256 {'0' * 64}, not on this page" in verified_page(verification(content), shown)
 
 
+def test_range_without_bound_is_not_shown_as_exact() -> None:
+    """A p99 that grows without bound with the margin is "or more"; without a margin it is a figure alone."""
+    unbounded = verified_model("a", most_p99_s=None)
+    exact = verified_model("b", most_p99_s=0.011)
+    html = verified_page(verification(verified_content(0, unbounded, exact)))
+    assert ">11.0 or more<" in html
+    assert ">11.0<" in html
+
+
 def test_hostile_names_of_a_verification_are_escaped() -> None:
     """Names, causes and reasons of a verification are text on the page."""
     evil = "<script>alert(1)</script>\"'&"
