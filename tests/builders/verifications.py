@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analyzer.measurements.record import Status
+from planner.formulation.candidates import Mode
 from planner.verification.document import (
     Compared,
     NotTried,
@@ -70,6 +71,7 @@ def verification(
     """Make a verification; its verdict is the worst of its contents."""
     return Verification(
         schema_version=SCHEMA_VERSION,
+        mode=Mode.THROUGHPUT,
         verdict=worst(content.verdict for content in contents) if contents else Verdict.NOT_MEASURED,
         contents=contents,
         not_tried=not_tried,
