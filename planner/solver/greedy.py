@@ -23,13 +23,20 @@ _FEW_ITEMS = 40
 Fill = Callable[..., Ints]
 
 
-def choose_fill(model: ColumnModel) -> Fill:
+def _choose_fill(model: ColumnModel) -> Fill:
     """Return `fill` in plain Python for few items, else compiled: to load numba takes longer than to fill a few."""
     if sum(len(items.task) for items in model.items.values()) <= _FEW_ITEMS:
         return fill
     from planner.solver.column_generation.knapsack import fast_fill
 
     return fast_fill  # type: ignore[no-any-return]
+
+
+def compile_fill(model: ColumnModel) -> None:
+    """Load what `pack` calls, or compile it where no machine code is on disk, by filling places with nothing."""
+    run, unit = _choose_fill(model), _unit_costs(model)
+    for items in model.items.values():
+        _fill_place(items, np.zeros_like(unit, dtype=np.int64), unit, 0, run)
 
 
 def pack(
@@ -46,7 +53,7 @@ def pack(
     `rule` is an index into `RULES`; `used` counts the GPUs of each type that are in use already.
     """
     problem = model.problem
-    run = choose_fill(model)
+    run = _choose_fill(model)
     left = _as_demand(model, demand, replicas)
     taken = dict(used or {})
     unit = _unit_costs(model)

@@ -18,7 +18,7 @@ from planner.problem.verify import violations
 from planner.solver.column_generation.search import bound_by_patterns, search_patterns
 from planner.solver.column_model import ColumnModel, build
 from planner.solver.cp_sat.model import search, slots_at_most
-from planner.solver.greedy import RULES, choose_fill, pack
+from planner.solver.greedy import RULES, compile_fill, pack
 from planner.solver.limits import SearchLimits, interrupts_as_such
 from planner.solver.lower_bounds import lower_bound
 from planner.solver.presolve import reduce, unplaceable
@@ -194,7 +194,7 @@ def _variables(state: SearchState) -> int:
 
 
 def _greedy(model: ColumnModel, limits: SearchLimits) -> Iterable[tuple[GpuGroup, ...]]:
-    choose_fill(model)  # loads the compiled code now, so that the first plan's time does not include that
+    compile_fill(model)  # now, so that the first plan's time does not include that
     quick = limits.within(limits.left_s * _QUICK)
     first = quick.at_least(_FIRST_PLAN_S)
     for rule in range(len(RULES)):

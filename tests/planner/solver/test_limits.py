@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -110,3 +114,23 @@ def test_search_without_time_has_a_plan_and_a_bound() -> None:
     """Even with almost no time there is a first plan and a lower bound."""
     plan = solve(whole_gpus((10,), [(4,), (5,), (6,)]), SearchLimits(seconds=1e-9))
     assert (plan.n_gpus, plan.lower_bound) == (2, 2)
+
+
+def test_first_plan_does_not_lose_its_time_to_the_compiler(tmp_path: Path) -> None:
+    """Where nothing is compiled yet, there is still a first plan.
+
+    It once was an unknown status: the compiler took the time of each greedy rule, and the next stages had none left.
+    """
+    code = """if True:
+        from planner.solver.limits import SearchLimits
+        from planner.solver.solve import solve
+        from tests.builders.problems import whole_gpus
+        print(solve(whole_gpus((100,), [(51 + i,) for i in range(45)]), SearchLimits(seconds=0.1)).n_gpus)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "45\n", done.stderr
+    assert list(tmp_path.rglob("*.fill-*.nbi"))
