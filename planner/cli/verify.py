@@ -20,7 +20,7 @@ from analyzer.sweep.settings import FLAGS as SWEEP_FLAGS
 from analyzer.sweep.signals import signals_as_interrupts
 from planner.placement.document import Placement
 from planner.placement.file import read_placement, write_placement
-from planner.verification.document import Verification
+from planner.verification.document import Verdict, Verification
 from planner.verification.file import write_verification
 from planner.verification.repair import repair, rounds_text
 from planner.verification.settings import FLAGS, MEASURING, VerifySettings
@@ -86,7 +86,8 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
     first = prepared(read_placement(placement))
     sweep = first.sweep
     click.echo(f"Triton: {sweep.server.describe()} ({in_flags(sweep.server_why, SWEEP_FLAGS)})", err=True)
-    click.echo(f"Device: {sweep.devices[0].describe()}", err=True)
+    for device in sweep.devices:
+        click.echo(f"Device: {device.describe()}", err=True)
     with signals_as_interrupts():
         if settings.repair:
             repaired = repair(first, prepared, rounds=settings.rounds, verify=run)
@@ -98,7 +99,11 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
     click.echo(verification_text(found))
     if repaired is not None:
         click.echo(rounds_text(repaired.rounds))
-        if settings.output is not None:
+        if repaired.none_left:
+            click.echo("no plan is left that does not have a content that failed")
+        if settings.output is not None and found.verdict is Verdict.MISSES:
+            click.echo(f"{settings.output} is not written: the last plan misses", err=True)
+        elif settings.output is not None:
             write_placement(repaired.placement, settings.output)
             click.echo(f"placement written to {settings.output}", err=True)
     ctx.exit(0 if found.verdict.shown_to_hold else EXIT_FAILURE)

@@ -13,7 +13,7 @@ from planner.formulation.request import Request
 from planner.inputs.profiles import build_profiles
 from planner.interference.learnt import Learnt
 from planner.placement.document import Placement
-from planner.planning import NoPlanError, plan_request
+from planner.planning import plan_request
 from planner.solver.limits import SearchLimits
 from planner.verification.document import Verdict, Verification
 from planner.verification.verify import PreparedVerification
@@ -47,11 +47,18 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
-    """The last plan of a repair, how it was verified, and the rounds that led to it."""
+    """The last plan of a repair, how it was verified, and the rounds that led to it.
+
+    Parameters
+    ----------
+    none_left : bool
+        Whether that plan misses and there is none without a content that failed.
+    """
 
     placement: Placement
     verification: Verification
     rounds: tuple[Round, ...]
+    none_left: bool = False
 
 
 def repair(
@@ -74,11 +81,6 @@ def repair(
         Prepares the verification of another placement.
     verify : callable
         Runs a verification.
-
-    Raises
-    ------
-    NoPlanError
-        If no plan is left.
     """
     done: list[Round] = []
     while True:
@@ -96,12 +98,17 @@ def repair(
                 verdict=found.verdict,
             )
         )
+        repaired = Repaired(placement=placement, verification=found, rounds=tuple(done))
         if not misses or len(done) >= rounds:
-            return Repaired(placement=placement, verification=found, rounds=tuple(done))
-        prepared = prepare_again(_plan_again(prepared, learnt))
+            return repaired
+        again = _plan_again(prepared, learnt)
+        if again is None:
+            return replace(repaired, none_left=True)
+        prepared = prepare_again(again)
 
 
-def _plan_again(prepared: PreparedVerification, learnt: Learnt) -> Placement:
+def _plan_again(prepared: PreparedVerification, learnt: Learnt) -> Placement | None:
+    """Plan with what was learnt; None if no plan is left."""
     placement, known = prepared.placement, prepared.known
     request: Request = replace(request_of(placement, build_profiles(known.rows, known.server_only)), learnt=learnt)
     search = placement.provenance.search
@@ -111,9 +118,7 @@ def _plan_again(prepared: PreparedVerification, learnt: Learnt) -> Placement:
         workers=(search.workers if search else None) or 1,
     )
     result = plan_request(request, limits)
-    if result.gpus is None:
-        raise NoPlanError("no plan is left that does not have a content that failed; see the verification")
-    return result.placement
+    return None if result.gpus is None else result.placement
 
 
 def rounds_text(rounds: Sequence[Round]) -> str:
