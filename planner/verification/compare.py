@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.devices.recorder import highest
@@ -56,7 +56,7 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
         _model(*each, expected=expected, shared=len(content.models) > 1)
         for each in zip(measured.loads, measured.models.models, measured.alone, predictions, strict=True)
     )
-    control = None if measured.control is None else _control(measured.control, device, expected.profiled)
+    control = None if measured.control is None else _control(measured.control, device, expected)
     figures = [model.measurement for model in measured.models.models]
     memory, utilization, memory_utilization = _device(content, figures)
     found = [model.verdict for model in models]
@@ -191,14 +191,14 @@ def _shares_of(compared: Compared, capacity_bytes: int) -> Compared:
     return Compared(**dict(zip(("planned", "measured", "most"), shares, strict=True)))
 
 
-def _control(again: Measurement, device: str, profiled: Iterable[Measurement]) -> Control:
+def _control(again: Measurement, device: str, expected: Expectations) -> Control:
     """Compare with the latest measurement of the same trial on a device of the same name."""
     before = None
-    for measurement in profiled:
+    for measurement in expected.profiled:
         same = _without_requests(measurement.trial) == _without_requests(again.trial)
         if same and measurement.provenance.device_name == device and measurement.status.measured:
             before = measurement
-    return control_of(before, again)
+    return control_of(before, again, expected.tolerance)
 
 
 def _without_requests(trial: Trial) -> Trial:

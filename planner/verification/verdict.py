@@ -66,13 +66,21 @@ def judge_model(model: VerifiedModel, *, tolerance: float, promised: bool) -> tu
     return verdict, "" if verdict is Verdict.HOLDS else why
 
 
-def control_of(profiled: Measurement | None, again: Measurement) -> Control:
-    """Compare a model that was measured alone again with its profile: drifted where both intervals do not meet."""
+def control_of(profiled: Measurement | None, again: Measurement, tolerance: float) -> Control:
+    """Compare a model that was measured alone again with its profile.
+
+    It has drifted where both intervals do not meet and it differs by more than the tolerance: intervals of a steady
+    model are so narrow that a difference of a percent, which explains no miss, would count.
+    """
     before = None if profiled is None else profiled.throughput_infer_per_s
     now = again.throughput_infer_per_s
     before_half = _half_width(before, None if profiled is None else profiled.throughput_ci)
     now_half = _half_width(now, again.throughput_ci)
-    drifted = before is not None and now is not None and abs(now - before) > (before_half or 0) + (now_half or 0)
+    drifted = (
+        before is not None
+        and now is not None
+        and abs(now - before) > max((before_half or 0) + (now_half or 0), tolerance * before)
+    )
     return Control(
         model=again.trial.model,
         batch=again.trial.batch,
