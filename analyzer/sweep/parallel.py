@@ -1,7 +1,7 @@
-"""Run a job on one device, or on several of one kind, with a process and a server for each.
+"""Spread work over the devices that there are, which are of one kind, with a process and a server for each.
 
-Each process runs the same code as a sweep on one device. A free process gets the next variant of a model, so that no
-device waits while there is work.
+Each process runs the same code as on one device. A free process gets the next piece of work, such as a variant of a
+model, so that no device waits while there is work.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from analyzer.devices.choose import MeasuredDevice
 from analyzer.errors import ServerError, TritonpackError
 from analyzer.load.generator import LoadGenerator
 from analyzer.load.shared_memory import PREFIX
-from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.store import Store
-from analyzer.search import SearchResult
 from analyzer.servers import Server
 from analyzer.servers.changes import Changes
 from analyzer.servers.remote_control import RemoteControl
@@ -35,6 +33,7 @@ from analyzer.sweep.observer import Observer
 from analyzer.sweep.runner import SweepRunner
 from analyzer.sweep.signals import signals_as_interrupts, signals_blocked, unblock_signals
 
+Observes = TypeVar("Observes")
 _END_TIMEOUT_S = 30.0  # a server that hangs takes some seconds to end, a load generator as well
 
 
@@ -146,9 +145,29 @@ class _WorkerProcess:
 
 
 def run_job(workers: Sequence[Worker], job: Job, observer: Observer) -> None:
-    """Measure every variant of a job on the next worker that is free.
+    """Measure every variant of a job on the next worker that is free; see `spread`."""
+    spread(workers, len(job.model_variants), partial(_run_variants, job), observer)
 
-    If a worker fails, the others measure the remaining variants; the first failure is raised once they are done.
+
+def _run_variants(job: Job, worker: Worker, numbers: Iterable[int], observer: Observer) -> None:
+    variants = job.model_variants
+    worker.run(job, (variants[number] for number in numbers), observer)
+
+
+def spread(
+    workers: Sequence[Worker], count: int, work: Callable[[Worker, Iterable[int], Observes], None], observer: Observes
+) -> None:
+    """Do numbered pieces of work, each on the next worker that is free.
+
+    If a worker fails, the others do the remaining pieces; the first failure is raised once they are done.
+
+    Parameters
+    ----------
+    count : int
+        Number of pieces; a piece has a number below it.
+    work : callable
+        Does the pieces whose numbers it is given on a worker, and calls the observer's methods meanwhile. With several
+        workers it is sent to a process for each, as are the arguments of those calls.
 
     Raises
     ------
@@ -156,7 +175,7 @@ def run_job(workers: Sequence[Worker], job: Job, observer: Observer) -> None:
         If a worker failed.
     """
     if len(workers) == 1:
-        workers[0].run(job, job.model_variants, observer)
+        work(workers[0], range(count), observer)
         return
     spawn = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # if it started while signals are blocked, it would unblock them
@@ -165,16 +184,16 @@ def run_job(workers: Sequence[Worker], job: Job, observer: Observer) -> None:
         with signals_blocked():  # Ctrl-C also reaches the new processes, which have no handlers yet
             for worker in workers:
                 ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_run_worker, args=(worker, job, theirs), name="tritonpack-worker")
+                process = spawn.Process(target=_run_worker, args=(worker, work, theirs), name="tritonpack-worker")
                 process.start()
                 theirs.close()
                 started.append(_WorkerProcess(process, ours, worker.device.describe()))
-        _hand_out(iter(range(len(job.model_variants))), started, observer)
+        _hand_out(iter(range(count)), started, observer)
     finally:
         _end(started)
 
 
-def _hand_out(indices: Iterator[int], workers: Sequence[_WorkerProcess], observer: Observer) -> None:
+def _hand_out(indices: Iterator[int], workers: Sequence[_WorkerProcess], observer: object) -> None:
     """Send each free worker the next index and pass their events to the observer, until the last one has ended."""
     by_pipe = {worker.pipe: worker for worker in workers}
     failure: TritonpackError | None = None
@@ -184,7 +203,7 @@ def _hand_out(indices: Iterator[int], workers: Sequence[_WorkerProcess], observe
             try:
                 event, content = pipe.recv()
             except EOFError:
-                failure = failure or ServerError(f"the sweep on {by_pipe[pipe].name} ended without a reason")
+                failure = failure or ServerError(f"the work on {by_pipe[pipe].name} ended without a reason")
                 del by_pipe[pipe]
                 continue
             if event == "free":
@@ -211,43 +230,31 @@ def _end(workers: Sequence[_WorkerProcess]) -> None:
 
 
 class _PipeObserver:
-    """An observer in a worker's process that sends every event to the main process."""
+    """An observer in a worker's process: every call of a method is sent to the main process, which repeats it there."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def idle_measured(self, idle: ServerOnly) -> None:
-        self._send("idle_measured", idle)
-
-    def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
-        self._send("trial_ended", measurement, found=found)
-
-    def search_ended(self, result: SearchResult) -> None:
-        self._send("search_ended", result)
-
-    def noted(self, text: str) -> None:
-        self._send("noted", text)
-
-    def _send(self, event: str, *args: Any, **kwargs: Any) -> None:
-        self._pipe.send((event, (args, kwargs)))
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: self._pipe.send((event, (args, kwargs)))
 
 
-def _run_worker(worker: Worker, job: Job, pipe: Connection) -> None:
-    """Measure variants in a worker's process until there are no more, or the main process is gone."""
+def _run_worker(worker: Worker, work: Callable[[Worker, Iterable[int], Any], None], pipe: Connection) -> None:
+    """Work in a worker's process until there is nothing more to do, or the main process is gone."""
     with suppress(BrokenPipeError, ConnectionResetError, EOFError), signals_as_interrupts():
         failure = None
         unblock_signals()
         try:
-            worker.run(job, _receive_variants(job, pipe), _PipeObserver(pipe))
+            work(worker, _receive_numbers(pipe), _PipeObserver(pipe))
         except TritonpackError as error:
             failure = error
         pipe.send(("ended", failure))
 
 
-def _receive_variants(job: Job, pipe: Connection) -> Iterator[ModelVariant]:
+def _receive_numbers(pipe: Connection) -> Iterator[int]:
     while True:
         pipe.send(("free", None))
-        index = pipe.recv()
-        if index is None:
+        number = pipe.recv()
+        if number is None:
             return
-        yield job.model_variants[index]
+        yield number

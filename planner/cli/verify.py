@@ -96,7 +96,7 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
             repaired, found = None, run(first)
     write_verification(found, folder)
     click.echo(f"verification.json and verification.csv written to {folder}", err=True)
-    click.echo(verification_text(found))
+    click.echo(in_flags(verification_text(found), {**SWEEP_FLAGS, **FLAGS}))
     if repaired is not None:
         click.echo(rounds_text(repaired.rounds))
         if repaired.none_left:

@@ -1,83 +1,129 @@
-"""Measure contents of a plan on one device: a control first, then all models of each content at once."""
+"""Measure contents of a plan on the devices that there are: a control first, then all models of a content at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from analyzer.errors import UsageError
 from analyzer.measurements.record import Trial
 from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
 from analyzer.sweep.joint_runner import JointLoad, JointRunner
-from analyzer.sweep.parallel import Worker
+from analyzer.sweep.parallel import Worker, spread
 from planner.interference.content import model_key
 from planner.interference.observed import observed
 from planner.interference.pairs import choose_pairs
 from planner.verification.contents import MeasuredContent, ModelLoad, PlannedContent, loads_of
 
-Say = Callable[[str], None]
+
+class ContentObserver(Protocol):
+    """Who is told what is measured."""
+
+    def said(self, text: str) -> None:
+        """A line for the user."""
+
+    def measured(self, number: int, found: MeasuredContent) -> None:
+        """The content with this number was measured."""
 
 
-def measure_contents(
-    worker: Worker, job: Job, contents: Sequence[PlannedContent], say: Say, *, pairs: int = 0
-) -> Iterator[MeasuredContent | tuple[PlannedContent, str]]:
-    """Yield what was measured of each content, or the content with the reason why it cannot be measured.
-
-    Every result is in the worker's store before it is yielded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is measured together: the contents of a plan, then pairs of its models for the fit alone.
 
     Parameters
     ----------
-    pairs : int
-        Pairs of each model that are measured afterwards, for the fit alone; only the store has them.
+    contents : tuple of PlannedContent
+        `loads_of` them is known.
+    arrivals : str
+        Gaps between requests that are sent at a rate.
+    pairs : tuple of pair of JointLoad
+        Only the store has what they show.
+    """
+
+    contents: tuple[PlannedContent, ...]
+    arrivals: str
+    pairs: tuple[tuple[JointLoad, JointLoad], ...] = ()
+
+
+def with_pairs(contents: Sequence[PlannedContent], arrivals: str, per_model: int, known: Store) -> Contents:
+    """Add pairs of the plan's models at their planned loads, each as the first content with it has it.
+
+    Parameters
+    ----------
+    per_model : int
+        Pairs of each model.
+    known : Store
+        What was measured together before.
+    """
+    loads: dict[str, JointLoad] = {}
+    together: list[Sequence[str]] = [content.models for content in observed(known.co_locations())]
+    for content in contents:
+        found = {model_key(one.placed.name, one.placed.variant): one for one in loads_of(content, arrivals=arrivals)}
+        together.append([name for name, one in found.items() for _ in range(one.placed.replicas)])
+        loads = {name: _joint(one) for name, one in found.items()} | loads
+    chosen = choose_pairs(list(loads), per_model, together)
+    return Contents(
+        contents=tuple(contents),
+        arrivals=arrivals,
+        pairs=tuple((loads[one], loads[other]) for one, other in chosen if _distinct(loads[one], loads[other])),
+    )
+
+
+def _distinct(one: JointLoad, other: JointLoad) -> bool:
+    """Whether a pair is of two models; two configurations of one cannot be on a server."""
+    return one.trial.model != other.trial.model
+
+
+def measure_contents(workers: Sequence[Worker], job: Job, together: Contents, observer: ContentObserver) -> None:
+    """Measure each content, and each pair, on the next worker that is free.
+
+    Every result is in the store before the observer is told.
 
     Raises
     ------
     ServerError, DeviceError, StoreError
-        If the server cannot be started, the device is lost or the store takes nothing more.
+        If a server cannot be started, a device is lost or the store takes nothing more.
     """
-    with worker.serving(say) as (server, generator), Store.open(worker.store) as store:
+    count = len(together.contents) + len(together.pairs)
+    spread(workers[:count], count, partial(_measure, job, together), observer)
+
+
+def _measure(job: Job, together: Contents, worker: Worker, numbers: Iterable[int], observer: ContentObserver) -> None:
+    """Measure the contents and pairs with these numbers on a worker; pairs follow the contents."""
+    with worker.serving(observer.said) as (server, generator), Store.open(worker.store) as store:
         runner = JointRunner(server, job.repository, job.workload, generator, rule=worker.rule)
-        for number, content in enumerate(contents, 1):
-            try:
-                loads = loads_of(content)
-            except UsageError as error:
-                yield content, error.message
+        for number in numbers:
+            if number < len(together.contents):
+                _measure_content(runner, store, together, number, observer)
                 continue
-            joint = [_joint(load) for load in loads]
-            say(f"{number} of {len(contents)}: {content.name}, {_named(loads)}")
-            control = runner.measure_alone(_control(loads), fresh=True)
-            found = runner.measure(joint)
-            store.append_co_location(found)
-            yield MeasuredContent(
-                content=content,
-                loads=loads,
-                models=found,
-                alone=tuple(runner.measure_alone(load).measurement for load in joint),
-                control=control.measurement,
-            )
-        _measure_pairs(runner, store, contents, pairs, say)
+            pair = together.pairs[number - len(together.contents)]
+            names = " and ".join(load.trial.model for load in pair)
+            observer.said(f"pair {number - len(together.contents) + 1} of {len(together.pairs)}: {names}")
+            store.append_co_location(runner.measure(pair))
 
 
-def _measure_pairs(
-    runner: JointRunner, store: Store, contents: Sequence[PlannedContent], per_model: int, say: Say
+def _measure_content(
+    runner: JointRunner, store: Store, together: Contents, number: int, observer: ContentObserver
 ) -> None:
-    """Measure pairs of the plan's models at their planned loads, each as the first content with it has it."""
-    loads: dict[str, JointLoad] = {}
-    for content in contents:
-        with suppress(UsageError):
-            for load in loads_of(content):
-                loads.setdefault(model_key(load.placed.name, load.placed.variant), _joint(load))
-    measured = [content.models for content in observed(store.co_locations())]
-    chosen = [pair for pair in choose_pairs(list(loads), per_model, measured) if _distinct(pair, loads)]
-    for number, pair in enumerate(chosen, 1):
-        say(f"pair {number} of {len(chosen)}: {pair[0]} and {pair[1]}")
-        store.append_co_location(runner.measure([loads[name] for name in pair]))
-
-
-def _distinct(pair: tuple[str, str], loads: Mapping[str, JointLoad]) -> bool:
-    """Whether a pair is of two models; two configurations of one cannot be on a server."""
-    return len({loads[name].trial.model for name in pair}) == 2
+    content = together.contents[number]
+    loads = loads_of(content, arrivals=together.arrivals)
+    joint = [_joint(load) for load in loads]
+    observer.said(f"{number + 1} of {len(together.contents)}: {content.name}, {_named(loads)}")
+    control = runner.measure_alone(_control(loads), fresh=True)
+    found = runner.measure(joint)
+    store.append_co_location(found)
+    observer.measured(
+        number,
+        MeasuredContent(
+            content=content,
+            loads=loads,
+            models=found,
+            alone=tuple(runner.measure_alone(load).measurement for load in joint),
+            control=control.measurement,
+        ),
+    )
 
 
 def _joint(load: ModelLoad) -> JointLoad:

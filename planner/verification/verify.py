@@ -13,6 +13,7 @@ from analyzer.devices.process import host
 from analyzer.errors import UsageError
 from analyzer.measurements.record import UNKNOWN
 from analyzer.measurements.source import Measurements, read_measurements
+from analyzer.measurements.store import Store
 from analyzer.servers.docker import FollowPull
 from analyzer.sweep.measure import PreparedSweep, prepare
 from analyzer.sweep.settings import SweepSettings
@@ -21,10 +22,10 @@ from planner.interference.observed import fits_of
 from planner.placement.document import Placement
 from planner.placement.file import read_placement, sha256
 from planner.verification.compare import Expectations, compare
-from planner.verification.contents import PlannedContent, choose, contents_of
+from planner.verification.contents import MeasuredContent, PlannedContent, choose, contents_of, loads_of
 from planner.verification.document import NotTried, Verdict, Verification, VerificationProvenance, worst
 from planner.verification.file import SCHEMA_VERSION
-from planner.verification.run import measure_contents
+from planner.verification.run import measure_contents, with_pairs
 from planner.verification.settings import MEASURING, VerifySettings
 
 Say = Callable[[str], None]
@@ -52,7 +53,7 @@ class PreparedVerification:
     sweep: PreparedSweep
 
     def run(self, say: Say, *, flags: Mapping[str, str] | None = None) -> Verification:
-        """Measure the contents, one after the other; nothing is left running, however it ends.
+        """Measure the contents, spread over the devices; nothing is left running, however it ends.
 
         Parameters
         ----------
@@ -72,14 +73,14 @@ class PreparedVerification:
             profiled=self.known.rows,
             tolerance=self.settings.tolerance_pct / 100,
         )
-        (worker, *_) = self.sweep.workers(flags or {})
-        verified, not_tried, server = [], list(self.not_tried), ""
-        for found in measure_contents(worker, self.sweep.job, self.contents, say, pairs=self.settings.pairs):
-            if isinstance(found, tuple):
-                not_tried.append(NotTried(gpus=found[0].gpus, reason=found[1]))
-                continue
-            verified.append(compare(found, expected))
-            server = found.models.models[0].measurement.provenance.server
+        measured = _Measured(say)
+        with Store.open(self.sweep.settings.store_place) as store:
+            together = with_pairs(self.contents, self.sweep.settings.arrivals, self.settings.pairs, store)
+        if self.contents:
+            measure_contents(self.sweep.workers(flags or {}), self.sweep.job, together, measured)
+        found = [measured.found[number] for number in sorted(measured.found)]
+        verified = [compare(one, expected) for one in found]
+        servers = [one.models.models[0].measurement.provenance.server for one in found]
         measuring = self.sweep.settings
         fits = [expected.fit_for(content.device) for content in verified if len(content.models) > 1]
         return Verification(
@@ -87,19 +88,30 @@ class PreparedVerification:
             mode=self.placement.mode,
             verdict=worst(content.verdict for content in verified) if verified else Verdict.NOT_MEASURED,
             contents=tuple(verified),
-            not_tried=tuple(not_tried),
+            not_tried=self.not_tried,
             provenance=VerificationProvenance(
                 tool="tritonpack",
                 tool_version=__version__,
                 placement_sha256=sha256(self.placement),
                 devices=tuple(sorted({content.device for content in verified})),
-                server=server,
+                server=servers[-1] if servers else "",
                 precision_pct=measuring.precision_pct,
                 max_trial_s=measuring.max_trial_s,
                 seed=measuring.seed,
                 calibrated=all(fit.calibrated for fit in fits),
             ),
         )
+
+
+class _Measured:
+    """Keeps what was measured of each content by its number, and passes lines on."""
+
+    def __init__(self, say: Say) -> None:
+        self.said = say
+        self.found: dict[int, MeasuredContent] = {}
+
+    def measured(self, number: int, found: MeasuredContent) -> None:
+        self.found[number] = found
 
 
 def prepare_verification(
@@ -174,6 +186,10 @@ def _on_device(
 
 def _mismatch(content: PlannedContent, placement: Placement, device: str | None) -> str:
     """Say why a device cannot show a content; "" where it can, or where it is not known before."""
+    try:
+        loads_of(content)
+    except UsageError as error:
+        return error.message
     if device is None:
         return ""
     if content.slice_profile is not None and content.slice_profile not in device:

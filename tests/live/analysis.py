@@ -1,4 +1,4 @@
-"""Run the `analyze` command as a user does, and read its output."""
+"""Run the commands `analyze` and `plan` as a user does, and read their output."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 ANALYZE = str(Path(sys.executable).with_name("analyze"))
+PLAN = str(Path(sys.executable).with_name("plan"))
 QUICK = ("--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "30")
 
 
@@ -30,6 +31,16 @@ def analyze(
     """Run the command and check its exit code."""
     done = subprocess.run(command(repository, *arguments), capture_output=True, text=True, timeout=180, env=environment)
     assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def plan(
+    *arguments: str | Path | int, code: int = 0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of `plan` and check its exit code."""
+    done = subprocess.run([PLAN, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
 

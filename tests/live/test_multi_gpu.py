@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from planner.inputs.profiles import build_profiles
 from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
 from tests.fakes import nvml
-from tests.live.analysis import analyze, command, results_of, rows
+from tests.live.analysis import analyze, command, plan, results_of, rows
 
 pytestmark = pytest.mark.usefixtures("local_server")
 MIB = 1 << 20
@@ -72,6 +73,31 @@ def test_sweep_over_two_gpus_gives_the_same_as_over_one(repository: Path, state:
     assert again.stderr.count("(from the store)") == 6
     other = analyze(repository, "--model-names", "m1", "--gpus", "2", environment=environment)
     assert "(from the store)" not in other.stderr
+
+
+def test_verification_is_spread_over_the_gpus(repository: Path, state: Path, nvml_library: Path) -> None:
+    """Two contents of a plan are measured on two equal GPUs, each on one, and are listed in the plan's order."""
+    names = ("m1", "m2", "m3", "m4")
+    for i, name in enumerate(names, 1):
+        write_gpu_model(repository, state, name, 100 * i)
+    environment = nvml.environment(nvml_library, state)
+    analyze(repository, environment=environment)
+    results, demand = results_of(repository), repository.parent / "demand.toml"
+    apart = '\napart = ["second"]'
+    groups = {"m1": '["small"]', "m2": f'["small"]{apart}', "m3": f'["large"]{apart}', "m4": '["large"]'}
+    demand.write_text("\n".join(f'[[model]]\nmodel = "{m}"\nreplicas = 1\ntogether = {groups[m]}' for m in names))
+    plan("solve", results, "--demand", demand, "--gpu", "T4", "-o", results / "placement.json", environment=environment)
+    measuring = ("--model-folder", repository, "--launch-mode", "local", "--max-trial-seconds", 2, "--precision", 30)
+    done = plan("verify", results / "placement.json", results, *measuring, "--tolerance", 50, environment=environment)
+    assert done.stderr.count("Device: Tesla T4") == 2
+    contents = json.loads((results / "verification.json").read_text())["contents"]
+    planned = json.loads((results / "placement.json").read_text())["gpus"]
+    assert [content["gpus"] for content in contents] == [[gpu["id"]] for gpu in planned]
+    # the server's 300 MiB, and the two models of a content: 100 and 200, or 300 and 400
+    assert sorted(content["memory"]["measured_mib"] for content in contents) == [600, 1000]
+    with Store.open(results / "measurements.sqlite") as store:
+        uuids = [{m.measurement.provenance.device_uuid for m in found.models} for found in store.co_locations()]
+    assert sorted(uuids, key=sorted) == [{"GPU-0"}, {"GPU-1"}]
 
 
 def test_gpus_of_different_types_are_refused(repository: Path, state: Path, nvml_library: Path) -> None:
