@@ -79,8 +79,13 @@ class JointRunner:
         self._alone: dict[JointLoad, JointResult] = {}
         self._loaded: list[str] = []
 
-    def measure(self, loads: Sequence[JointLoad]) -> CoLocation:
+    def measure(self, loads: Sequence[JointLoad], *, rule: StoppingRule | None = None) -> CoLocation:
         """Measure models at the same time, after each of them alone where that was not done on this server yet.
+
+        Parameters
+        ----------
+        rule : StoppingRule, optional
+            When the trial of all models ends; by default as the trials of each alone do.
 
         Returns
         -------
@@ -93,7 +98,7 @@ class JointRunner:
             If the server cannot be started again, or the device is lost.
         """
         alone = [self.measure_alone(load) for load in loads]
-        together = alone if len(loads) == 1 else self._run(loads)
+        together = alone if len(loads) == 1 else self._run(loads, rule)
         return CoLocation(
             models=tuple(_compared(load, *both) for load, *both in zip(loads, together, alone, strict=True))
         )
@@ -104,11 +109,11 @@ class JointRunner:
             (self._alone[load],) = self._run([load])
         return self._alone[load]
 
-    def _run(self, loads: Sequence[JointLoad]) -> tuple[JointResult, ...]:
+    def _run(self, loads: Sequence[JointLoad], rule: StoppingRule | None = None) -> tuple[JointResult, ...]:
         """Load the models, send their loads and unload them."""
         try:
             memory = self._load(loads)
-            results = self._send(loads, memory)
+            results = self._send(loads, memory, rule or self._rule)
         except ModelError as error:
             self._unload()
             return self._failed(loads, error)
@@ -166,7 +171,7 @@ class JointRunner:
         own = set(with_needed(self._models[name], self._models))
         return [other for other in dict.fromkeys(self._loaded) if other not in own]
 
-    def _send(self, loads: Sequence[JointLoad], memory: MemoryAtLoad) -> tuple[JointResult, ...]:
+    def _send(self, loads: Sequence[JointLoad], memory: MemoryAtLoad, rule: StoppingRule) -> tuple[JointResult, ...]:
         running = self._server.running
         with ExitStack() as stack:
             members = []
@@ -190,7 +195,7 @@ class JointRunner:
                 recorder=self._server.recorder,
                 executions=self._server.control.executions,
                 death=running.death,
-                rule=self._rule,
+                rule=rule,
             )
 
     def _as_sent(self, trial: Trial) -> Trial:

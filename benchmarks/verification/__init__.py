@@ -1,0 +1,1 @@
+"""How well plans and predictions hold, measured with models that contend for the processors."""
