@@ -71,6 +71,7 @@ class MadeUpDevice:
         )
         return Verification(
             schema_version="1.0",
+            mode=prepared.placement.mode,
             verdict=worst(content.verdict for content in found),
             contents=found,
             not_tried=(),
