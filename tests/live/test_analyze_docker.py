@@ -16,7 +16,8 @@ from tests.conftest import OwnEngine, wait_for
 
 pytestmark = pytest.mark.docker
 ANALYZE = str(Path(sys.executable).with_name("analyze"))
-QUICK = ("--launch-mode", "docker", "--max-trial-seconds", "2", "--precision", "40")
+SHORT = ("--max-trial-seconds", "2", "--precision", "40")
+QUICK = ("--launch-mode", "docker", *SHORT)
 
 
 @pytest.fixture
@@ -39,11 +40,14 @@ def containers(docker_host: str) -> list[str]:
 
 
 def test_first_users_command_line_works_unchanged(repository: Path, triton_image: str, docker_host: str) -> None:
-    """Mode auto uses Docker if the engine has the image; every point is measured and the container is removed."""
+    """Mode auto uses Docker if the engine has the image; every point is measured and the container is removed.
+
+    Their options are taken as they were; that the trials end early is the only addition.
+    """
     export = repository.parent / "export"
     command = [ANALYZE, "--batch", "1,2,4", "--concurrency", "1,2,4", "--model-names", "chest_xray,covid19_xray"]
     command += ["--triton-version", "24.10-py3", "--model-folder", str(repository)]
-    command += ["--export", "--export-path", str(export)]
+    command += ["--export", "--export-path", str(export), *SHORT]
     done = subprocess.run(command, cwd=repository.parent, capture_output=True, text=True, timeout=590)
     assert done.returncode == 0, done.stderr
     assert "docker" in done.stderr.splitlines()[0]
