@@ -32,14 +32,18 @@ def read_end(log: Path, *, since: int = 0) -> str:
 _LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
 # errors printed without glog's prefix, by the option parser, the dynamic loader and the Python stub
 _PLAIN_ERROR = re.compile(r"error\b|unable to\b|.*(unrecognized option|error while loading|Error: )", re.IGNORECASE)
+_FAILED_LOAD = ("\"failed to load '", "failed to load '")
 
 
 def last_error(log: str) -> str | None:
-    """Find the last error in Triton's log, in one line; None if it has none."""
+    """Find the last error in Triton's log, in one line; None if it has none.
+
+    A model that failed to load was reported when it did, and the server went on.
+    """
     found = None
     for line in log.splitlines():
         match = _LOG_LINE.match(line)
-        if match and match[1] in "EF":
+        if match and match[1] in "EF" and not match[2].startswith(_FAILED_LOAD):
             found = match[2]
         elif not match and _PLAIN_ERROR.match(line):
             found = line

@@ -29,6 +29,13 @@ def test_exit_cause_names_status_or_signal() -> None:
     assert exit_cause(1, LOG).startswith("tritonserver ended with exit status 1; the last error of its log: Cuda")
 
 
+def test_failed_load_is_not_why_a_server_ended() -> None:
+    """A model that had failed to load for want of memory once made every later end of its server one, too."""
+    load = """E1120 11:25:41.500000 17660 model_lifecycle.cc:654] "failed to load 'm' version 1: MemoryError"\n"""
+    assert exit_cause(137, load) == "tritonserver was ended by SIGKILL"
+    assert last_error(LOG + load) == "CudaDriverHelper has not been initialized."
+
+
 def test_only_the_end_of_a_log_is_read(tmp_path: Path) -> None:
     """Of a log of 1 GB its last part is read, of a short one what follows `since`, of a cut one what is left."""
     log = tmp_path / "log"
