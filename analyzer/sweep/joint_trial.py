@@ -96,8 +96,10 @@ def measure_together(
         watch([one.trial for one in running], stream.receive, death, rule, began_s, meanwhile=snapshots.meanwhile)
         snapshots.now()
     warmed_up_s = max(one.trial.seen.began_s for one in running)
+    ended_by = next((one.trial.failure for one in running if one.trial.failed), None)
+    lost = ended_by is not None and death() is not None
     for one in running:
-        one.trial.end(since_s=warmed_up_s)
+        one.trial.end(since_s=warmed_up_s, ended_by=ended_by, lost=lost)
     under_load = recorder.between(began_s, time.perf_counter())
     return tuple(
         JointResult(

@@ -60,6 +60,11 @@ class RunningTrial:
         return self._failure is not None
 
     @property
+    def failure(self) -> tuple[Status, str] | None:
+        """Why it failed."""
+        return self._failure
+
+    @property
     def busiest_client(self) -> float:
         """Share of a core that the busiest event loop of the load generator uses."""
         return self._timings.busiest_client
@@ -79,13 +84,19 @@ class RunningTrial:
         window = self.seen.window
         return window is not None and (settled(window, self._rule) or given_up(window, self._rule))
 
-    def end(self, since_s: float | None = None) -> None:
+    def end(
+        self, since_s: float | None = None, *, ended_by: tuple[Status, str] | None = None, lost: bool = False
+    ) -> None:
         """Find the final window, and what is wrong with it.
 
         Parameters
         ----------
         since_s : float, optional
             Requests that completed before do not count; by default the window stays as it was last looked at.
+        ended_by : tuple of Status and str, optional
+            The failure of another trial that ended this one early: it is why there is no window, if there is none.
+        lost : bool
+            Whether the server was lost by it, so that no window counts.
         """
         if since_s is not None:
             self.seen = self._summarize(since_s=since_s)
@@ -94,7 +105,9 @@ class RunningTrial:
         if self._failure is not None:
             return
         timings = self._timings
-        if timings.errors:
+        if ended_by is not None and (lost or self.seen.window is None):
+            self._failure = ended_by
+        elif timings.errors:
             count = timings.errors + len(timings.end_s)
             text = f"{timings.errors} of {count} requests failed: {error_text(timings.first_error)}"
             self._failure = failure_status(timings.first_error), text
