@@ -97,10 +97,11 @@ class LoadGenerator:
     def sending_together(self, loads: Sequence[Load]) -> Iterator[Stream]:
         """Send several loads at once inside the ``with`` block, from one event loop; see `sending`.
 
-        `Report.load` says which load a report is about.
+        `Report.load` says which load a report is about. Each load has gaps of its own between its requests.
         """
         self._replace_dead()
-        with self._streaming([(self._workers[0], tuple(map(self._with_own_sequences, loads)))]) as stream:
+        own = tuple(replace(self._with_own_sequences(load), seed=load.seed + i) for i, load in enumerate(loads))
+        with self._streaming([(self._workers[0], own)]) as stream:
             yield stream
 
     def _with_own_sequences(self, load: Load) -> Load:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from analyzer.errors import ServerError
@@ -105,6 +106,17 @@ def test_loads_that_are_sent_together_are_reported_apart() -> None:
     assert 70 <= len(done[1]) <= 84
     assert 35 <= len(done[2]) <= 44
     assert (first.connections, second.connections <= 8, third.connections <= 8) == (2, True, True)
+
+
+def test_loads_that_are_sent_together_arrive_independently() -> None:
+    """Two loads at the same rate and seed are not sent at the same moments: else models would only meet at bursts."""
+    with serving(answer) as first, serving(answer) as second, LoadGenerator(1) as generator:
+        ports = (first.port, second.port)
+        loads = [Load(host="127.0.0.1", port=p, scripts=[[b"abc"]], concurrency=8, rate_per_s=50) for p in ports]
+        done = together(generator, loads, 1.5)
+    gaps = [np.diff(done[number][:30]) for number in (0, 1)]
+    assert len(gaps[0]) == len(gaps[1]) == 29
+    assert abs(np.corrcoef(*gaps)[0, 1]) < 0.8
 
 
 def test_a_load_that_loses_its_server_leaves_the_others() -> None:
