@@ -12,7 +12,7 @@ import planner
 import reports
 
 ROOT = Path(__file__).parent.parent
-NEEDS_TRITON = {"measure"}  # run by tests/live/test_python_api.py
+NEEDS_TRITON = {"measure", "verify"}  # run by tests/live/test_python_api.py
 API = {
     f"{package.__name__}.{name}": (package, name)
     for package in (analyzer, planner, reports)

@@ -32,7 +32,13 @@ def read_end(log: Path, *, since: int = 0) -> str:
 _LOG_LINE = re.compile(r"([EFIW])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] *(.*)")
 # errors printed without glog's prefix, by the option parser, the dynamic loader and the Python stub
 _PLAIN_ERROR = re.compile(r"error\b|unable to\b|.*(unrecognized option|error while loading|Error: )", re.IGNORECASE)
-_FAILED_LOAD = ("\"failed to load '", "failed to load '")
+# Triton and its Python backend on a model that cannot be loaded, with and without glog's quotes
+_FAILED_LOAD = (
+    "\"failed to load '",
+    "failed to load '",
+    '"ERROR: Failed to create instance',
+    "ERROR: Failed to create instance",
+)
 
 
 def last_error(log: str) -> str | None:

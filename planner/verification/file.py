@@ -34,6 +34,16 @@ def write_verification(found: Verification, folder: str | Path) -> None:
     ------
     TritonpackError
         If a file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from planner import read_verification, write_verification
+    >>> found = read_verification("tests/data/verification.json")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_verification(found, folder)
+    ...     read_verification(f"{folder}/verification.json") == found
+    True
     """
     DOCUMENT.write(to_json(found), Path(folder) / JSON_FILE)
     DOCUMENT.write(to_csv(found, MODEL_KEYS), Path(folder) / CSV_FILE)
@@ -46,6 +56,13 @@ def read_verification(path: str | Path) -> Verification:
     ------
     UsageError
         If the file cannot be read, is no JSON, has a newer major version of the schema, or does not follow it.
+
+    Examples
+    --------
+    >>> from planner import read_verification
+    >>> found = read_verification("tests/data/verification.json")
+    >>> found.verdict.value, [(model.name, model.verdict.value) for model in found.contents[0].models]
+    ('misses', [('a', 'misses'), ('b', 'holds')])
     """
     found: Verification = read_record(Verification, DOCUMENT.read(path), VERIFICATION_KEYS)
     return found

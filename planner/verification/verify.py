@@ -239,6 +239,17 @@ def verify(
         If settings are not valid or nothing can be measured.
     KeyboardInterrupt
         On Ctrl-C, after everything has been stopped.
+
+    Examples
+    --------
+    Two sample models on one device, on the Triton that is available:
+
+    >>> from analyzer import measure
+    >>> from planner import plan, verify
+    >>> measured = measure(model_names=["image_classifier", "segmenter"], max_trial_s=2, output="both")
+    >>> found = verify(plan("both", mode="memory").placement, "both", max_trial_s=2)
+    >>> [content.verdict.value for content in found.contents]
+    ['holds']
     """
     settings = VerifySettings(gpu_ids=tuple(gpu_ids), most=most, pairs=pairs, tolerance_pct=tolerance_pct)
     plan = read_placement(placement) if isinstance(placement, str | Path) else placement

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import analyzer
-from planner import plan
+from planner import plan, verify
 from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
 
@@ -26,9 +26,10 @@ def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_example_gives_the_output_shown(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("function", [analyzer.measure, verify])
+def test_example_gives_the_output_shown(function: object) -> None:
     """The docstring's example, run on the sample models, gives the output that it shows."""
-    (test,) = doctest.DocTestFinder().find(analyzer.measure, "measure")
+    (test,) = doctest.DocTestFinder().find(function, "example")
     report: list[str] = []
     doctest.DocTestRunner(verbose=False).run(test, out=report.append)
     assert not report, "".join(report)

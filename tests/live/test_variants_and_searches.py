@@ -165,10 +165,11 @@ def test_ensemble_loads_its_parts_and_is_charged_for_them(repository: Path) -> N
     table = rows(repository)
     assert {row["status"] for row in table} <= {"ok", "unsettled"}
     own = {row["model"]: float(row["model_memory_mib"]) for row in table if row["batch"] == "1"}
-    # light is one process and 64 MiB; the caller has two and 128 MiB, the whole three and 192 MiB
+    # light is one process and 64 MiB; the caller has two and 128 MiB, the whole three and 192 MiB; a process counts
+    # less while another test's server shares its pages, and each part holds more than the tolerance
     process = own["light"] - 64
-    assert own["caller"] == pytest.approx(2 * process + 128, abs=32)
-    assert own["whole"] == pytest.approx(3 * process + 192, abs=48)
+    assert own["caller"] == pytest.approx(2 * process + 128, abs=56)
+    assert own["whole"] == pytest.approx(3 * process + 192, abs=56)
     assert float(table[-1]["server_memory_mib"]) < float(table[0]["server_memory_mib"]) + 16
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,14 @@ def results(profiled: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(results_of(profiled / "models"), tmp_path / "results"))
 
 
-def solve(results: Path, *models: str, most: int = 100) -> Path:
-    """Plan one copy of each model, those of a group together and each group alone; return the placement's file."""
+def solve(results: Path, *models: str, most: int = 100, apart: Sequence[str] = ()) -> Path:
+    """Plan one copy of each model, those of a group together, some apart; return the placement's file."""
     demand = results / "demand.toml"
     groups = {model: name for name, members in GROUPS.items() for model in members}
     lines = [
         f'[[model]]\nmodel = "{model}"\nreplicas = 1\n'
         + (f'together = ["{groups[model]}"]\n' if model in groups else "")
+        + ('apart = ["apart"]\n' if model in apart else "")
         for model in models
     ]
     demand.write_text("\n".join(lines))
@@ -174,8 +176,8 @@ def test_three_busy_models_miss_and_the_plan_that_follows_holds(profiled: Path, 
 
 def test_contents_that_fail_are_named_and_the_next_is_measured(profiled: Path, results: Path) -> None:
     """A model that does not fit beside another, and a server that dies under a mix, are findings; others go on."""
-    solve(results, *GROUPS["memory"], *GROUPS["fatal"], "busy_a", "busy_b", "busy_c", most=60)
     wanted = [min(GROUPS["memory"]), min(GROUPS["fatal"]), "busy_c"]
+    solve(results, *GROUPS["memory"], *GROUPS["fatal"], "busy_a", "busy_b", "busy_c", most=60, apart=wanted)
     found = gpus_of(results)
     numbers = [next(i for i, models in enumerate(found) if name in models) for name in wanted]
     gpus = [read_placement(placement(results)).one_by_one()[number].id for number in numbers]

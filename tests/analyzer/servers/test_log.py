@@ -32,6 +32,7 @@ def test_exit_cause_names_status_or_signal() -> None:
 def test_failed_load_is_not_why_a_server_ended() -> None:
     """A model that had failed to load for want of memory once made every later end of its server one, too."""
     load = """E1120 11:25:41.500000 17660 model_lifecycle.cc:654] "failed to load 'm' version 1: MemoryError"\n"""
+    load += """E1120 11:25:41.600000 17660 backend_model.cc:692] "ERROR: Failed to create instance: MemoryError"\n"""
     assert exit_cause(137, load) == "tritonserver was ended by SIGKILL"
     assert last_error(LOG + load) == "CudaDriverHelper has not been initialized."
 
