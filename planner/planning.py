@@ -229,8 +229,8 @@ def plan(
     arguments = dict(locals())  # the parameters, and nothing else yet
     settings = PlanSettings(**{k: v for k, v in arguments.items() if k not in ("profiles", "current")})
     in_force = read_placement(current) if isinstance(current, str | Path) else current
-    known = load_profiles(profiles, settings)
-    return plan_with(known, settings, learnt=load_learnt(profiles, settings), current=in_force)
+    known, learnt = load_inputs(profiles, settings)
+    return plan_with(known, settings, learnt=learnt, current=in_force)
 
 
 def load_profiles(
@@ -252,14 +252,21 @@ def load_profiles(
     return read_profiles(profiles, server_memory_mib=settings.server_memory_mib)
 
 
-def load_learnt(profiles: object, settings: PlanSettings) -> Learnt:
-    """Return what co-location costs: fitted to what the profiles' store has of it, or as settings say.
+def load_inputs(
+    profiles: str | Path | pd.DataFrame | Sequence[Profile] | Sequence[Measurement], settings: PlanSettings
+) -> tuple[tuple[Profile, ...], Learnt]:
+    """Return profiles, and what co-location costs: fitted to what their store has of it, or as settings say.
 
     Raises
     ------
     UsageError
-        If the file of fits cannot be read.
+        As `load_profiles`, or if the file of fits cannot be read.
     """
+    source = read_measurements(profiles) if isinstance(profiles, str | Path) else profiles  # once for both
+    return load_profiles(source, settings), _learnt(source, settings)
+
+
+def _learnt(source: object, settings: PlanSettings) -> Learnt:
     from planner.interference.file import read_interference
 
     said = settings.interference
@@ -269,9 +276,7 @@ def load_learnt(profiles: object, settings: PlanSettings) -> Learnt:
         return Learnt(fits=said)
     if said != "auto":
         return Learnt(fits=tuple(read_interference(said).values()))
-    if isinstance(profiles, str | Path):
-        profiles = read_measurements(profiles)
-    return Learnt.of(profiles.co_locations) if isinstance(profiles, Measurements) else NOTHING
+    return Learnt.of(source.co_locations) if isinstance(source, Measurements) else NOTHING
 
 
 def plan_with(

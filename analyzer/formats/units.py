@@ -6,6 +6,7 @@ An unmeasured figure (None) becomes the empty string; the caller decides how to 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 MIB = 1024**2
 
@@ -57,6 +58,11 @@ def whole(value: float | None) -> str:
 def counted(count: int, noun: str) -> str:
     """Write a count with its noun: 1 trial, 3 trials."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as in a sentence: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def printable(text: str) -> str:

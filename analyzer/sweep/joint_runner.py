@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from analyzer import __version__
 from analyzer.devices.recorder import highest
 from analyzer.errors import DeviceError, ModelError, ServerError
+from analyzer.formats.units import listed
 from analyzer.load.generator import LoadGenerator
 from analyzer.load.workload import Workload
 from analyzer.measurements.co_location import CoLocatedModel, CoLocation
-from analyzer.measurements.record import Measurement, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Status, Trial, Variant
 from analyzer.models.dependencies import all_dependencies
 from analyzer.models.repository import Model
 from analyzer.statistics.execution_times import ExecutionTimes, slow_down
@@ -75,7 +76,6 @@ class JointRunner:
         self._workload = workload
         self._generator = generator
         self._rule = replace(rule, min_window_s=max(rule.min_window_s, server.min_window_s))
-        self._idle: ServerOnly | None = None
         self._alone: dict[JointLoad, JointResult] = {}
         self._loaded: list[str] = []
 
@@ -132,7 +132,7 @@ class JointRunner:
         return results
 
     def _load(self, loads: Sequence[JointLoad]) -> MemoryAtLoad:
-        """Load each model once, the first as the only one, and record the device's memory around it."""
+        """Load each model once, and record the device's memory around that."""
         server = self._server
         recorder, lag_s = server.recorder, server.recorder.lag_s
         time.sleep(lag_s)  # else the reading may still include models that were unloaded
@@ -163,7 +163,8 @@ class JointRunner:
             self._loaded += with_needed(model, self._models)
             self._models[name] = load_variant(control, model, load.loaded_as, self._models)
         except ModelError as error:
-            beside = f" beside {_listed(self._others(name))}" if self._others(name) else ""
+            others = self._others(name)
+            beside = f" beside {listed(others)}" if others else ""
             held = "" if used is None else f" ({used / 2**20:.0f} MiB were in use before it)"
             raise ModelError(f"{name} does not load{beside}{held}: {error.message}") from None
 
@@ -248,7 +249,3 @@ def _compared(load: JointLoad, together: JointResult, alone: JointResult) -> CoL
         slow_down=slower[0] if slower else None,
         slow_down_half_width=slower[1] if slower else None,
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -17,7 +17,7 @@ from planner.cli.progress import Progress
 from planner.formulation.settings import FLAGS, PlanSettings
 from planner.placement.file import read_placement, to_json, write_placement
 from planner.placement.text import moves_text, placement_text
-from planner.planning import PlanResult, load_learnt, load_profiles, plan_with
+from planner.planning import PlanResult, load_inputs, plan_with
 from planner.problem.plan import Status
 
 
@@ -49,10 +49,9 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
         raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
     settings = PlanSettings(**typed(ctx, options))
     in_force = read_placement(current) if current else None
-    known, learnt = load_profiles(profiles, settings), load_learnt(profiles, settings)
+    known, learnt = load_inputs(profiles, settings)
     progress = Progress()
     with progress.listening():
-        learnt = load_learnt(profiles, settings)
         result = plan_with(
             known, settings, learnt=learnt, current=in_force, stop=progress.stop, on_progress=progress.of
         )

@@ -16,7 +16,7 @@ from planner.explanation.baselines import baselines
 from planner.formulation.request import Request, make_request
 from planner.formulation.settings import PlanSettings
 from planner.inputs.profiles import Profile
-from planner.planning import load_learnt, load_profiles, solve_request
+from planner.planning import load_inputs, solve_request
 from planner.solver.limits import SearchLimits
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def growth(
     except ValueError as error:
         raise UsageError(f"Invalid value for `rate_factors`: {error}") from None
     settings = PlanSettings(**options)
-    learnt = load_learnt(profiles, settings)
-    request = make_request(load_profiles(profiles, settings), settings, learnt)
+    known, learnt = load_inputs(profiles, settings)
+    request = make_request(known, settings, learnt)
     if not any(r.rate_infer_per_s for r in request.requirements):
         raise UsageError("no model of the demand has a rate, so there is nothing that grows; give rate_infer_per_s")
     return tuple(_point(request.with_rate_factor(factor), factor, settings) for factor in factors)

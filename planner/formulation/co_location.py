@@ -101,7 +101,7 @@ def overloads(
     for found in request.learnt.co_locations:
         if len(found.models) < 2 or not any(_misses(model, options, request) for model in found.models):
             continue
-        for place, _ in enumerate(places):
+        for place in range(len(places)):
             parts = [_part(model, place, options) for model in found.models]
             if all(parts):
                 yield Overloaded(parts=tuple(part for part in parts if part is not None))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from analyzer.formats.units import listed
 from analyzer.measurements.record import Trial
 from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
@@ -110,7 +111,9 @@ def _measure_content(
     content = together.contents[number]
     loads = loads_of(content, arrivals=together.arrivals)
     joint = [_joint(load) for load in loads]
-    observer.said(f"{number + 1} of {len(together.contents)}: {content.name}, {_named(loads)}")
+    observer.said(
+        f"{number + 1} of {len(together.contents)}: {content.name}, {listed([load.placed.name for load in loads])}"
+    )
     control = runner.measure_alone(_control(loads), fresh=True)
     found = runner.measure(joint)
     store.append_co_location(found)
@@ -137,8 +140,3 @@ def _control(loads: Sequence[ModelLoad]) -> JointLoad:
     return JointLoad(
         trial=Trial(model=placed.name, variant=variant, batch=placed.batch, concurrency=placed.concurrency)
     )
-
-
-def _named(loads: Sequence[ModelLoad]) -> str:
-    names = [load.placed.name for load in loads]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -17,6 +17,7 @@ from planner.interference import fitted
 from planner.placement import document as records
 from planner.placement import placed_gpu
 from planner.placement.file import PLACEMENT_KEYS
+from tests.builders.json_schema import objects
 
 RECORDS: list[tuple[type, Sequence[Key]]] = [
     (records.Placement, PLACEMENT_KEYS),
@@ -43,15 +44,6 @@ ELSEWHERE = {  # fields of a record that the file has in another place
     records.GpuTypeInUse: {"thresholds"},  # what the mode counts of them, as `counted`
     Rules: {"mode", "objective"},  # in the placement itself
 }
-
-
-def objects(keys: Sequence[Key], found: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any, Any]]:
-    """Pair every object of the records with its part of the schema."""
-    yield where, keys, found
-    for key in keys:
-        if key.form.keys:
-            part = found["properties"][key.name]
-            yield from objects(key.form.keys, part.get("items", part), f"{where}.{key.name}")
 
 
 OPEN = {"placement", "placement.provenance", "placement.provenance.search"}  # objects in which other tools may add keys

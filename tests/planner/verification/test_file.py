@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from planner.verification.document import (
 )
 from planner.verification.file import CSV_FILE, JSON_FILE, read_verification, write_verification
 from planner.verification.text import verification_text
+from tests.builders.json_schema import objects
 from tests.builders.measured_contents import expectations, figures, measured, placement
 
 PLAN = placement()
@@ -46,15 +47,6 @@ FOUND = Verification(
         calibrated=False,
     ),
 )
-
-
-def objects(keys: Sequence[Key], found: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any, Any]]:
-    """Pair every object of the records with its part of the schema."""
-    yield where, keys, found
-    for key in keys:
-        if key.form.keys:
-            part = found["properties"][key.name]
-            yield from objects(key.form.keys, part.get("items", part), f"{where}.{key.name}")
 
 
 OBJECTS = list(objects(VERIFICATION_KEYS, schema("planner", "data/verification.schema.json"), "verification"))
