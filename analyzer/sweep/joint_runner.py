@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from analyzer import __version__
-from analyzer.devices.recorder import highest
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.formats.units import listed
 from analyzer.load.generator import LoadGenerator
@@ -21,7 +20,7 @@ from analyzer.statistics.execution_times import ExecutionTimes, slow_down
 from analyzer.statistics.verdict import StoppingRule, is_out_of_memory
 from analyzer.sweep.instrumented_server import InstrumentedServer
 from analyzer.sweep.joint_trial import JointMember, JointResult, measure_together
-from analyzer.sweep.loaded_model import MemoryAtLoad
+from analyzer.sweep.loaded_model import MemoryAtLoad, memory_around
 from analyzer.sweep.model_loading import load_variant, with_needed
 
 
@@ -133,21 +132,13 @@ class JointRunner:
 
     def _load(self, loads: Sequence[JointLoad]) -> MemoryAtLoad:
         """Load each model once, and record the device's memory around that."""
-        server = self._server
-        recorder, lag_s = server.recorder, server.recorder.lag_s
-        time.sleep(lag_s)  # else the reading may still include models that were unloaded
-        before = server.read_now()
-        began_s = time.perf_counter()
-        for load in {one.trial.model: one for one in loads}.values():
-            self._load_model(load)
-        rests_s = time.perf_counter() + lag_s
-        time.sleep(lag_s + max(server.rest_s, lag_s))
-        return MemoryAtLoad(
-            server_bytes=before.memory_bytes,
-            server_process_bytes=before.process_memory_bytes,
-            load_peak_bytes=highest(r.memory_bytes for r in recorder.between(began_s, rests_s)),
-            steady_bytes=highest(r.memory_bytes for r in server.readings_since(rests_s)),
-        )
+        time.sleep(self._server.recorder.lag_s)  # else the reading may still include models that were unloaded
+
+        def load_each() -> None:
+            for load in {one.trial.model: one for one in loads}.values():
+                self._load_model(load)
+
+        return memory_around(self._server, self._server.read_now(), load_each)
 
     def _load_model(self, load: JointLoad) -> None:
         name, control = load.trial.model, self._server.control

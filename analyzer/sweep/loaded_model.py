@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from analyzer import __version__
+from analyzer.devices import Reading
 from analyzer.devices.recorder import highest
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.measurements.record import Provenance, ServerOnly, Variant
@@ -36,6 +37,29 @@ class MemoryAtLoad:
     load_peak_bytes: int | None
     steady_bytes: int | None
     server_process_bytes: int | None = None
+
+
+def memory_around(server: InstrumentedServer, before: Reading, load: Callable[[], None]) -> MemoryAtLoad:
+    """Load something, and return the device's memory before, during and after it.
+
+    Parameters
+    ----------
+    before : Reading
+        The device before the load.
+    load : callable
+        Returns when everything is loaded.
+    """
+    recorder, lag_s = server.recorder, server.recorder.lag_s
+    began_s = time.perf_counter()
+    load()
+    rests_s = time.perf_counter() + lag_s
+    time.sleep(lag_s + max(server.rest_s, lag_s))
+    return MemoryAtLoad(
+        server_bytes=before.memory_bytes,
+        server_process_bytes=before.process_memory_bytes,
+        load_peak_bytes=highest(r.memory_bytes for r in recorder.between(began_s, rests_s)),
+        steady_bytes=highest(r.memory_bytes for r in server.readings_since(rests_s)),
+    )
 
 
 class LoadedModel:
@@ -122,24 +146,12 @@ class LoadedModel:
             self._memory = MemoryAtLoad(server_bytes=None, load_peak_bytes=None, steady_bytes=None)
             return self._memory
         self._server.control.set_aside(self._model.name)
-        recorder = self._server.recorder
-        lag_s = recorder.lag_s
-        time.sleep(lag_s)  # else the reading may still include the model that was unloaded
+        time.sleep(self._server.recorder.lag_s)  # else the reading may still include the model that was unloaded
         before = self._server.read_now()
         if (before.memory_bytes or 0) - (self._idle.memory_bytes or 0) > _LEFTOVER_BYTES:
             self._server.restart()
-            recorder = self._server.recorder
             before = self._server.read_now()
-        start_s = time.perf_counter()
-        self._load_as(self._variant)
-        rests_s = time.perf_counter() + lag_s
-        time.sleep(lag_s + max(self._server.rest_s, lag_s))
-        self._memory = MemoryAtLoad(
-            server_bytes=before.memory_bytes,
-            server_process_bytes=before.process_memory_bytes,
-            load_peak_bytes=highest(r.memory_bytes for r in recorder.between(start_s, rests_s)),
-            steady_bytes=highest(r.memory_bytes for r in self._server.readings_since(rests_s)),
-        )
+        self._memory = memory_around(self._server, before, lambda: self._load_as(self._variant))
         return self._memory
 
     def restart(self) -> None:

@@ -45,7 +45,7 @@ def needs_headroom(requirement: Requirement, devices: Iterable[str], learnt: Lea
     return requirement.rate_to_serve is not None and any(learnt.fit_for(device) for device in devices)
 
 
-def sharing(candidate: Candidate, requirement: Requirement, place: GpuPlace, learnt: Learnt) -> Sharing:
+def sharing(candidate: Candidate, requirement: Requirement, learnt: Learnt) -> Sharing:
     """Return a candidate's loads and tolerances; without a fit for its device it has neither.
 
     A model without a rate presses on others and tolerates any slow-down: its plan promises no rate.
@@ -53,12 +53,11 @@ def sharing(candidate: Candidate, requirement: Requirement, place: GpuPlace, lea
     fit = learnt.fit_for(candidate.device)
     if fit is None:
         return Sharing((0, 0), (None, None))
-    shared = place.slice_name is None
     busy_share = (candidate.point.utilization or 0.0) * candidate.share
     member = Member(model=model_key(candidate.model, candidate.point.variant), busy_share=busy_share)
     most = _tolerated(candidate, requirement)
-    found = rows(fit, member, math.inf if most is None else most, shared=shared)
-    busy, pressed = found if shared else (Row(load=0.0, tolerance=math.inf), found[0])
+    # on a slice as well: the models of one server share what it has
+    busy, pressed = rows(fit, member, math.inf if most is None else most, shared=True)
     load = (_load(busy), _load(pressed))
     if most is None:
         return Sharing(load, (None, None))

@@ -78,7 +78,7 @@ def formulate(request: Request) -> Formulation:
     loads, capacities = coarsen([_load(c, resources) for c in every], [_capacity(p, resources) for p in places])
     load_of = {c: tuple(load) for c, load in zip(every, loads, strict=True)}
     sharings = [
-        [sharing(c, requirement, places[c.place], request.learnt) for c in own]
+        [sharing(c, requirement, request.learnt) for c in own]
         for requirement, own in zip(requirements, found, strict=True)
     ]
     limited = any(one.limits for own in sharings for one in own)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from planner.interference.content import Content
+from planner.interference.content import Content, Member
 from planner.interference.fitted import Interference
 from planner.interference.latency import co_located_p99_s
 
@@ -56,6 +58,14 @@ def predict(interference: Interference, content: Content) -> tuple[Prediction, .
         )
         for member, linear in zip(content.members, linear_slow_downs(interference, content), strict=True)
     )
+
+
+def predict_replicas(interference: Interference, replicas: Sequence[tuple[Member, int]]) -> tuple[Prediction, ...]:
+    """Predict the slow-down of each model of a server, where so many equal replicas of each run; one for each model."""
+    members = tuple(member for member, count in replicas for _ in range(count))
+    found = predict(interference, Content(device=interference.device, members=members))
+    first = accumulate((count for _, count in replicas[:-1]), initial=0)
+    return tuple(found[at] for at in first)
 
 
 def linear_slow_downs(interference: Interference, content: Content) -> tuple[float, ...]:

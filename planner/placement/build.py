@@ -177,7 +177,7 @@ def _models(
     content: _Content, place: GpuPlace, start: int, formulation: Formulation, rates: Mapping[int, float]
 ) -> list[PlacedModel]:
     request = formulation.request
-    predicted = predictions([(c, n) for _, c, n in content], place, request.learnt)
+    predicted = predictions([(c, n) for _, c, n in content], request.learnt)
     return [
         with_prediction(
             _model(candidate, n, request.requirements[task].model, place, start, rates.get(task)), candidate, prediction

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.formulation.candidates import Candidate
-from planner.formulation.gpu_places import GpuPlace
-from planner.interference.content import Content, Member, model_key
+from planner.interference.content import Member, model_key
 from planner.interference.learnt import Learnt
-from planner.interference.predict import Prediction, predict
+from planner.interference.predict import Prediction, predict_replicas
 from planner.placement.placed_gpu import PlacedModel
 
 
-def predictions(content: Sequence[tuple[Candidate, int]], place: GpuPlace, learnt: Learnt) -> list[Prediction | None]:
+def predictions(content: Sequence[tuple[Candidate, int]], learnt: Learnt) -> list[Prediction | None]:
     """Predict the slow-down of the replicas of each model in a place; None where nothing was measured on its device.
 
     Parameters
@@ -26,14 +25,13 @@ def predictions(content: Sequence[tuple[Candidate, int]], place: GpuPlace, learn
     fit = next(iter(fits.values()), None)
     if fit is None or len(fits) > 1:
         return [None] * len(content)
-    members: list[Member] = []
-    first = []
-    for candidate, n in content:
-        first.append(len(members))
-        busy_share = (candidate.point.utilization or 0.0) * candidate.share
-        members += [Member(model=model_key(candidate.model, candidate.point.variant), busy_share=busy_share)] * n
-    found = predict(fit, Content(device=fit.device, members=tuple(members), shared=place.slice_name is None))
-    return [found[at] for at in first]
+    return list(predict_replicas(fit, [(_member(candidate), count) for candidate, count in content]))
+
+
+def _member(candidate: Candidate) -> Member:
+    point = candidate.point
+    busy_share = (point.utilization or 0.0) * candidate.share
+    return Member(model=model_key(candidate.model, point.variant), busy_share=busy_share)
 
 
 def with_prediction(model: PlacedModel, candidate: Candidate, prediction: Prediction | None) -> PlacedModel:

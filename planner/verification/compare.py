@@ -9,9 +9,9 @@ from analyzer.devices.recorder import highest
 from analyzer.measurements.co_location import CoLocatedModel
 from analyzer.measurements.record import Measurement, Trial
 from planner.formulation.candidates import Mode
-from planner.interference.content import Content, Member, model_key
+from planner.interference.content import Member, model_key
 from planner.interference.fitted import Interference
-from planner.interference.predict import Prediction, predict
+from planner.interference.predict import Prediction, predict_replicas
 from planner.placement.document import Placement
 from planner.placement.placed_gpu import PlacedModel
 from planner.verification.contents import MeasuredContent, ModelLoad, PlannedContent
@@ -61,15 +61,15 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
     memory, utilization, memory_utilization = _device(content, figures)
     found = [model.verdict for model in models]
     causes = []
-    for name, compared in (
-        ("memory", memory),
-        ("utilization", utilization),
-        ("memory utilization", memory_utilization),
-    ):
+    shares = {
+        "memory": _shares_of(memory, content.memory_capacity_bytes),
+        "utilization": utilization,
+        "memory utilization": memory_utilization,
+    }
+    for name, compared in shares.items():
         if judge_share(compared) is Verdict.MISSES:
             found.append(Verdict.MISSES)
-            of = replace(compared) if name != "memory" else _shares_of(compared, content.memory_capacity_bytes)
-            causes.append(share_text(name, of))
+            causes.append(share_text(name, compared))
     verdict = worst(found)
     if verdict is Verdict.MISSES and control is not None and control.drifted:
         verdict = Verdict.DRIFTED
@@ -90,15 +90,12 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
 
 def predicted(content: PlannedContent, fit: Interference) -> tuple[Prediction, ...]:
     """Predict the slow-down of each model of a content from the planned busy shares; replicas have the same."""
-    members: list[Member] = []
-    first: list[int] = []
-    for placed in content.models:
-        first.append(len(members))
-        share = (placed.utilization or 0.0) / placed.replicas
-        member = Member(model=model_key(placed.name, placed.variant), busy_share=share)
-        members += [member] * placed.replicas
-    found = predict(fit, Content(device=fit.device, members=tuple(members)))
-    return tuple(found[at] for at in first)
+    members = [
+        Member(model=model_key(placed.name, placed.variant), busy_share=(placed.utilization or 0.0) / placed.replicas)
+        for placed in content.models
+    ]
+    counts = [placed.replicas for placed in content.models]
+    return predict_replicas(fit, list(zip(members, counts, strict=True)))
 
 
 def _model(

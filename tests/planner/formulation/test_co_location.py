@@ -133,3 +133,17 @@ def test_a_content_that_held_stays_possible() -> None:
     """What served its rates within its interval is not cut off."""
     assert planned(LIGHT[:3], Learnt(co_locations=(together("a", "b", rate=40, served=39.5),))).gpus == 1
     assert not formulate(planned(LIGHT, NOTHING).solved.formulation.request).problem.has_tolerances
+
+
+def test_models_on_one_slice_share_its_time() -> None:
+    """On a slice as on a whole GPU, the row of slow-downs counts busy shares too; it once left them out."""
+    device = "NVIDIA A100 80GB PCIe"
+    profiles = [profile(name, *LIGHT[0].points, device=device) for name in "bc"]
+    demand = tuple(Requirement(model=p.model, rate_infer_per_s=20, latency_p99_s=None) for p in profiles)
+    settings = PlanSettings(demand=demand, gpus=("A100-80GB",), mig=True, time_limit_s=5)
+    found = plan_with(profiles, settings, learnt=Learnt(fits=(replace(fit(), device=device),)))
+    formulation = found.solved.formulation
+    options = [option for task in formulation.problem.tasks for option in task.options]
+    sliced = [option for option in options if formulation.places[option.place].slice_name]
+    assert sliced
+    assert all(slow_down > pressure > 0 for *_, slow_down, pressure in (option.load for option in sliced))
