@@ -23,7 +23,7 @@ from planner.interference.learnt import NOTHING, Learnt
 from planner.placement.build import build_placement
 from planner.placement.document import Move, Placement, SearchUsed
 from planner.placement.file import read_placement
-from planner.problem.co_location import Overloaded
+from planner.problem.co_location import ContentRule
 from planner.problem.plan import Plan, Status
 from planner.problem.problem import Problem
 from planner.solver.limits import SearchLimits
@@ -348,7 +348,7 @@ def _plain_lower_bound(formulation: Formulation, limits: SearchLimits) -> int | 
     from planner.solver.solve import solve
 
     problem = formulation.problem
-    if not problem.has_tolerances and not any(isinstance(rule, Overloaded) for rule in problem.rules):
+    if not problem.has_tolerances and not any(isinstance(rule, ContentRule) for rule in problem.rules):
         return None
     plain = formulate(replace(formulation.request, learnt=NOTHING)).problem
     return solve(plain, limits.within(_PLAIN_BOUND_S)).lower_bound

@@ -23,6 +23,8 @@ class CoLocatedModel:
         How many times as long its executions took on the server as alone, batch size by batch size.
     slow_down_half_width : float or None
         Half of the 95 % confidence interval of `slow_down`.
+    tolerance : float or None
+        Share of its rate that may be missing, as it was judged; None where it was not.
     """
 
     measurement: Measurement
@@ -30,6 +32,7 @@ class CoLocatedModel:
     busy_share: float | None = None
     slow_down: float | None = None
     slow_down_half_width: float | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

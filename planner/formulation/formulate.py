@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from analyzer.errors import UsageError
 from planner.formulation.candidates import Candidate, Mode, candidates
-from planner.formulation.co_location import UNLIMITED, needs_headroom, overloads, sharing
+from planner.formulation.co_location import UNLIMITED, needs_headroom, sharing
 from planner.formulation.gpu_places import GpuPlace, slices, whole_gpu
 from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
+from planner.formulation.measured_contents import known_to_hold, overloads
 from planner.formulation.objective import cost_divisor, gpu_cost, in_units, replica_cost
 from planner.formulation.request import Request, check_models
 from planner.formulation.rules import Rules
@@ -112,7 +113,11 @@ def formulate(request: Request) -> Formulation:
             for t, own, cost in zip(request.fleet, layouts, gpu_costs, strict=True)
         ),
         tasks=tuple(tasks),
-        rules=(*_rules(requirements, rules), *overloads(found, places, request)),
+        rules=(
+            *_rules(requirements, rules),
+            *overloads(found, places, request),
+            *known_to_hold(found, sharings, places, request),
+        ),
     )
     return Formulation(
         problem=problem,

@@ -7,7 +7,7 @@ A rule is formulated from the demand (`planner.formulation.formulate`), turned i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar, Self
@@ -106,8 +106,8 @@ class Spare(Rule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverloadPart:
-    """At least `count` replicas of a task by these options, counted together."""
+class ContentPart:
+    """So many replicas of a task by these options, counted together."""
 
     task: int
     options: tuple[int, ...]
@@ -115,29 +115,29 @@ class OverloadPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overloaded(Rule):
-    """No place holds all of these parts at once, whatever else it holds: a content that failed, or a heavier one.
+class ContentRule(Rule):
+    """A rule about what one place holds.
 
     An option is one of a kind of place, so the options say on which kinds of place the rule holds.
 
     Parameters
     ----------
-    parts : tuple of OverloadPart
+    parts : tuple of ContentPart
         At least one; `tasks` are those of the parts.
     """
 
     tasks: tuple[int, ...] = field(init=False)
-    parts: tuple[OverloadPart, ...]
+    parts: tuple[ContentPart, ...]
 
     def __post_init__(self) -> None:
         if not self.parts or any(part.count < 1 for part in self.parts):
-            raise ValueError("an overload has parts of at least one replica each")
+            raise ValueError("a content has parts of at least one replica each")
         object.__setattr__(self, "tasks", tuple(sorted({part.task for part in self.parts})))
 
     def renumbered(self, index: Mapping[int, int], options: Mapping[int, Sequence[int]]) -> Self:
         """Return the rule for tasks and options that have other numbers; without the options that are not left."""
         parts = (
-            OverloadPart(
+            ContentPart(
                 task=index.get(part.task, -1),
                 options=tuple(k for k, old in enumerate(options.get(part.task, ())) if old in part.options),
                 count=part.count,
@@ -147,6 +147,40 @@ class Overloaded(Rule):
         return replace(self, parts=tuple(parts))
 
     @property
+    def possible(self) -> tuple[ContentPart, ...]:
+        """The parts that have a task and options."""
+        return tuple(part for part in self.parts if part.task >= 0 and part.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overloaded(ContentRule):
+    """No place holds all of these parts at once, whatever else it holds: a content that failed, or a heavier one."""
+
+    @property
     def is_possible(self) -> bool:
-        """Whether every part has a task and options, so that some content can hold all of them."""
-        return all(part.task >= 0 and part.options for part in self.parts)
+        """Whether some content can hold all of the parts."""
+        return len(self.possible) == len(self.parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownToHold(ContentRule):
+    """A place that holds nothing beside these parts may be loaded up to its capacity, whatever its replicas tolerate.
+
+    The content held when it was measured, so it does with fewer replicas, too. A replica by an option of several parts
+    counts to the first of them.
+    """
+
+    def part_of(self, task: int, option: int) -> int | None:
+        """Return the number of the part that a replica counts to; None where it is of none."""
+        named = (c for c, part in enumerate(self.parts) if part.task == task and option in part.options)
+        return next(named, None)
+
+    def covers(self, content: Iterable[tuple[int, int, int]]) -> bool:
+        """Whether a place that holds these replicas, as (task, option, count), holds nothing beside the parts."""
+        left = [part.count for part in self.parts]
+        for task, option, count in content:
+            part = self.part_of(task, option)
+            if part is None or left[part] < count:
+                return False
+            left[part] -= count
+        return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from planner.problem.co_location import AtMost, Rule, Spare, Together, Within
+from planner.problem.co_location import AtMost, KnownToHold, Rule, Spare, Together, Within
 
 LARGEST = 2**42  # a million times it is still in int64
 
@@ -70,6 +70,7 @@ class Option:
 
     With a `tolerance`, a place with such a replica may be loaded with that much of each resource at most, this replica
     included, however large its capacity; None for a resource: any load within the capacity. Empty: of every resource.
+    A content that is `KnownToHold` is right whatever its replicas tolerate.
     """
 
     place: int
@@ -139,6 +140,16 @@ class Problem:
     def has_tolerances(self) -> bool:
         """Whether replicas of some option limit what their place may be loaded with."""
         return any(option.tolerance for task in self.tasks for option in task.options)
+
+    @property
+    def known_to_hold(self) -> tuple[KnownToHold, ...]:
+        """The contents that are right whatever their replicas tolerate."""
+        return tuple(rule for rule in self.rules if isinstance(rule, KnownToHold))
+
+    @property
+    def excused(self) -> frozenset[tuple[int, int]]:
+        """Tasks and options of which some place may have a replica that does not tolerate the load there."""
+        return frozenset((part.task, k) for rule in self.known_to_hold for part in rule.parts for k in part.options)
 
     @property
     def ruled(self) -> frozenset[int]:

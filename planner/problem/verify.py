@@ -6,7 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from planner.problem.co_location import Alone, Apart, AtMost, Overloaded, Rule, Spare, Together, Within
+from planner.problem.co_location import (
+    Alone,
+    Apart,
+    AtMost,
+    ContentRule,
+    KnownToHold,
+    Overloaded,
+    Rule,
+    Spare,
+    Together,
+    Within,
+)
 from planner.problem.plan import Plan, Replicas, Status, cost_of
 from planner.problem.problem import Problem, Task
 
@@ -73,7 +84,8 @@ def _gpu_faults(plan: Plan, problem: Problem) -> Iterator[str]:
             for resource, u, capacity in zip(problem.resources, used, place.capacity, strict=True):
                 if u > capacity:
                     yield f"group {i}: {resource} on {place.name} is {u} of {capacity}"
-            yield from _tolerance_faults(i, place.name, used, content, problem)
+            if not _is_known_to_hold(content, naming, problem):
+                yield from _tolerance_faults(i, place.name, used, content, problem)
             yield from _overload_faults(i, place.name, content, naming, problem)
         yield from _rule_faults(i, on_gpu, _rules_of(on_gpu, naming, problem), problem)
 
@@ -87,6 +99,15 @@ def _tolerance_faults(
         for resource, u, most in zip(problem.resources, used, tolerance, strict=True):
             if most is not None and u > most:
                 yield f"group {group}: {resource} on {place} is {u}, and {task.name} tolerates {most}"
+
+
+def _is_known_to_hold(content: Iterable[Replicas], naming: Mapping[int, list[int]], problem: Problem) -> bool:
+    """Whether some measured content that held has all of these replicas, or more."""
+    held: Counter[tuple[int, int]] = Counter()
+    for r in content:
+        held[r.task, r.option] += r.count
+    rules = _rules_of({t for t, _ in held}, naming, problem)
+    return any(isinstance(rule, KnownToHold) and rule.covers((t, k, n) for (t, k), n in held.items()) for rule in rules)
 
 
 def _overload_faults(
@@ -117,7 +138,7 @@ def _rules_of(tasks: Iterable[int], naming: Mapping[int, list[int]], problem: Pr
 
 def _rule_faults(group: int, on_gpu: Counter[int], rules: Iterable[Rule], problem: Problem) -> Iterator[str]:
     for rule in rules:
-        if isinstance(rule, Spare | Overloaded):  # the one is about the whole plan, the other about a place
+        if isinstance(rule, Spare | ContentRule):  # the one is about the whole plan, the other about a place
             continue
         fault = _RULES[type(rule)](rule, on_gpu, [problem.tasks[t].name for t in sorted(set(rule.tasks) & set(on_gpu))])
         if fault:

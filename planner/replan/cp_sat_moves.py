@@ -178,14 +178,14 @@ def _fill(
 ) -> None:
     """Add the number of replicas by every option at one position of one layout, within its capacity."""
     i, j, place = where
-    capacity = problem.places[place].capacity
+    capacity, excused = problem.places[place].capacity, problem.excused
     terms: list[tuple[Any, tuple[int, ...]]] = []
     for t, task in enumerate(problem.tasks):
         for k, option in enumerate(task.options):
             if option.place != place:
                 continue
-            room = zip(problem.room(option), option.load, strict=True)
-            most = min([_needed(problem, t), *(c // x for c, x in room if x)])
+            room = capacity if (t, k) in excused else problem.room(option)
+            most = min([_needed(problem, t), *(c // x for c, x in zip(room, option.load, strict=True) if x)])
             if most <= 0:
                 continue
             n = model.new_int_var(0, most, f"n_{slot.id}_{i}_{j}_{t}_{k}")

@@ -112,12 +112,22 @@ def _capacity(problem: Problem, gpu: _Gpu, j: int) -> tuple[int, ...]:
     return problem.places[problem.gpus[gpu.gpu].layouts[gpu.layout].places[j]].capacity
 
 
-def _room(problem: Problem, gpu: _Gpu, j: int) -> tuple[int, ...]:
-    """Return what a position may be loaded with: its capacity, or what the replicas there tolerate."""
+def _room(problem: Problem, gpu: _Gpu, j: int, more: ReplicaKey | None = None) -> tuple[int, ...]:
+    """Return what a position may be loaded with: its capacity, or what the replicas there tolerate.
+
+    Parameters
+    ----------
+    more : a replica that is to join those there
+    """
     room = _capacity(problem, gpu, j)
-    for key in gpu.counts if problem.has_tolerances else ():
-        if key[0] == j:
-            room = tuple(map(min, room, problem.room(_option(problem, key))))
+    if not problem.has_tolerances:
+        return room
+    here = Counter({key: n for key, n in gpu.counts.items() if key[0] == j})
+    here.update([more] if more else [])
+    if any(rule.covers((t, k, n) for (_, t, k), n in here.items()) for rule in problem.known_to_hold):
+        return room
+    for key in here:
+        room = tuple(map(min, room, problem.room(_option(problem, key))))
     return room
 
 
@@ -206,12 +216,11 @@ def _best_place(problem: Problem, t: int, gpus: Sequence[_Gpu], missing: int) ->
     best: tuple[tuple[float, float], _Gpu, ReplicaKey] | None = None
     for gpu in gpus:
         for j, place in enumerate(problem.gpus[gpu.gpu].layouts[gpu.layout].places):
-            room = _room(problem, gpu, j)
             for k, option in enumerate(problem.tasks[t].options):
                 if option.place != place:
                     continue
                 after = [u + x for u, x in zip(gpu.used[j], option.load, strict=True)]
-                if any(a > min(c, own) for a, c, own in zip(after, room, problem.room(option), strict=True)):
+                if any(a > c for a, c in zip(after, _room(problem, gpu, j, (j, t, k)), strict=True)):
                     continue
                 efficiency = min(option.supply, max(1, missing)) / max(1e-9, _share(problem, gpu, j, option.load))
                 rank = (efficiency, _share(problem, gpu, j, after))

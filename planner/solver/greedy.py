@@ -111,19 +111,25 @@ def _fill_layout(
 
 def _fill_place(items: Items, left: Ints, unit: Any, rule: int, run: Fill) -> Ints:
     """(n_items,) copies of each item; a group counts as a task of which one is wanted."""
-    if len(items.most) == len(left):  # there are no groups
+    if len(items.most) == len(left) and not items.known:  # there are no groups
         return run(
             items.load, items.capacity, items.task, items.supply, items.most, items.sharing, left,
             _worth(items, left, unit), rule,
         )  # fmt: skip
     usable = np.flatnonzero(items.wanted(left, np.zeros_like(left)))
     wanted = np.concatenate([left, np.ones(len(items.most) - len(left), dtype=np.int64)])
-    counts = np.zeros(len(items.task), dtype=np.int64)
-    counts[usable] = run(
-        np.ascontiguousarray(items.load[usable]), items.capacity, items.task[usable], items.supply[usable],
-        items.most, items.sharing.of(usable), wanted, _worth(items, left, unit)[usable], rule,
-    )  # fmt: skip
-    return counts
+    worth = _worth(items, left, unit)
+    best = np.zeros(len(items.task), dtype=np.int64)
+    for search in items.searches(usable):
+        own = search.items
+        counts = np.zeros(len(items.task), dtype=np.int64)
+        counts[own] = run(
+            search.load, search.room, items.task[own], items.supply[own], items.most, search.sharing, wanted,
+            worth[own], rule,
+        )  # fmt: skip
+        if not best.any() or worth @ (counts * items.share) > worth @ (best * items.share):
+            best = counts
+    return best
 
 
 def _unit_costs(model: ColumnModel) -> Any:

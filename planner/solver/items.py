@@ -6,7 +6,7 @@ layout it runs, and the resources of every position are resources of the place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from planner.problem.co_location import Alone, Apart, AtMost
 from planner.problem.problem import Problem
 from planner.solver.bundles import Bundle, Part, bundles, leading_task
 from planner.solver.cp_sat.model import replicas_at_most
+from planner.solver.known_contents import KnownContent, Search, known_contents
 from planner.solver.sharing_rules import SharingRules, sharing_rules
 
 Ints = NDArray[np.int64]
@@ -42,6 +43,7 @@ class Items:
     share: NDArray[np.float64]  # of the place that one copy takes, in the resource that it takes most of
     held: tuple[tuple[Part, ...], ...]  # the replicas that one copy of each stands for
     bundles: Bundled
+    known: tuple[KnownContent, ...] = ()  # in which items may be whatever they tolerate
     complete: bool = True  # whether there is an item for every bundle that a plan may need
 
     @property
@@ -49,17 +51,24 @@ class Items:
         """Items that are not bundles."""
         return len(self.task) - self.bundles.number
 
-    def among(self, chosen: Ints) -> tuple[Ints, Ints, SharingRules]:
-        """Return the loads of some of the items, the room for them, and the rules about them.
+    def searches(self, chosen: Ints) -> Iterator[Search]:
+        """Yield what contents of these items can be made of: by what they tolerate, then each known content."""
+        yield self._among(chosen)
+        for known in self.known:
+            own = np.isin(known.items, chosen)
+            if own.any():
+                items = known.items[own]
+                yield known.search(own, self.load[items], self.capacity, self.sharing.of(items))
 
-        The room is the capacity, or what the most tolerant of them tolerates.
-        """
+    def _among(self, chosen: Ints) -> Search:
+        """With the capacity as room, or what the most tolerant of them tolerates."""
         sharing = self.sharing.of(chosen)
         load = np.ascontiguousarray(self.load[chosen])
         if not len(sharing.reserve):
-            return load, self.capacity, sharing
+            return Search(items=chosen, load=load, room=self.capacity, sharing=sharing)
         least = sharing.reserve.min(axis=0)
-        return load, self.capacity - least, sharing._replace(reserve=sharing.reserve - least)
+        sharing = sharing._replace(reserve=sharing.reserve - least)
+        return Search(items=chosen, load=load, room=self.capacity - least, sharing=sharing)
 
     def wanted(self, left: Ints, replicas: Ints) -> Ints:
         """(n_items,) most copies of each item that fit and serve something that is left."""
@@ -126,11 +135,15 @@ def place_items(problem: Problem, place: int, positions: Sequence[int], groups: 
         load[i, j] = o.load
         room[i, j] = problem.room(o)
     load, room = load.reshape(n, len(capacity)), room.reshape(n, len(capacity))
-    bound = np.array([most[t] for t, _, _, _ in found], dtype=np.int64)
-    for r in range(len(capacity)):
-        charged = load[:, r] > 0
-        bound[charged] = np.minimum(bound[charged], room[charged, r] // load[charged, r])
     task = np.array([t for t, _, _, _ in found], dtype=np.int64)
+    single = tuple(((j, t, k, 1),) for t, k, j, _ in found)
+    known = known_contents(problem, single) if len(positions) == 1 else ()
+    bound = _copies(load, room, most[task])
+    for content in known:
+        own = content.items
+        copies = np.minimum(content.bounds(), most[task[own]])
+        bound[own] = np.maximum(bound[own], _copies(load[own], capacity, copies))
+    excused = problem.excused
     limits = [rule for rule in problem.rules if isinstance(rule, AtMost) and len(rule.tasks) > 1]
     named = np.column_stack([np.isin(task, rule.tasks).astype(np.int64) for rule in limits] or [np.zeros((n, 0), int)])
     held, complete = _bundles(problem, positions, groups, most)
@@ -139,7 +152,9 @@ def place_items(problem: Problem, place: int, positions: Sequence[int], groups: 
         room = np.concatenate([room, np.array([b.room for _, b in held], dtype=np.int64)])
         counts = [[sum(c for _, t, _, c in b.parts if t in rule.tasks) for rule in limits] for _, b in held]
         named = np.concatenate([named, np.array(counts, dtype=np.int64).reshape(len(held), len(limits))])
-    share = _share(_relaxed(load, room, capacity), capacity, len(positions))
+    parts = (*single, *(tuple(sorted(b.parts)) for _, b in held))
+    anywhere = np.array([any((t, k) in excused for _, t, k, _ in own) for own in parts], dtype=np.bool_)[:, None]
+    share = _share(_relaxed(load, np.where(anywhere, capacity, room), capacity), capacity, len(positions))
     # A limit on several tasks acts like one more resource.
     load = np.column_stack([load, named])
     capacity = np.concatenate([capacity, np.array([rule.most for rule in limits], dtype=np.int64)])
@@ -147,14 +162,13 @@ def place_items(problem: Problem, place: int, positions: Sequence[int], groups: 
     reserve = capacity - room
     binding = _binding(load, capacity, reserve)
     one = np.ones(len(held), dtype=np.int64)
-    parts = (*(((j, t, k, 1),) for t, k, j, _ in found), *(tuple(sorted(b.parts)) for _, b in held))
     reserve = np.ascontiguousarray(reserve[:, binding] if reserve.any() else reserve[:0, binding])
     sharing = sharing_rules(problem, positions, parts, _apart(problem, groups), reserve)
     return Items(
         place=place,
         capacity=np.ascontiguousarray(capacity[binding]),
         load=np.ascontiguousarray(load[:, binding]),
-        relaxed_load=np.ascontiguousarray(_relaxed(load, room, capacity)[:, binding]),
+        relaxed_load=np.ascontiguousarray(_relaxed(load, np.where(anywhere, capacity, room), capacity)[:, binding]),
         bound=np.minimum(np.concatenate([bound, one]), sharing.copies()),
         task=np.concatenate([task, np.array([len(problem.tasks) + g for g, _ in held], dtype=np.int64)]),
         supply=np.concatenate([np.array([o.supply for _, _, _, o in found], dtype=np.int64), one]),
@@ -164,8 +178,16 @@ def place_items(problem: Problem, place: int, positions: Sequence[int], groups: 
         share=share,
         held=parts,
         bundles=_bundled(problem, positions, groups, [b for _, b in held]),
-        complete=complete,
+        known=known,
+        complete=complete and not any(len(positions) > 1 or t in grouped for t, _ in excused),
     )
+
+
+def _copies(load: Ints, room: Ints, most: Ints) -> Ints:
+    """(n_items,) copies of each item that fit into the room (of each of them, or of all), `most` at most."""
+    per_copy = np.where(load > 0, room // np.maximum(load, 1), np.iinfo(np.int64).max)
+    copies: Ints = np.minimum(per_copy.min(axis=1, initial=np.iinfo(np.int64).max), most)
+    return copies
 
 
 def _relaxed(load: Ints, room: Ints, capacity: Ints) -> Ints:

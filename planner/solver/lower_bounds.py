@@ -4,7 +4,8 @@ A function f is dual feasible if loads that fit into a capacity still fit after 
 the f-loads gives a bound as well, and often a better one. Two families: Martello and Toth's (small loads become 0,
 large ones the whole capacity) and Fekete and Schepers' staircase ("New classes of fast lower bounds for bin packing
 problems", 2001). All figures are integers, rounded so that the bound stays valid. Where an option tolerates less than
-the capacity, its load counts as a share of what it tolerates; failed contents are ignored.
+the capacity, its load counts as a share of what it tolerates; failed contents are ignored, and so is what an option
+tolerates that is in a content known to hold.
 """
 
 from __future__ import annotations
@@ -122,9 +123,14 @@ def dual_feasible_room(model: ColumnModel, place: int) -> tuple[Ints, Ints]:
 def _loads(model: ColumnModel, place: int, r: int) -> Ints:
     """(n_items,) loads of a place's items; where they tolerate less than the capacity, in shares of that."""
     tasks, capacity = model.problem.tasks, model.problem.places[place].capacity[r]
-    options = [tasks[t].options[k] for ((_, t, k, _),) in model.items[place].held]
-    loads = (o.load[r] * capacity // max(1, model.problem.room(o)[r]) if o.tolerance else o.load[r] for o in options)
-    return np.array(list(loads), dtype=np.int64)
+    excused = model.problem.excused
+    loads = []
+    for ((_, t, k, _),) in model.items[place].held:
+        option = tasks[t].options[k]
+        limited = option.tolerance and (t, k) not in excused
+        room = max(1, model.problem.room(option)[r]) if limited else capacity
+        loads.append(option.load[r] * capacity // room if limited else option.load[r])
+    return np.array(loads, dtype=np.int64)
 
 
 def _volume(model: ColumnModel, r: int, threshold: int, stairs: int) -> int:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
-from planner.problem.co_location import Overloaded, OverloadPart, Rule, Spare
+from planner.problem.co_location import ContentPart, KnownToHold, Overloaded, Rule, Spare
 from planner.problem.plan import Cause, GpuGroup, Replicas, Unplaced
 from planner.problem.problem import Option, Place, Problem, Task
+from planner.solver.known_contents import largest_loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +147,13 @@ def reduce(problem: Problem) -> Reduction:
         demand = sum(problem.tasks[t].demand for t in same)
         tasks.append(replace(first, options=options, demand=demand))
         members.append(tuple((t, problem.tasks[t].demand) for t in same))
+    rules = _rules(problem, index, kept)
     return Reduction(
         problem=replace(
             problem,
-            places=_places(problem, tasks),
+            places=_places(replace(problem, tasks=tuple(tasks), rules=rules)),
             tasks=tuple(tasks),
-            rules=_rules(problem, index, kept),
+            rules=rules,
         ),
         members=tuple(members),
         options=tuple(kept[same[0]] for same in merged.values()),
@@ -159,26 +161,34 @@ def reduce(problem: Problem) -> Reduction:
 
 
 def _rules(problem: Problem, index: dict[int, int], kept: list[tuple[int, ...]]) -> tuple[Rule, ...]:
-    """The rules for the tasks and options that are left; without the failed contents that these cannot make up."""
+    """The rules for the tasks and options that are left; without the measured contents that these cannot make up."""
     options = {t: kept[t] for t in index}
-    found = [rule.renumbered(index, options) for rule in problem.rules]
-    return tuple(r for r in found if (r.is_possible if isinstance(r, Overloaded) else r.tasks))
+    found: list[Rule] = []
+    for rule in (rule.renumbered(index, options) for rule in problem.rules):
+        if isinstance(rule, KnownToHold):
+            found += [replace(rule, parts=rule.possible)] if rule.possible else []
+        elif rule.is_possible if isinstance(rule, Overloaded) else rule.tasks:
+            found.append(rule)
+    return tuple(found)
 
 
-def _places(problem: Problem, tasks: list[Task]) -> tuple[Place, ...]:
-    """The places, with no more capacity than the most tolerant of their options has room."""
+def _places(problem: Problem) -> tuple[Place, ...]:
+    """The places, with no more capacity than the most tolerant of their options has room, or a known content needs."""
     rooms: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-    for option in (option for task in tasks for option in task.options):
+    for option in (option for task in problem.tasks for option in task.options):
         rooms[option.place].append(problem.room(option))
+    for rule in problem.known_to_hold:
+        for p, load in largest_loads(rule, problem).items():
+            rooms[p].append(tuple(map(min, load, problem.places[p].capacity)))
     return tuple(
         replace(place, capacity=tuple(map(max, zip(*rooms[p], strict=True)))) if rooms[p] else place
         for p, place in enumerate(problem.places)
     )
 
 
-def _overload_parts(problem: Problem) -> dict[int, list[tuple[Overloaded, OverloadPart]]]:
+def _overload_parts(problem: Problem) -> dict[int, list[tuple[Overloaded, ContentPart]]]:
     """For each task, the parts of failed contents that name it."""
-    found: dict[int, list[tuple[Overloaded, OverloadPart]]] = defaultdict(list)
+    found: dict[int, list[tuple[Overloaded, ContentPart]]] = defaultdict(list)
     for rule in problem.rules:
         if isinstance(rule, Overloaded):
             for part in rule.parts:
@@ -190,11 +200,13 @@ def unplaceable(problem: Problem) -> tuple[Unplaced, ...]:
     """Return the tasks that fit nowhere even alone, with the place that is nearest and the resource that is short."""
     usable, parts = _usable_places(problem), _overload_parts(problem)
     found = []
+    excused = problem.excused
     for t, task in enumerate(problem.tasks):
         if not task.demand and not task.min_replicas:
             continue
-        here = [o for k, o in enumerate(task.options) if o.place in usable and not _fails_alone(t, k, parts[t])]
-        if any(_fits(o, problem) for o in here):
+        able = [k for k, o in enumerate(task.options) if o.place in usable and not _fails_alone(t, k, parts[t])]
+        here = [task.options[k] for k in able]
+        if any(_fits(task.options[k], problem, excused=(t, k) in excused) for k in able):
             continue
         missing = max(task.demand, task.min_replicas)
         if not here:
@@ -224,24 +236,31 @@ def _usable_places(problem: Problem) -> set[int]:
     return {place for layout in layouts for place in layout.places}
 
 
-def _fits(option: Option, problem: Problem) -> bool:
-    return all(x <= c for x, c in zip(option.load, problem.room(option), strict=True))
+def _fits(option: Option, problem: Problem, *, excused: bool) -> bool:
+    """Whether a replica fits alone; one that is excused, whatever it tolerates."""
+    room = problem.places[option.place].capacity if excused else problem.room(option)
+    return all(x <= c for x, c in zip(option.load, room, strict=True))
 
 
-def _fails_alone(t: int, k: int, parts: list[tuple[Overloaded, OverloadPart]]) -> bool:
+def _fails_alone(t: int, k: int, parts: list[tuple[Overloaded, ContentPart]]) -> bool:
     """Whether a single replica makes up a failed content."""
     return any(all(p.task == t and k in p.options and p.count == 1 for p in rule.parts) for rule, _ in parts)
 
 
-def _useful_options(t: int, problem: Problem, parts: list[tuple[Overloaded, OverloadPart]]) -> tuple[int, ...]:
+def _useful_options(t: int, problem: Problem, parts: list[tuple[Overloaded, ContentPart]]) -> tuple[int, ...]:
     task, usable = problem.tasks[t], _usable_places(problem)
+    known = [rule for rule in problem.known_to_hold if t in rule.tasks]
+    belongs = [tuple(rule.part_of(t, k) for rule in known) for k in range(len(task.options))]
     fitting = [
         k
         for k, o in enumerate(task.options)
-        if o.place in usable and _fits(o, problem) and not _fails_alone(t, k, parts)
+        if o.place in usable
+        and _fits(o, problem, excused=any(part is not None for part in belongs[k]))
+        and not _fails_alone(t, k, parts)
     ]
     sharing = {
-        k: _Sharing(problem.room(task.options[k]), tuple(k in part.options for _, part in parts)) for k in fitting
+        k: _Sharing(problem.room(task.options[k]), tuple(k in part.options for _, part in parts), belongs[k])
+        for k in fitting
     }
     kept: list[int] = []
     for k in fitting:
@@ -257,15 +276,18 @@ def _useful_options(t: int, problem: Problem, parts: list[tuple[Overloaded, Over
 
 
 class _Sharing(NamedTuple):
-    """What an option demands of the others on its place: the room that it leaves, and its parts of failed contents."""
+    """What an option demands of the others on its place: the room that it leaves, and its parts of contents."""
 
     room: tuple[int, ...]
-    parts: tuple[bool, ...]
+    parts: tuple[bool, ...]  # whether it is of each part of the contents that failed
+    known: tuple[int | None, ...]  # which part of each content that is known to hold it is of
 
     def allows_as_much_as(self, other: _Sharing) -> bool:
         """Whether whatever can be beside the other can be beside this one."""
-        return all(a >= b for a, b in zip(self.room, other.room, strict=True)) and all(
-            b or not a for a, b in zip(self.parts, other.parts, strict=True)
+        return (
+            all(a >= b for a, b in zip(self.room, other.room, strict=True))
+            and all(b or not a for a, b in zip(self.parts, other.parts, strict=True))
+            and all(b is None or a == b for a, b in zip(self.known, other.known, strict=True))
         )
 
 

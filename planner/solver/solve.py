@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from planner.problem.co_location import Overloaded
+from planner.problem.co_location import ContentRule
 from planner.problem.plan import Cause, GpuGroup, Plan, Status, Unplaced, cost_of
 from planner.problem.problem import Problem
 from planner.problem.verify import violations
@@ -177,7 +177,7 @@ def _node_limits(problem: Problem) -> bool:
 def _rules_across_slices(problem: Problem) -> bool:
     """Whether some rule cannot be kept by the content of each slice alone."""
     sliced = any(len(layout.places) > 1 for gpu in problem.gpus for layout in gpu.layouts)
-    return sliced and any(not isinstance(rule, Overloaded) for rule in problem.rules)
+    return sliced and any(not isinstance(rule, ContentRule) for rule in problem.rules)
 
 
 def _variables(state: SearchState) -> int:

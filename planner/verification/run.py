@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from analyzer.formats.units import listed
+from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Trial
 from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
@@ -39,16 +40,21 @@ class Contents:
         `loads_of` them is known.
     arrivals : str
         Gaps between requests that are sent at a rate.
+    tolerance : float
+        Share of a planned rate that may be missing; the store keeps it with the contents.
     pairs : tuple of pair of JointLoad
         Only the store has what they show.
     """
 
     contents: tuple[PlannedContent, ...]
     arrivals: str
+    tolerance: float
     pairs: tuple[tuple[JointLoad, JointLoad], ...] = ()
 
 
-def with_pairs(contents: Sequence[PlannedContent], arrivals: str, per_model: int, known: Store) -> Contents:
+def with_pairs(
+    contents: Sequence[PlannedContent], arrivals: str, per_model: int, known: Store, *, tolerance: float
+) -> Contents:
     """Add pairs of the plan's models at their planned loads, each as the first content with it has it.
 
     Parameters
@@ -68,6 +74,7 @@ def with_pairs(contents: Sequence[PlannedContent], arrivals: str, per_model: int
     return Contents(
         contents=tuple(contents),
         arrivals=arrivals,
+        tolerance=tolerance,
         pairs=tuple((loads[one], loads[other]) for one, other in chosen if _distinct(loads[one], loads[other])),
     )
 
@@ -115,7 +122,7 @@ def _measure_content(
         f"{number + 1} of {len(together.contents)}: {content.name}, {listed([load.placed.name for load in loads])}"
     )
     control = runner.measure_alone(_control(loads), fresh=True)
-    found = runner.measure(joint)
+    found = _judged_with(together.tolerance, runner.measure(joint))
     store.append_co_location(found)
     observer.measured(
         number,
@@ -127,6 +134,10 @@ def _measure_content(
             control=control.measurement,
         ),
     )
+
+
+def _judged_with(tolerance: float, found: CoLocation) -> CoLocation:
+    return CoLocation(models=tuple(replace(model, tolerance=tolerance) for model in found.models))
 
 
 def _joint(load: ModelLoad) -> JointLoad:

@@ -75,7 +75,13 @@ class PreparedVerification:
         )
         measured = _Measured(say)
         with Store.open(self.sweep.settings.store_place) as store:
-            together = with_pairs(self.contents, self.sweep.settings.arrivals, self.settings.pairs, store)
+            together = with_pairs(
+                self.contents,
+                self.sweep.settings.arrivals,
+                self.settings.pairs,
+                store,
+                tolerance=expected.tolerance,
+            )
         if self.contents:
             measure_contents(self.sweep.workers(flags or {}), self.sweep.job, together, measured)
         found = [measured.found[number] for number in sorted(measured.found)]

@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 from hypothesis import reject
 
-from planner.problem.co_location import Alone, Apart, AtMost, Overloaded, Spare, Together, Within
+from planner.problem.co_location import Alone, Apart, AtMost, KnownToHold, Overloaded, Spare, Together, Within
 from planner.problem.problem import Layout, Option, Problem
 
 _MOST_STEPS = 30_000  # some seconds
@@ -69,14 +69,27 @@ def _place_contents(problem: Problem, place: int) -> Iterator[Counter[tuple[int,
         pairs: list[tuple[int, Option]] = [(n, o) for n, (_, o, _) in zip(counts, options, strict=True)]
         totals = [sum(n * o.load[r] for n, o in pairs) for r in range(len(capacity))]
         tolerances = [o.tolerance for n, o in pairs if n and o.tolerance]
-        return all(total <= c for total, c in zip(totals, capacity, strict=True)) and all(
-            x is None or total <= x for own in tolerances for total, x in zip(totals, own, strict=True)
+        held = {key: n for n, (key, _, _) in zip(counts, options, strict=True) if n}
+        return all(total <= c for total, c in zip(totals, capacity, strict=True)) and (
+            any(isinstance(rule, KnownToHold) and _is_part(held, rule) for rule in problem.rules)
+            or all(x is None or total <= x for own in tolerances for total, x in zip(totals, own, strict=True))
         )
 
     for counts in product(*(range(most + 1) for _, _, most in options)):
         content = +Counter({key: n for n, (key, _, _) in zip(counts, options, strict=True)})
         if fits(counts) and not _fails(problem, content):
             yield content
+
+
+def _is_part(held: dict[tuple[int, int], int], rule: KnownToHold) -> bool:
+    """Return whether a content has no more than a measured one; an option of several parts counts to the first."""
+    used: Counter[int] = Counter()
+    for (t, k), n in held.items():
+        parts = [c for c, part in enumerate(rule.parts) if part.task == t and k in part.options]
+        if not parts:
+            return False
+        used[parts[0]] += n
+    return all(n <= rule.parts[c].count for c, n in used.items())
 
 
 def _fails(problem: Problem, content: Counter[tuple[int, int]]) -> bool:

@@ -12,8 +12,9 @@ from planner.problem.co_location import (
     Alone,
     Apart,
     AtMost,
+    ContentPart,
+    KnownToHold,
     Overloaded,
-    OverloadPart,
     Rule,
     Spare,
     Together,
@@ -159,7 +160,10 @@ def together_problems(draw: st.DrawFn, *, sliced: bool = False) -> Problem:
 
 @st.composite
 def with_tolerances(draw: st.DrawFn, problems: st.SearchStrategy[Problem]) -> Problem:
-    """Draw a problem whose replicas tolerate less than the capacity, or with contents that failed, or with both."""
+    """Draw a problem whose replicas tolerate less than the capacity, or with contents that failed, or with both.
+
+    Where they tolerate less, it may have contents that are known to hold.
+    """
     problem = draw(problems)
     kinds = draw(st.sampled_from(["tolerances", "failed", "both"]))
     tasks = problem.tasks
@@ -168,17 +172,22 @@ def with_tolerances(draw: st.DrawFn, problems: st.SearchStrategy[Problem]) -> Pr
             replace(task, options=tuple(replace(o, tolerance=draw(_tolerance(o, problem))) for o in task.options))
             for task in tasks
         )
-    rules = problem.rules
-    if kinds != "tolerances":
-        keys = [(t, k) for t, task in enumerate(tasks) for k in range(len(task.options))]
-        part = st.tuples(st.lists(st.sampled_from(keys), min_size=1, max_size=2), st.integers(1, 2))
-        for parts in draw(st.lists(st.lists(part, min_size=1, max_size=3), min_size=1, max_size=2)):
-            own = [
-                OverloadPart(task=held[0][0], options=tuple(k for t, k in held if t == held[0][0]), count=n)
-                for held, n in parts
-            ]
-            rules = (*rules, Overloaded(parts=tuple(own)))
-    return replace(problem, tasks=tasks, rules=rules)
+    contents = _contents(tasks)
+    failed = draw(st.lists(contents, min_size=1, max_size=2)) if kinds != "tolerances" else []
+    known = draw(st.lists(contents, max_size=2)) if kinds != "failed" else []
+    rules = (*(Overloaded(parts=parts) for parts in failed), *(KnownToHold(parts=parts) for parts in known))
+    return replace(problem, tasks=tasks, rules=(*problem.rules, *rules))
+
+
+def _contents(tasks: tuple[Task, ...]) -> st.SearchStrategy[tuple[ContentPart, ...]]:
+    keys = [(t, k) for t, task in enumerate(tasks) for k in range(len(task.options))]
+
+    def part(drawn: tuple[list[tuple[int, int]], int]) -> ContentPart:
+        held, n = drawn
+        return ContentPart(task=held[0][0], options=tuple(k for t, k in held if t == held[0][0]), count=n)
+
+    parts = st.tuples(st.lists(st.sampled_from(keys), min_size=1, max_size=2), st.integers(1, 2)).map(part)
+    return st.lists(parts, min_size=1, max_size=3).map(tuple)
 
 
 def _tolerance(option: Option, problem: Problem) -> st.SearchStrategy[tuple[int | None, ...]]:

@@ -19,7 +19,7 @@ from planner.solver.column_generation.knapsack import best_contents
 from planner.solver.column_generation.master import Floats
 from planner.solver.column_generation.replicable import Replicable, by_ratio
 from planner.solver.column_generation.resource_prices import ResourcePrices
-from planner.solver.column_model import ColumnModel, Ints, Pattern
+from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
 from planner.solver.limits import SearchLimits
 
 _NODES = 2_000  # of the knapsack's search for one GPU
@@ -136,14 +136,10 @@ class Filler:
         bound = np.minimum(items.bound[candidates], np.maximum(wanted, 0))
         if not bound.any():
             return _Content(Pattern(place, ()), 0.0, frozenset())
-        most = np.maximum(np.maximum(need.left // self.largest, need.replicas), 1)
-        stop = np.zeros(1, dtype=np.int64)
-        load, room, sharing = items.among(candidates)
-        most = np.minimum(items.most, most)
-        _, _, _, found = best_contents(load, room, bound, tasks, most, sharing, profit, 0, _NODES, 1, stop)
-        if not len(found):
+        most = np.minimum(items.most, np.maximum(np.maximum(need.left // self.largest, need.replicas), 1))
+        counts = _best_counts(items, candidates, profit, bound, most)
+        if not counts:
             return _Content(Pattern(place, ()), 0.0, frozenset())
-        counts = sorted((int(candidates[i]), int(found[0][i])) for i in np.flatnonzero(found[0]))
         saved = sum(int(gain[own[i]] - paid[i]) * n for i, n in counts)
         cost = self.model.problem.gpus[self.model.direct[place]].cost
         return _Content(
@@ -173,6 +169,24 @@ class Filler:
                 count[tasks[i]] += n * filled.times
         seen = count > 0
         self.correction[seen] += _STEP * (total[seen] / count[seen] - self.correction[seen])
+
+
+def _best_counts(items: Items, candidates: Ints, profit: Ints, bound: Ints, most: Ints) -> list[tuple[int, int]]:
+    """The content of most profit that is found, as (item, count) pairs; empty where none has a profit."""
+    earned, copies = np.zeros_like(items.task), np.zeros_like(items.task)
+    earned[candidates], copies[candidates] = profit, bound
+    best, counts = 0, list[tuple[int, int]]()
+    stop = np.zeros(1, dtype=np.int64)
+    for search in items.searches(candidates):
+        own = search.items
+        _, _, value, found = best_contents(
+            search.load, search.room, copies[own], items.task[own], most, search.sharing, earned[own],
+            best, _NODES, 1, stop,
+        )  # fmt: skip
+        if len(found):
+            best = int(value[0])
+            counts = sorted((int(own[i]), int(found[0][i])) for i in np.flatnonzero(found[0]))
+    return counts
 
 
 def filler(model: ColumnModel, prices: ResourcePrices, random: Random) -> Filler:

@@ -16,6 +16,7 @@ import numpy as np
 from planner.solver.coefficients import Coefficients
 from planner.solver.column_generation.master import Floats, Master, Relaxed
 from planner.solver.column_model import ColumnModel, Ints, Items, Pattern
+from planner.solver.known_contents import Search
 from planner.solver.limits import SearchLimits, run_interruptibly
 
 _SCALE = 10**13  # integer units of the dearest price: small enough for int64 and doubles, fine for any demand
@@ -135,19 +136,32 @@ def price(
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
         return Priced(at_most=0, exhausted=True, columns=[])
-    load, room, sharing = items.among(chosen)
-    knapsack = (load, room, bounds[chosen], items.task[chosen], items.most, sharing, profit[chosen])
+    searches = list(items.searches(chosen))
+    found = [_searched(search, items, profit, bounds, floor, effort, limits) for search in searches]
+    return Priced(
+        at_most=max(at_most for at_most, _, _ in found) if all(at_most >= 0 for at_most, _, _ in found) else None,
+        exhausted=all(exhausted for _, exhausted, _ in found),
+        columns=[
+            Pattern(place, tuple((int(search.items[i]), int(row[i])) for i in np.flatnonzero(row)))
+            for search, (_, _, counts) in zip(searches, found, strict=True)
+            for row in counts
+        ],
+    )
+
+
+def _searched(
+    search: Search, items: Items, profit: Ints, bounds: Ints, floor: int, effort: int, limits: SearchLimits
+) -> tuple[int, bool, Ints]:
+    own = search.items
+    knapsack = (search.load, search.room, bounds[own], items.task[own], items.most, search.sharing, profit[own])
     stop = np.zeros(1, dtype=np.int64)
-
-    def search() -> tuple[int, bool, Ints]:
-        return _best(knapsack, floor, effort, stop)
-
     if effort == QUICK:  # a few milliseconds
-        at_most, exhausted, counts = search()
+        at_most, exhausted, counts = _best(knapsack, floor, effort, stop)
     else:
-        at_most, exhausted, counts = run_interruptibly(search, lambda: stop.fill(1), limits)
-    columns = [Pattern(place, tuple((int(chosen[i]), int(row[i])) for i in np.flatnonzero(row))) for row in counts]
-    return Priced(at_most=int(at_most) if at_most >= 0 else None, exhausted=bool(exhausted), columns=columns)
+        at_most, exhausted, counts = run_interruptibly(
+            lambda: _best(knapsack, floor, effort, stop), lambda: stop.fill(1), limits
+        )
+    return int(at_most), bool(exhausted), counts
 
 
 def _best(knapsack: _Knapsack, floor: int, effort: int, stop: Ints) -> tuple[int, bool, Ints]:

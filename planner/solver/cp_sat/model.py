@@ -137,14 +137,14 @@ def _slot(model: cp_model.CpModel, problem: Problem, g: int, node: int, name: st
     if len(layouts) > 1:
         model.add(sum(layouts) == used)
     slot = _Slot(gpu=g, node=node, used=used, layouts=layouts, positions=_positions(gpu, layouts))
-    most = replicas_at_most(problem)
+    most, excused = replicas_at_most(problem), problem.excused
     for (place, j), exists in slot.positions.items():
         capacity = problem.places[place].capacity
         for t, task in enumerate(problem.tasks):
             for k, option in enumerate(task.options):
                 if option.place == place:
-                    room = zip(problem.room(option), option.load, strict=True)
-                    fit = min((c // x for c, x in room if x), default=most[t])
+                    room = capacity if (t, k) in excused else problem.room(option)
+                    fit = min((c // x for c, x in zip(room, option.load, strict=True) if x), default=most[t])
                     slot.counts[place, j, t, k] = model.new_int_var(
                         0, min(fit, most[t]), f"n_{name}_{place}_{j}_{t}_{k}"
                     )

@@ -62,7 +62,8 @@ def serve(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limi
 def tolerate(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], limits: SearchLimits) -> None:
     """Add, for every place and option, that where there is such a replica the place is loaded with what it tolerates.
 
-    Tolerances of a resource that are equal share a variable: whether any replica with it is in the place.
+    Tolerances of a resource that are equal share a variable: whether any replica with it is in the place. A place that
+    holds nothing beside a content that is known to hold is not limited so.
     """
     if not problem.has_tolerances:
         return
@@ -73,6 +74,7 @@ def tolerate(model: cp_model.CpModel, problem: Problem, slots: Sequence[Slot], l
 
 def _tolerate(model: cp_model.CpModel, problem: Problem, content: Content) -> None:
     options = {key: problem.tasks[key[0]].options[key[1]] for key in content}
+    other = [~known for known in _known_to_hold(model, problem, content)]
     for r in range(len(problem.resources)):
         strict: dict[int, list[Any]] = defaultdict(list)
         for key, option in options.items():
@@ -82,7 +84,23 @@ def _tolerate(model: cp_model.CpModel, problem: Problem, content: Content) -> No
         used = sum(option.load[r] * content[key] for key, option in options.items())
         for room, counts in strict.items():
             present = _presence(model, counts)
-            model.add(used <= room).only_enforce_if(present)
+            model.add(used <= room).only_enforce_if([present, *other])
+
+
+def _known_to_hold(model: cp_model.CpModel, problem: Problem, content: Content) -> list[Any]:
+    """Variables each of which says that the place holds nothing beside a content that is known to hold."""
+    found = []
+    for rule in problem.known_to_hold:
+        part_of = {key: rule.part_of(*key) for key in content}
+        if all(part is None for part in part_of.values()):
+            continue
+        known = model.new_bool_var("")
+        model.add(sum(n for key, n in content.items() if part_of[key] is None) == 0).only_enforce_if(known)
+        for c, part in enumerate(rule.parts):
+            counts = [n for key, n in content.items() if part_of[key] == c]
+            model.add(sum(counts) <= part.count).only_enforce_if(known)
+        found.append(known)
+    return found
 
 
 def _contents(slot: Slot) -> dict[tuple[int, int], Content]:

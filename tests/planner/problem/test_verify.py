@@ -10,8 +10,9 @@ from planner.problem.co_location import (
     Alone,
     Apart,
     AtMost,
+    ContentPart,
+    KnownToHold,
     Overloaded,
-    OverloadPart,
     Rule,
     Together,
     Within,
@@ -152,6 +153,21 @@ def test_load_above_what_a_replica_tolerates_is_found() -> None:
     assert violations(GOOD, tolerating(None, 99)) == ("group 0: utilization on whole is 100, and b tolerates 99",)
 
 
+def test_a_content_that_is_known_to_hold_may_be_more_than_its_replicas_tolerate() -> None:
+    """b tolerates 9 of memory, and two of a with one b hold: also with one a less, and not with a second b."""
+    known = KnownToHold(parts=(ContentPart(task=0, options=(0,), count=2), ContentPart(task=1, options=(0,))))
+    asked = replace(tolerating(9, None), rules=(known,))
+    assert violations(GOOD, asked) == ()
+    fewer = KnownToHold(parts=(ContentPart(task=0, options=(0,), count=3), ContentPart(task=1, options=(0,))))
+    assert violations(GOOD, replace(asked, rules=(fewer,))) == ()
+    one = KnownToHold(parts=(ContentPart(task=0, options=(0,)), ContentPart(task=1, options=(0,))))
+    other = KnownToHold(parts=(ContentPart(task=0, options=(1,), count=2), ContentPart(task=1, options=(0,))))
+    for rule in (one, other):
+        assert violations(GOOD, replace(asked, rules=(rule,))) == ("group 0: memory on whole is 10, and b tolerates 9",)
+    failed = Overloaded(parts=(ContentPart(task=1, options=(0,)), ContentPart(task=0, options=(0,))))
+    assert violations(GOOD, replace(asked, rules=(known, failed))) == ("group 0: a and b overload whole",)
+
+
 def test_slice_is_checked_against_the_tolerances_of_its_own_replicas() -> None:
     """b on the other half does not mind 50 of utilization beside it, only on its own half."""
     b = PROBLEM.tasks[1]
@@ -175,7 +191,7 @@ def test_content_that_failed_is_found_with_its_supersets(
     parts: list[tuple[int, tuple[int, ...], int]], failed: bool
 ) -> None:
     """Two replicas of a and one of b share a GPU: that, or less, has failed."""
-    rule = Overloaded(parts=tuple(OverloadPart(task=t, options=o, count=n) for t, o, n in parts))
+    rule = Overloaded(parts=tuple(ContentPart(task=t, options=o, count=n) for t, o, n in parts))
     names = "a and b" if len(rule.tasks) > 1 else "a"
     expected = (f"group 0: {names} overload whole",) if failed else ()
     assert violations(GOOD, replace(PROBLEM, rules=(rule,))) == expected
@@ -183,7 +199,7 @@ def test_content_that_failed_is_found_with_its_supersets(
 
 def test_failed_content_is_one_of_a_single_slice() -> None:
     """a and b that failed on one half may be on the two halves of a GPU."""
-    rule = Overloaded(parts=tuple(OverloadPart(task=t, options=(0, 1)) for t in (0, 1)))
+    rule = Overloaded(parts=tuple(ContentPart(task=t, options=(0, 1)) for t in (0, 1)))
     asked = replace(PROBLEM, tasks=(replace(PROBLEM.tasks[0], demand=1), PROBLEM.tasks[1]), rules=(rule,))
     plan = with_contents((Replicas(task=0, option=1),), (Replicas(task=1, option=1),), gpu=0, layout=1)
     assert violations(plan, asked) == ()
@@ -194,7 +210,7 @@ def test_overload_without_parts_is_refused() -> None:
     with pytest.raises(ValueError, match="parts"):
         Overloaded(parts=())
     with pytest.raises(ValueError, match="parts"):
-        Overloaded(parts=(OverloadPart(task=0, options=(0,), count=0),))
+        Overloaded(parts=(ContentPart(task=0, options=(0,), count=0),))
 
 
 def test_tolerance_of_another_number_of_resources_is_refused() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.problem.co_location import ContentPart, KnownToHold
 from planner.problem.plan import GpuGroup, Plan, Replicas, Status
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
@@ -71,6 +72,20 @@ def test_replicas_that_no_longer_tolerate_each_other_are_parted() -> None:
     quiet = replace(asked.tasks[1], options=(replace(asked.tasks[1].options[0], tolerance=(8,)),))
     found = repair(replace(asked, tasks=(asked.tasks[0], quiet)), available({0: 1, 1: 1}, fresh=1))
     assert found == [(0, {(0, 1, 0): 1}), (0, {(0, 0, 0): 1})]
+
+
+def test_replicas_that_are_known_to_hold_stay_together() -> None:
+    """5 and 4 share a GPU although the 4 tolerates 8, as that held when it was measured; the 1 goes elsewhere.
+
+    A missing 5 joins a 4 there as well.
+    """
+    asked = problem([5, 4, 1], [1, 1, 1])
+    quiet = replace(asked.tasks[1], options=(replace(asked.tasks[1].options[0], tolerance=(8,)),))
+    known = KnownToHold(parts=(ContentPart(task=0, options=(0,)), ContentPart(task=1, options=(0,))))
+    asked = replace(asked, tasks=(asked.tasks[0], quiet, asked.tasks[2]), rules=(known,))
+    together = (0, {(0, 0, 0): 1, (0, 1, 0): 1})
+    assert repair(asked, available({0: 1, 1: 1}, fresh=1)) == [together, (0, {(0, 2, 0): 1})]
+    assert repair(asked, available({1: 1}, fresh=1)) == [together, (0, {(0, 2, 0): 1})]
 
 
 def test_too_few_gpus_are_no_plan() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.problem.co_location import Overloaded, OverloadPart
+from planner.problem.co_location import ContentPart, KnownToHold, Overloaded, Rule
 from planner.problem.plan import Cause
 from planner.problem.problem import Option, Problem, Task
 from planner.solver.presolve import reduce, unplaceable
@@ -26,7 +26,7 @@ def test_supply_above_the_demand_is_lowered_to_it() -> None:
     assert [o.supply for o in counted.options] == [20]  # without a demand the smaller load is enough
 
 
-def two_options(first: Option, second: Option, *rules: Overloaded) -> Problem:
+def two_options(first: Option, second: Option, *rules: Rule) -> Problem:
     """Make a problem of one task with two options on GPUs of 10 and 10, beside one that takes 5 and 5."""
     beside = Task(name="beside", options=(Option(place=0, load=(5, 5)),))
     return replace(whole_gpus((10, 10), [(1, 1)]), tasks=(Task(name="a", options=(first, second)), beside), rules=rules)
@@ -40,12 +40,27 @@ def test_option_that_tolerates_more_is_not_dominated() -> None:
     assert len(reduce(two_options(light, same)).problem.tasks[0].options) == 1
 
 
+def test_option_of_a_content_that_is_known_to_hold_is_not_dominated() -> None:
+    """The heavier option held beside the other task, the lighter was not tried: both are kept.
+
+    One that serves as much for less, and is of the same part, takes its place.
+    """
+    light, heavy = (Option(place=0, load=(n, 1), tolerance=(5, None)) for n in (3, 4))
+    other = ContentPart(task=1, options=(0,))
+    known = KnownToHold(parts=(ContentPart(task=0, options=(1,)), other))
+    assert len(reduce(two_options(light, heavy, known)).problem.tasks[0].options) == 2
+    both = KnownToHold(parts=(ContentPart(task=0, options=(0, 1)), other))
+    reduced = reduce(two_options(light, heavy, both)).problem
+    assert len(reduced.tasks[0].options) == 1
+    assert reduced.rules == (KnownToHold(parts=(ContentPart(task=0, options=(0,)), other)),)
+
+
 def test_option_with_a_part_in_a_failed_content_dominates_none_without() -> None:
     """The lighter option failed beside the other task, the heavier was not tried: both are kept."""
     light, heavy = Option(place=0, load=(2, 2)), Option(place=0, load=(3, 3))
-    failed = Overloaded(parts=(OverloadPart(task=0, options=(0,)), OverloadPart(task=1, options=(0,))))
+    failed = Overloaded(parts=(ContentPart(task=0, options=(0,)), ContentPart(task=1, options=(0,))))
     assert len(reduce(two_options(light, heavy, failed)).problem.tasks[0].options) == 2
-    both = Overloaded(parts=(OverloadPart(task=0, options=(0, 1)), OverloadPart(task=1, options=(0,))))
+    both = Overloaded(parts=(ContentPart(task=0, options=(0, 1)), ContentPart(task=1, options=(0,))))
     smaller = reduce(two_options(light, heavy, both)).problem
     assert len(smaller.tasks[0].options) == 1
     (rule,) = smaller.rules
@@ -74,6 +89,6 @@ def test_option_that_does_not_tolerate_itself_is_never_used() -> None:
         replace(base, tasks=(replace(task, options=(replace(task.options[0], tolerance=(3,)),)),))
     )
     assert (unplaced.cause, unplaced.load, unplaced.capacity) == (Cause.TOO_BIG, 4, 3)
-    failed = Overloaded(parts=(OverloadPart(task=0, options=(0,)),))
+    failed = Overloaded(parts=(ContentPart(task=0, options=(0,)),))
     (unplaced,) = unplaceable(replace(base, rules=(failed,)))
     assert unplaced.cause is Cause.NO_OPTION

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from planner.problem.co_location import Overloaded, OverloadPart, Spare, Together
-from planner.problem.plan import Status
+from planner.problem.co_location import ContentPart, KnownToHold, Overloaded, Spare, Together
+from planner.problem.plan import Status, cost_of
 from planner.problem.problem import Place, Problem
 from planner.problem.verify import violations
 from planner.solver.bundles import bundles
+from planner.solver.column_generation.search import search_patterns
 from planner.solver.column_model import build
 from planner.solver.cp_sat.model import search
 from planner.solver.greedy import RULES, pack
 from planner.solver.limits import SearchLimits
 from planner.solver.presolve import reduce
+from planner.solver.search_state import SearchState
 from planner.solver.solve import solve
 from tests.builders.problems import (
     TINY,
@@ -83,6 +85,27 @@ def test_patterns_and_the_exact_search_agree() -> None:
     assert exact.lower_bound == found.objective
 
 
+def test_patterns_and_the_exact_search_agree_on_contents_that_are_known_to_hold() -> None:
+    """Of models that leave no room for any other, five pairs are known to hold: 11 GPUs for 16 models, by both."""
+    base = slowed(16, 5)
+    tasks = tuple(
+        replace(t, options=tuple(replace(o, tolerance=(None, o.load[1])) for o in t.options)) for t in base.tasks
+    )
+    light = sorted(range(16), key=lambda t: base.tasks[t].options[0].load[0])
+    pairs = [light[i : i + 2] for i in range(0, 10, 2)]
+    known = tuple(KnownToHold(parts=tuple(ContentPart(task=t, options=(0,)) for t in pair)) for pair in pairs)
+    problem = replace(base, tasks=tasks, rules=known)
+    exact = search(problem, limits=SearchLimits(seconds=60))
+    assert (exact.status, exact.lower_bound) == (Status.OPTIMAL, 11)
+    reduced = reduce(problem).problem
+    state = SearchState(problem=reduced, limits=SearchLimits(seconds=20))
+    search_patterns(state, build(reduced))
+    assert (state.bound, state.cost) == (11, 11)
+    model = build(reduced)
+    plans = [pack(model, model.demand, model.replicas, SearchLimits(), rule=rule) for rule in range(len(RULES))]
+    assert all(plan is not None and cost_of(plan, reduced) == 11 for plan in plans)
+
+
 def test_hundred_models_that_tolerate_little_are_near_their_bound() -> None:
     """Their tolerances bind, and differ: the plan is at most one GPU above the bound."""
     problem = slowed(100, 2)
@@ -96,7 +119,7 @@ def test_greedy_plans_keep_tolerances_and_failed_contents() -> None:
     """Each of the six rules fills GPUs that all their replicas tolerate, in plain Python and compiled."""
     for n_tasks in (20, 60):
         problem = slowed(n_tasks, 3)
-        failed = Overloaded(parts=tuple(OverloadPart(task=t, options=(0,)) for t in (0, 1)))
+        failed = Overloaded(parts=tuple(ContentPart(task=t, options=(0,)) for t in (0, 1)))
         problem = replace(problem, rules=(failed,))
         reduction = reduce(problem)
         model = build(reduction.problem)
