@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from planner.problem.co_location import AtMost, Rule, Spare, Within
+from planner.problem.co_location import AtMost, ContentPart, Overloaded, Rule, Spare, Within
 from planner.problem.plan import Plan, Status, cost_of
 from planner.problem.problem import Option, Problem, Task
 from planner.problem.verify import violations
@@ -91,7 +91,10 @@ def restricted(problem: Problem, gpus: int | None) -> Problem:
             return task
         _, k, u = min(ways)
         caps.append(AtMost(tasks=rule.tasks, most=k, within=rule.within))
-        options = tuple(replace(o, supply=_useful(o, task)) for o in task.options if _useful(o, task) <= u)
+        barred = tuple(j for j, o in enumerate(task.options) if _useful(o, task) > u)
+        if barred:  # the options keep their numbers: the plans and the rules name them by these
+            caps.append(Overloaded(parts=(ContentPart(task=rule.tasks[0], options=barred),)))
+        options = tuple(replace(o, supply=_useful(o, task)) for o in task.options)
         return replace(_raise(task, rule.lost * k * u, rule.lost * k), options=options)
 
     plain = _without_spare(problem, raised)
