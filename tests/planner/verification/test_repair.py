@@ -33,9 +33,10 @@ NOTHING_RUNS = Job(models=(), repository={}, variants={}, strategies={})
 class MadeUpDevice:
     """A device on which contents of at most `most` models hold; in larger ones each model serves 60 of 100 infer/s."""
 
-    def __init__(self, store: Path, *, most: int) -> None:
+    def __init__(self, store: Path, *, most: int, memory_bytes: int | None = None) -> None:
         self._settings = SweepSettings(output=store)
         self._most = most
+        self._memory_bytes = memory_bytes
         self.verified: list[list[frozenset[str]]] = []
         self.failed: set[frozenset[str]] = set()
 
@@ -84,16 +85,19 @@ class MadeUpDevice:
         holds = len(loads) <= self._most
         if not holds:
             self.failed.add(frozenset(load.trial.model for load in loads))
-        together = CoLocation(models=tuple(_beside(one, 1.0 if holds else 0.6) for one in alone))
+        together = CoLocation(models=tuple(self._beside(one, 1.0 if holds else 0.6) for one in alone))
         with Store.open(self._settings.store_place) as store:
             store.append_co_location(together)
         return MeasuredContent(content=content, loads=loads, models=together, alone=alone, control=None)
 
-
-def _beside(alone: Measurement, share: float) -> CoLocatedModel:
-    throughput = (alone.throughput_infer_per_s or 0.0) * share
-    measurement = replace(alone, throughput_infer_per_s=throughput, mean_utilization=0.5)
-    return CoLocatedModel(measurement=measurement, busy_share=0.5, slow_down=1 / share)
+    def _beside(self, alone: Measurement, share: float) -> CoLocatedModel:
+        measurement = replace(
+            alone,
+            throughput_infer_per_s=(alone.throughput_infer_per_s or 0.0) * share,
+            mean_utilization=0.5,
+            max_memory_bytes=self._memory_bytes or alone.max_memory_bytes,
+        )
+        return CoLocatedModel(measurement=measurement, busy_share=0.5, slow_down=1 / share)
 
 
 def repaired(device: MadeUpDevice, *, gpus: str = "T4", rounds: int = 9) -> Repaired:
@@ -115,6 +119,30 @@ def test_repair_ends_on_a_plan_that_holds(tmp_path: Path, most: int) -> None:
         assert not any(content >= past for content in contents for past in failed)
         failed |= {content for content in contents if len(content) > most}
     assert [r.gpus for r in found.rounds] == sorted(r.gpus for r in found.rounds)
+
+
+def test_repair_measures_no_content_again_that_held(tmp_path: Path) -> None:
+    """What held in one round is in later plans with its result and that round's number."""
+    device = MadeUpDevice(tmp_path, most=1)
+    found = repaired(device, rounds=20)
+    measured = [content for contents in device.verified for content in contents]
+    assert len(measured) == len(set(measured))
+    assert sum(r.reused for r in found.rounds) > 0
+    assert [r.contents - r.reused for r in found.rounds] == [len(contents) for contents in device.verified]
+    last = found.verification.contents
+    assert [gpu for content in last for gpu in content.gpus] == [gpu.id for gpu in found.placement.one_by_one()]
+    first = {content: number for number, contents in enumerate(device.verified, 1) for content in contents}
+    for content in last:
+        number = first[frozenset(model.name for model in content.models)]
+        assert content.cause == ("" if number == len(found.rounds) else f"measured in round {number}")
+
+
+def test_repair_ends_where_a_plan_has_a_content_that_missed_before(tmp_path: Path) -> None:
+    """A device whose memory is above its threshold misses, which the solver does not know: it plans that again."""
+    device = MadeUpDevice(tmp_path, most=4, memory_bytes=10**12)
+    found = repaired(device, rounds=20)
+    assert found.none_left
+    assert [r.misses for r in found.rounds] == [1]
 
 
 def test_repair_says_that_no_plan_is_left(tmp_path: Path) -> None:
