@@ -122,7 +122,7 @@ def write_files(case: Case, folder: Path) -> list[str] | None:
             shutil.copy(file, folder)
         fleet = ["--fleet", str(folder / "fleet.toml"), "--objective", "cost"]
         return [str(folder / "metrics-model.csv"), "--demand", str(folder / "demand.csv"), *fleet]
-    if case.kind == "parvagpu" or case.kind.startswith("openb"):
+    if case.kind in ("parvagpu", "slowed") or case.kind.startswith("openb"):
         return None
     instance = drawn(case)
     fleets.write(instance, folder)

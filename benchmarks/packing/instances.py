@@ -11,6 +11,7 @@ from math import ceil, floor
 from pathlib import Path
 
 from benchmarks.packing import fleets
+from benchmarks.packing.slowed import slowed
 from planner.inputs.mig_geometry import boards, geometries
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 
@@ -58,6 +59,8 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"hard28-{number}", target=f"{optimum}*", kind="hard28", sizes=(number,))
     for n, cost in ((20, "112*"), (50, "236*"), (200, "gap < 2 %")):
         yield Case(name=f"mixed-{n}", target=cost, kind="mixed", sizes=(n,))
+    sizes = (50, 200, 1_000)
+    yield from (Case(name=f"slowed-{n}", target="gap < 5 %", kind="slowed", sizes=(n,)) for n in sizes)
     ct = ((1, 50, 12), (1, 100, 27), (1, 200, 51), (2, 100, 64), (4, 25, 4), (4, 50, 7), (5, 50, 4))
     for k, n, gpus in (*ct, (6, 100, 41), (6, 200, 82), (7, 100, 41), (7, 200, 82)):
         yield Case(name=f"CTlike{k}-n{n}", target=f"{gpus}*", kind="vector", sizes=(k, n))
@@ -69,6 +72,8 @@ def problem_of(case: Case) -> tuple[Problem, int | None]:
     """Draw or read the problem of a case; return it with its optimum, None where that is not known."""
     if case.kind == "mixed":
         return mixed(case.sizes[0]), None
+    if case.kind == "slowed":
+        return slowed(case.sizes[0], case.seed), None
     if case.kind == "parvagpu":
         return parvagpu(case.sizes[0]), None
     if case.kind.startswith("openb_"):

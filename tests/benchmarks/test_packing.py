@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.packing import arcflow, fleets, peers
 from benchmarks.packing.instances import Case, cases, counted, drawn, problem_of
+from benchmarks.packing.slowed import slowed
 from planner.problem.plan import Status
 from planner.solver.solve import solve
 
@@ -25,6 +26,16 @@ def test_drawn_fleets_hold_the_models_they_name() -> None:
         instance = drawn(case_named(name))
         assert (sum(instance["d"]), len(instance["d"])) == (models, kinds)
         assert instance == drawn(case_named(name))
+
+
+def test_slowed_models_have_tolerances_and_are_drawn_alike_again() -> None:
+    """Every model has options on three GPU types, some tolerate less than the capacity; a seed gives one problem."""
+    problem, _ = problem_of(case_named("slowed-50"))
+    assert len(problem.tasks) == 50
+    assert all({o.place for o in task.options} == {0, 1, 2} for task in problem.tasks)
+    assert problem.has_tolerances
+    assert problem == slowed(50, 1)
+    assert problem != slowed(50, 2)
 
 
 def test_hard_instances_leave_little_room_and_defeat_first_fit() -> None:
