@@ -6,7 +6,7 @@ duals that are not feasible are scaled down, in fractions, until they are (Farle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -33,6 +33,7 @@ _EFFORTS = (
     (20_000_000, 60_000_000, 0.0),
     (20_000_000, 150_000_000, 0.0),
 )
+_MANY, _PROMISING = 1_500, 500  # of more items, those of most profit for their share of the place are tried first
 _KEEP = 40  # patterns that one pricing of a place returns at most
 
 _Knapsack = tuple[Any, Any, Any, Any, Any, Any, Any]  # the arrays that both pricing kernels take
@@ -77,16 +78,22 @@ def generate(
     Returns
     -------
     Generated or None
-        Its LP has a value for every column of `master`; None if the LP failed.
+        Its LP has a value for every column of `master`; None if the first LP failed.
     """
     coefficients = {place: model.coefficients(place) for place in model.items}
     bounds = {place: items.wanted(left, replicas) for place, items in model.items.items()}
     trying = 0  # index of the effort
     bound: Fraction | None = None
+    last: Relaxed | None = None
     while True:
         relaxed = master.relax(limits)
-        if relaxed is None:
-            return None
+        if relaxed is None:  # most often out of time: the bound so far holds, and new columns are not used
+            if last is None:
+                return None
+            unused = np.zeros(len(master.columns) - len(last.columns))
+            last = replace(last, columns=np.concatenate([last.columns, unused]))
+            return Generated(relaxed=last, bound=bound, converged=False)
+        last = relaxed
         priced = {
             place: price(items, coefficients[place], bounds[place], relaxed, place, trying, limits)
             for place, items in model.items.items()
@@ -136,6 +143,18 @@ def price(
     chosen = np.flatnonzero((profit > 0) & (bounds > 0))
     if not len(chosen):
         return Priced(at_most=0, exhausted=True, columns=[])
+    if effort == QUICK and len(chosen) > _MANY:
+        best = chosen[np.argpartition(-profit[chosen] / items.share[chosen], _PROMISING)[:_PROMISING]]
+        found = _priced(items, profit, bounds, np.sort(best), floor, place, effort, limits)
+        if found.columns:
+            return replace(found, at_most=None, exhausted=False)
+    return _priced(items, profit, bounds, chosen, floor, place, effort, limits)
+
+
+def _priced(
+    items: Items, profit: Ints, bounds: Ints, chosen: Ints, floor: int, place: int, effort: int, limits: SearchLimits
+) -> Priced:
+    """Search patterns of some items."""
     searches = list(items.searches(chosen))
     found = [_searched(search, items, profit, bounds, floor, effort, limits) for search in searches]
     return Priced(
@@ -172,10 +191,11 @@ def _best(knapsack: _Knapsack, floor: int, effort: int, stop: Ints) -> tuple[int
     plain, tabled, tolerance = _EFFORTS[effort]
     at_most, exhausted, _, counts = best_contents(*knapsack, floor, plain, _KEEP, stop)
     if tabled and not exhausted and not stop[0]:
-        at_most, exhausted, _, counts = best_contents_by_tables(
+        by_tables, exhausted, _, counts = best_contents_by_tables(
             *knapsack, int(floor * (1 + tolerance)), tabled, _KEEP, stop
         )
         exhausted = exhausted and not tolerance
+        at_most = min((bound for bound in (at_most, by_tables) if bound >= 0), default=-1)
     return at_most, exhausted, counts
 
 

@@ -55,8 +55,8 @@ def best_contents(
     Returns
     -------
     (int, bool, int64 (k,), int64 (k, n))
-        A proven upper bound on the profit (at least `floor`; -1 where the search gave up), whether the search was
-        exhausted, and the profits and counts of the `keep` best contents found.
+        A proven upper bound on the profit (at least `floor`; -1 where the search gave up and has none), whether the
+        search was exhausted, and the profits and counts of the `keep` best contents found.
     """
     n, m = load.shape
     apart, reserve, counted, needed, first = sharing
@@ -67,7 +67,7 @@ def best_contents(
         exhausted = search_by_leaders(
             load, capacity, bound, task, most, sharing, profit, floor, node_limit, stop, kept_value, kept, state
         )
-        return state[2] if exhausted else -1, exhausted, kept_value[: state[0]], kept[: state[0]]
+        return state[2], exhausted, kept_value[: state[0]], kept[: state[0]]
     share = np.empty((n, m))
     for r in range(m):
         for i in range(n):

@@ -30,6 +30,8 @@ def search_by_leaders(
 ) -> bool:  # fmt: skip
     """Search the contents whose profit exceeds `floor`; return whether the search was exhausted.
 
+    Where it was not, `state[2]` is an upper bound on the profit: the largest one of the leaders that are left.
+
     Parameters are those of `planner.solver.column_generation.knapsack.best_contents` and of `search_contents`.
     """
     n, m = load.shape
@@ -69,6 +71,8 @@ def search_by_leaders(
             own, weight, profit[own], bound[own], rows, task[own], most, rules, capacity - reserve[leader], price[g],
             True, floor, node_limit, stop, kept_value, kept, state,
         ):  # fmt: skip
+            # No content of this leader, or of one after it, is worth more than this one's bound.
+            state[2] = max(state[2], int(at_most[k] * (1 + SLACK)) + 1)
             return False
     return True
 

@@ -29,9 +29,11 @@ _FILLING = 0.25  # of the time left for plans by these prices, at most
 _FIRST, _MORE = 6, 40  # plans by prices before column generation, and after it
 _NEAR = 0.02  # fraction by which such plans may be dearer than the bound if more of them are to be made
 _NOISE = 0.02  # of what a task is worth, at random
+_MANY_ITEMS = 5_000  # of a place
 _POOL = 5  # patterns for each row that such plans give to column generation
 _BATCH = 40  # neighbourhoods after each dive
 _RELAXING = 0.6  # of the time left for column generation, at most
+_DIVING = 0.5  # of the time left for a dive, at most
 _PARTITIONING = 0.7  # of the time left for set partitioning, at most
 _CUTS = 20  # rounds of rounding rows
 _SCIP_COLUMNS = 4_000  # of least reduced cost
@@ -86,12 +88,16 @@ def bound_by_patterns(state: SearchState, model: ColumnModel, *, seconds: float)
 
 
 def _singles(model: ColumnModel) -> list[Pattern]:
-    """A pattern for each item: as many copies as fit."""
-    return [
-        Pattern(place, ((i, int(items.bound[i])),))
-        for place, items in model.items.items()
-        for i in range(len(items.task))
-    ]
+    """Patterns of one item: as many copies as fit, of every item, or where there are many of those that serve most."""
+    found = []
+    for place, items in model.items.items():
+        chosen = range(len(items.task))
+        if len(chosen) > _MANY_ITEMS:
+            served = items.supply * items.bound
+            order = np.lexsort((served, items.task))  # the last one of each task serves most
+            chosen = order[np.flatnonzero(np.diff(items.task[order], append=-1))].tolist()
+        found += [Pattern(place, ((i, int(items.bound[i])),)) for i in chosen]
+    return found
 
 
 def _filler(state: SearchState, model: ColumnModel) -> Filler | None:
@@ -268,7 +274,8 @@ def _improve(
             return
         state.say("dive")
         drawn = random if done or rounds == _ROUNDS else None
-        dive(start(model), master, best, target=target, limits=state.limits, random=drawn)
+        diving = state.limits.within(state.limits.left_s * _DIVING)
+        dive(start(model), master, best, target=target, limits=diving, random=drawn)
         _offer(state, model, best.chosen)
         state.say("neighbourhoods")
         improve(
