@@ -230,3 +230,4 @@ def test_interrupt_keeps_what_was_measured_and_leaves_nothing_behind(profiled: P
     with Store.open(results / "measurements.sqlite") as store:
         (first,) = store.co_locations()
     assert first.measured
+    assert {model.tolerance for model in first.models} == {0.12}

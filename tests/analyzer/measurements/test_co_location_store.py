@@ -13,7 +13,9 @@ from tests.builders.stored import DONE, TRIAL, full_record
 BESIDE = replace(DONE, trial=replace(TRIAL, model="liver", request_rate_per_s=12.5, concurrency=0))
 PAIR = CoLocation(
     models=(
-        CoLocatedModel(measurement=BESIDE, replicas=2, busy_share=0.4, slow_down=1.25, slow_down_half_width=0.05),
+        CoLocatedModel(
+            measurement=BESIDE, replicas=2, busy_share=0.4, slow_down=1.25, slow_down_half_width=0.05, tolerance=0.1
+        ),
         CoLocatedModel(measurement=full_record()),
     )
 )
