@@ -16,7 +16,8 @@ from analyzer.measurements.record import Measurement, ServerOnly
 from analyzer.measurements.store import Store
 from analyzer.measurements.text import measurement_table, outcome, server_only_table, trial_name
 from analyzer.search import SearchResult
-from analyzer.sweep.measure import SweepResult, export_result, prepare
+from analyzer.sweep.export import Export
+from analyzer.sweep.measure import SweepResult, prepare
 from analyzer.sweep.observer import Recording
 from analyzer.sweep.settings import FLAGS, SweepSettings
 from analyzer.sweep.signals import Interrupted
@@ -40,7 +41,8 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     click.echo(f"Triton: {prepared.server.describe()} ({in_flags(prepared.server_why, FLAGS)})", err=True)
     for device in prepared.devices:
         click.echo(f"Device: {device.describe()}", err=True)
-    recording = Recording()
+    recording, files = Recording(), Export(settings)
+    prepared.export_early(recording, files)
     stopped: BaseException | None = None
     try:
         with Progress(job.points) as progress:
@@ -53,7 +55,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     _show(result)
     if settings.export:
         try:
-            _export(settings, result)
+            _finish_export(files, settings, result)
         except TritonpackError as error:
             if stopped is None:
                 raise
@@ -99,8 +101,8 @@ def _show(result: SweepResult) -> None:
         click.echo("\n" + "\n".join(lines))
 
 
-def _export(settings: SweepSettings, result: SweepResult) -> None:
-    figures = export_result(settings, result)
+def _finish_export(files: Export, settings: SweepSettings, result: SweepResult) -> None:
+    figures = files.finish(result.rows)
     click.echo(
         f"Wrote {settings.filename_model}, {settings.filename_server_only} and {len(figures)} plots to "
         f"{settings.export_folder}",

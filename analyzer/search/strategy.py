@@ -43,6 +43,11 @@ class Strategy:
             return 0.0
         return min_window_s(trial.request_rate_per_s, self.latency_p99_s)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether `points` is exact, and no estimate for a search."""
+        return self.method is SearchMethod.GRID and not self.find_peak and self.max_instances == 1
+
     def points(self, max_batch_size: int | None) -> int:
         """Count the trials of one variant: exactly for a grid, approximately for a search."""
         batches = len(self.axes.batches_for(max_batch_size))

@@ -54,6 +54,12 @@ class Job:
         return [(model, variant) for model in self.models for variant in self.variants[model.name]]
 
     @property
+    def exact_points(self) -> int | None:
+        """Trials that the sweep has if none is left out; None where a search or a failed load decides their number."""
+        is_exact = all(self.strategies[model.name].is_exact and not model.error for model in self.models)
+        return self.points if is_exact else None
+
+    @property
     def points(self) -> int:
         """Trials that the sweep has at most; see `Strategy.points`."""
         return sum(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from analyzer.devices.choose import MeasuredDevice, choose_devices
-from analyzer.errors import TritonpackError, UsageError
+from analyzer.errors import UsageError
 from analyzer.formats.option_values import options_of
 from analyzer.load import SEQUENCE_LENGTH
 from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV
 from analyzer.measurements.record import Measurement, Variant
 from analyzer.measurements.source import Measurements
-from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.backends import known_backends
@@ -25,6 +23,7 @@ from analyzer.servers.docker import FollowPull
 from analyzer.servers.remote import RemoteServer
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.backend_check import mark_missing_backends
+from analyzer.sweep.export import Export, check_export_folder
 from analyzer.sweep.job import Job, build_job
 from analyzer.sweep.observer import Observer, Recording
 from analyzer.sweep.parallel import Worker, run_job
@@ -109,6 +108,14 @@ class PreparedSweep:
             for device in self.devices
         ]
 
+    def export_early(self, recording: Recording, files: Export) -> None:
+        """Start the export, if one is asked for, as soon as the recording has the last trial.
+
+        Where a search decides how many trials there are, the last one is not known as such.
+        """
+        if self.settings.export and self.job.exact_points is not None:
+            recording.call_after(self.job.exact_points, lambda: files.start(self.result(recording).rows))
+
     def result(self, recording: Recording) -> SweepResult:
         """Return what was recorded in the order of the job, whichever device it was measured on.
 
@@ -179,43 +186,9 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     server, why = running or choose_server(launch)
     job = mark_missing_backends(job, known_backends(server), server.describe())
     if settings.export:
-        _check_export_folder(settings.export_folder)
+        check_export_folder(settings.export_folder)
     devices = devices[: max(1, len(job.model_variants))]
     return PreparedSweep(settings=settings, job=job, server=server, server_why=why, devices=devices)
-
-
-def _check_export_folder(folder: Path) -> None:
-    """Make the folder before the sweep, so that one that cannot be written to is reported then and not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TritonpackError(f"the export folder {folder} cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise TritonpackError(f"the export folder {folder} cannot be written to; give another one with `export_path`")
-
-
-def export_result(settings: SweepSettings, result: SweepResult) -> list[Path]:
-    """Write the CSV files of a sweep, and a figure for each model and configuration; return the figures' paths.
-
-    Raises
-    ------
-    TritonpackError
-        If a file cannot be written; the measurements are still in the store.
-    """
-    from analyzer.measurements.csv_file import write_measurements_csv, write_server_only_csv
-    from analyzer.measurements.figures import write_measurement_figures
-
-    folder = settings.export_folder
-    with Store.open(settings.store_place) as store:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_measurements_csv(folder / settings.filename_model, result.rows)
-            write_server_only_csv(folder / settings.filename_server_only, store.server_only())
-            return write_measurement_figures(result.rows, folder)
-        except OSError as error:
-            raise TritonpackError(
-                f"the export to {folder} failed: {error.strerror or error}; the measurements are in {store.name}"
-            ) from None
 
 
 def measure(
@@ -389,7 +362,8 @@ def measure(
     defaults = {name: declared.default for name, declared in options_of(SweepSettings).items()}
     given = {name: value for name, value in arguments.items() if name == "per_model" or value != defaults[name]}
     prepared = prepare(merge(given, Path(config) if config else None))
-    recording = Recording()
+    recording, files = Recording(), Export(prepared.settings)
+    prepared.export_early(recording, files)
     try:
         with sigint_as_interrupt():
             prepared.run(recording)
@@ -397,5 +371,5 @@ def measure(
         raise KeyboardInterrupt from None
     result = prepared.result(recording)
     if prepared.settings.export:
-        export_result(prepared.settings, result)
+        files.finish(result.rows)
     return result

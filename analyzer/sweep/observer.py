@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +34,11 @@ class Recording:
     measurements: list[Measurement] = field(default_factory=list)
     search_results: list[SearchResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _awaited: tuple[int, Callable[[], None]] | None = None
+
+    def call_after(self, trials: int, call: Callable[[], None]) -> None:
+        """Have `call` called when this many trials have been received."""
+        self._awaited = trials, call
 
     def idle_measured(self, idle: ServerOnly) -> None:
         """Keep the server's figures before any model is loaded."""
@@ -41,6 +47,8 @@ class Recording:
     def trial_ended(self, measurement: Measurement, *, found: bool) -> None:
         """Keep a measurement."""
         self.measurements.append(measurement)
+        if self._awaited is not None and len(self.measurements) == self._awaited[0]:
+            self._awaited[1]()
 
     def search_ended(self, result: SearchResult) -> None:
         """Keep the result of a search."""

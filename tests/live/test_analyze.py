@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders.model_repositories import write_model
 from tests.conftest import wait_for
-from tests.live.analysis import ANALYZE, analyze, command, outcome, rows, shared_memory_of
+from tests.live.analysis import ANALYZE, analyze, command, outcome, results_of, rows, shared_memory_of
 
 pytestmark = pytest.mark.usefixtures("local_server")
 
@@ -36,6 +36,18 @@ def test_sweep_measures_every_point_and_exports_it(repository: Path) -> None:
     results = repository.parent / "results"
     assert (results / "metrics-server-only.csv").exists()
     assert list(results.glob("*.png"))
+
+
+def test_export_is_written_while_the_last_model_is_unloaded(repository: Path) -> None:
+    """The figures of both models are there when the second one ends, and none when the first one does."""
+    results, seen = results_of(repository), repository.parent / "seen"
+    count = f"sum(name.endswith('.png') for name in os.listdir({str(results)!r}))"
+    note = f"print(self.name, {count}, file=open({str(seen)!r}, 'a'))"
+    write_model(repository, "a", finalize=note)
+    write_model(repository, "b", finalize=f"time.sleep(6); {note}")  # the figures take a second
+    done = analyze(repository, "--export")
+    assert seen.read_text() == "a 0\nb 2\n"
+    assert "and 2 plots" in done.stderr
 
 
 def test_one_bad_model_does_not_stop_the_others(repository: Path) -> None:
