@@ -26,6 +26,10 @@ from analyzer.servers.docker import triton_image as nvidia_image
 from analyzer.servers.local import Installation, LocalServer
 from tests.fakes import nvml
 
+# NumPy's algebra with a thread for each core slows down several times when pytest's workers use the same cores. It
+# reads this when it is loaded, here and in the programs that tests start; it has not been so far.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A shell starts jobs in the background with SIGINT ignored, and programs started here would ignore it as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
