@@ -99,7 +99,7 @@ def click_option(
         type=click_type(kind),
         is_flag=isinstance(kind, Flag),
         multiple=kind.repeated,
-        default=_text(default),
+        default=_texts(default) if kind.repeated else _text(default),
         show_default=default not in (None, ()) and default is not False,
         metavar=None if isinstance(kind, Choice | Flag) else kind.metavar,
         help=help_,
@@ -109,9 +109,12 @@ def click_option(
 
 def _text(default: Any) -> Any:
     """Write a default as it would be typed on the command line."""
-    if isinstance(default, tuple) and default:
-        return ",".join(map(str, default))
     return str(default) if isinstance(default, Path) else default
+
+
+def _texts(default: tuple[Any, ...]) -> list[str]:
+    """Write the default of an option that may be repeated: all of its values, given once."""
+    return [",".join(map(str, default))] if default else []
 
 
 def typed(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,7 @@ class Numbers(Kind):
     """Positive numbers, each once, in the order given; in text they are separated by commas, as ``1,2,4``."""
 
     metavar = "N,N,…"
+    repeated = True
 
     def __init__(self, number: type[int] | type[float]) -> None:
         self._number = number
@@ -191,6 +192,7 @@ class Names(Kind):
     """Names, of which none is empty; in text they are separated by commas."""
 
     metavar = "NAME,NAME,…"
+    repeated = True
 
     def parse(self, text: str) -> tuple[str, ...]:
         """Read the names."""

@@ -42,6 +42,7 @@ class BatchingSettings(Kind):
     """Settings of the dynamic batcher, ``off``, ``on`` or ``on:100us`` → pairs of (on, delay in seconds)."""
 
     metavar = "off|on|on:US,…"
+    repeated = True
     _DELAY = re.compile(r"on:(\d+(?:\.\d+)?)(us|ms)")
 
     def parse(self, text: str) -> tuple[tuple[bool, float], ...]:

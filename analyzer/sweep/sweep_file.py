@@ -28,12 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import UsageError
-from analyzer.formats.option_values import Names, Numbers, Option, options_of
+from analyzer.formats.option_values import Option, options_of
 from analyzer.formats.suggestions import suggest
-from analyzer.sweep.settings import PER_MODEL, BatchingSettings, SweepSettings
+from analyzer.sweep.settings import PER_MODEL, SweepSettings
 
 MODELS = "models"
-_LISTS = (BatchingSettings, Names, Numbers)  # kinds whose text has commas between values
 _MOST_BYTES = 1 << 20
 
 
@@ -151,10 +150,10 @@ def _value(key: str, node: Any, where: str, options: Mapping[str, Option]) -> tu
         raise UsageError(f"{where}: {key} has no value")
     try:
         if kind.repeated:
-            return name, tuple(one for text in texts for one in kind.parse(text))
-        if len(texts) != 1 and not isinstance(kind, _LISTS):
+            return name, tuple(dict.fromkeys(one for text in texts for one in kind.parse(text)))
+        if len(texts) != 1:
             raise UsageError(f"{where}: {key} takes one value, and here are {len(texts)}")
-        return name, kind.parse(",".join(texts))
+        return name, kind.parse(texts[0])
     except ValueError as error:
         raise UsageError(f"{where}: {key}: {error}") from None
 

@@ -8,21 +8,22 @@ from typing import Any
 import click
 
 from analyzer.cli.command import Command
-from analyzer.cli.option_types import click_type, typed
+from analyzer.cli.option_types import click_option, typed
 from analyzer.errors import TritonpackError
 from analyzer.formats.files import write_whole
-from analyzer.formats.option_values import Numbers
+from analyzer.formats.option_values import Numbers, Option
 from analyzer.formats.text_table import Column, plain_text
 from analyzer.formats.units import percent, whole
 from planner.cli.options import planning_options
 from planner.explanation.growth import GrowthPoint, growth, to_csv
 from planner.formulation.objective import Objective
 
+_RATE_FACTORS = Option(Numbers(float), "rate-factor", (1, 1.5, 2, 3))
+
 
 @click.command(name="sweep", cls=Command)
 @click.argument("profiles", metavar="PROFILES")
-@click.option("--rate-factor", "rate_factors", type=click_type(Numbers(float)), default="1,1.5,2,3", show_default=True,
-              metavar="A,B", help="Factors by which every rate of the demand is multiplied.")  # fmt: skip
+@click_option("rate_factors", _RATE_FACTORS, "Factors by which every rate of the demand is multiplied.")
 @planning_options
 @click.option("-o", "--output", metavar="FILE", help="Write the table as CSV; - prints it.")
 @click.option("--plot", metavar="FILE.png", help="Draw it as a PNG.")
@@ -31,7 +32,6 @@ def command(
     ctx: click.Context,
     /,
     profiles: str,
-    rate_factors: tuple[float, ...],
     output: str | None,
     plot: str | None,
     **options: Any,
@@ -42,7 +42,8 @@ def command(
     GPUs for today's rates, half as much again, and twice:
       plan sweep results --demand demand.toml --gpu T4 --rate-factor 1,1.5,2 -o growth.csv --plot growth.png
     """
-    points = growth(profiles, rate_factors, **typed(ctx, options))
+    given = typed(ctx, options)
+    points = growth(profiles, given.pop("rate_factors", _RATE_FACTORS.default), **given)
     if output == "-":
         click.echo(to_csv(points), nl=False)
     else:
