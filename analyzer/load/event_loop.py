@@ -102,6 +102,7 @@ class Loop:
         now = perf_counter()
         while self._due_s <= now:
             self._waiting.append(self._due_s)
+            self._was_due_s.append(self._due_s)
             self._due_s += self._gaps.expovariate(rate_per_s) if self._load.poisson else 1.0 / rate_per_s
         self._send_waiting()
         return max(0.0, min(self._due_s - perf_counter(), _REPORT_PERIOD_S))
@@ -292,6 +293,7 @@ class Loop:
     def _clear(self) -> None:
         self._end_s = array("d")
         self._latency_s = array("d")
+        self._was_due_s = array("d")
         self._errors = 0
         self._first_error = ""
         self._late = 0
@@ -302,6 +304,7 @@ class Loop:
             Report(
                 end_s=self._end_s,
                 latency_s=self._latency_s,
+                due_s=self._was_due_s,
                 errors=self._errors,
                 first_error=self._first_error,
                 late=self._late,

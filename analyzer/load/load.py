@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analyzer.load.connection import Exchange
 from analyzer.load.http1 import Http1Exchange
@@ -65,7 +65,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The results since the last report; arrays of shape ``(n_requests,)`` in order of completion."""
+    """The results since the last report; `end_s` and `latency_s` are in order of completion."""
 
     end_s: array[float]
     latency_s: array[float]
@@ -75,4 +75,5 @@ class Report:
     cpu_s: float  # processor time that the loop took
     wall_s: float  # time since the last report
     lost: bool  # the server can no longer be reached: the loop has ended
+    due_s: array[float] = field(default_factory=lambda: array("d"))  # open loop: when requests were due
     load: int = 0  # number of the load, where several are sent at once

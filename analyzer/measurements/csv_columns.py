@@ -68,6 +68,8 @@ FIGURES = (
     Figure("errors", "errors", whole=True),
     Figure("late", "late", whole=True),
     Figure("left_out_s", "left_out_s", most=1e9),
+    Figure("offered", "offered", whole=True),
+    Figure("backlog_half_width", "backlog_half_width"),
 )
 RATE = Figure("request_rate_per_s", "request_rate_per_s")
 SERVER_FIGURES = (

@@ -188,6 +188,11 @@ class Measurement:
         Requests that Triton refused or failed in the window.
     late : int
         Open loop only: requests sent more than 1 ms after they were due.
+    offered : int
+        Open loop only: requests that were due in the window.
+    backlog_half_width : float
+        Open loop only: half width of the 95 % interval of how much the backlog, the requests waiting or in flight,
+        grew over the window, in requests.
     window_s, left_out_s : float
         Length of the window; and time that is left out of the trial, because a hypervisor gave the processors of the
         sending host to others.
@@ -224,6 +229,28 @@ class Measurement:
     late: int | None = None
     window_s: float | None = None
     left_out_s: float | None = None
+    offered: int | None = None
+    backlog_half_width: float | None = None
+
+    @property
+    def offered_infer_per_s(self) -> float | None:
+        """What was offered in an open loop: requests due in the window x batch / window."""
+        return None if self.offered is None else self._rate(self.offered)
+
+    @property
+    def served_half_width_infer_per_s(self) -> float | None:
+        """Half width of the 95 % interval of the throughput; in an open loop, given what was offered.
+
+        There it has no part of the spread of the arrivals, which is no fault of the server.
+        """
+        if self.backlog_half_width is not None:
+            return self._rate(self.backlog_half_width)
+        if self.throughput_infer_per_s is None or self.throughput_ci is None:
+            return None
+        return self.throughput_infer_per_s * self.throughput_ci
+
+    def _rate(self, requests: float) -> float | None:
+        return requests * self.trial.batch / self.window_s if self.window_s else None
 
     @property
     def model_memory_bytes(self) -> int | None:

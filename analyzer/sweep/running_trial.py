@@ -23,7 +23,6 @@ from analyzer.statistics.verdict import (
     settled,
     too_little_left,
 )
-from analyzer.statistics.window import Window
 from analyzer.sweep.loaded_model import MemoryAtLoad
 from analyzer.sweep.timings import Timings, WindowSoFar
 
@@ -160,7 +159,7 @@ class RunningTrial:
             late=timings.late if self._open_loop else None,
             left_out_s=None if seen.window is None else seen.gaps.total_s,
         )
-        return measurement if seen.window is None else _with_figures(measurement, seen.window, readings)
+        return _with_figures(measurement, seen, readings)
 
     @property
     def _open_loop(self) -> bool:
@@ -229,8 +228,11 @@ def _cause_of_death(death: Death) -> str | None:
     return why
 
 
-def _with_figures(measurement: Measurement, window: Window, readings: Sequence[Reading]) -> Measurement:
+def _with_figures(measurement: Measurement, seen: WindowSoFar, readings: Sequence[Reading]) -> Measurement:
     """Add the window's figures, and those of the device's readings in it, to a measurement."""
+    window, offered = seen.window, seen.offered
+    if window is None:
+        return measurement
     return replace(
         measurement,
         throughput_infer_per_s=window.requests_per_s * measurement.trial.batch,
@@ -251,6 +253,8 @@ def _with_figures(measurement: Measurement, window: Window, readings: Sequence[R
         sm_clock_hz=mean(reading.sm_clock_hz for reading in readings),
         requests=window.requests,
         window_s=window.duration_s,
+        offered=None if offered is None else offered.requests,
+        backlog_half_width=None if offered is None else offered.backlog_half_width,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes, processor_times
 from analyzer.load.load import Report
+from analyzer.statistics.backlog import Offered, offered_between
 from analyzer.statistics.cpu_steal import Gaps, find_disturbed_times
 from analyzer.statistics.window import Window, summarize
 
@@ -32,6 +33,8 @@ class WindowSoFar:
         Whether nothing is left out, because too little would remain.
     began_s, ended_s : float
         When the window began and ended, by `time.perf_counter`; 0 without a window.
+    offered : Offered or None
+        What was due in the window of an open loop.
     """
 
     window: Window | None
@@ -39,6 +42,7 @@ class WindowSoFar:
     includes_disturbed: bool = False
     began_s: float = 0.0
     ended_s: float = 0.0
+    offered: Offered | None = None
 
     def within(self, readings: Sequence[Reading], *, lag_s: float) -> list[Reading]:
         """Return the readings of the window; a reading may show the device as it was `lag_s` before."""
@@ -57,6 +61,7 @@ class Timings:
     processors: list[ProcessorTimes] = field(default_factory=lambda: [processor_times()])
     end_s: array[float] = field(default_factory=lambda: array("d"))
     latency_s: array[float] = field(default_factory=lambda: array("d"))
+    due_s: array[float] = field(default_factory=lambda: array("d"))
     errors: int = 0
     first_error: str = ""
     late: int = 0
@@ -68,6 +73,7 @@ class Timings:
         for report in reports:
             self.end_s.extend(report.end_s)
             self.latency_s.extend(report.latency_s)
+            self.due_s.extend(report.due_s)
             self.errors += report.errors
             self.first_error = self.first_error or report.first_error
             self.late += report.late
@@ -99,4 +105,9 @@ class Timings:
             return WindowSoFar(None, gaps, includes_disturbed=whole)
         first = int(np.searchsorted(clock, window.start_s))
         began_s, ended_s = float(ends[kept][first]), float(ends[kept][-1])
-        return WindowSoFar(window, gaps, includes_disturbed=whole, began_s=began_s, ended_s=ended_s)
+        offered = None
+        if open_loop:
+            due = np.sort(np.array(self.due_s))
+            due = gaps.remove_from(due[~gaps.contain(due)])
+            offered = offered_between(due, clock, window.start_s, window.end_s)
+        return WindowSoFar(window, gaps, includes_disturbed=whole, began_s=began_s, ended_s=ended_s, offered=offered)

@@ -53,8 +53,9 @@ class Case:
         found = []
         for model, alone in zip(of.models, self.alone, strict=True):
             measured = model.measurement
-            served, ci = measured.throughput_infer_per_s or 0.0, measured.throughput_ci or 0.0
-            found.append(judge_rate(_rate(measured.trial), served, served * ci, TOLERANCE))
+            served, half_width = measured.throughput_infer_per_s or 0.0, measured.served_half_width_infer_per_s or 0.0
+            wanted = measured.offered_infer_per_s or _rate(measured.trial)
+            found.append(judge_rate(wanted, served, half_width, TOLERANCE))
             if measured.latency_p99_s is not None and alone.latency_p99_s is not None:
                 half_width = (
                     None if measured.latency_p99_ci is None else measured.latency_p99_s * measured.latency_p99_ci

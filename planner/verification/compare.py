@@ -110,7 +110,6 @@ def _model(
     placed, measurement = load.placed, found.measurement
     promised = placed.rate_infer_per_s is not None or expected.placement.mode is Mode.THROUGHPUT
     planned = placed.throughput_infer_per_s if placed.rate_infer_per_s is None else placed.rate_infer_per_s
-    served, ci = measurement.throughput_infer_per_s, measurement.throughput_ci
     p99, p99_ci = measurement.latency_p99_s, measurement.latency_p99_ci
     low, high = _p99_s(placed, alone.latency_p99_s or placed.latency_p99_s, prediction)
     model = VerifiedModel(
@@ -124,8 +123,9 @@ def _model(
         status=measurement.status,
         cause=measurement.cause,
         planned_infer_per_s=planned,
-        served_infer_per_s=served,
-        served_half_width_infer_per_s=None if served is None or ci is None else served * ci,
+        offered_infer_per_s=measurement.offered_infer_per_s,
+        served_infer_per_s=measurement.throughput_infer_per_s,
+        served_half_width_infer_per_s=measurement.served_half_width_infer_per_s,
         errors=measurement.errors,
         latency_budget_s=expected.budget_s(placed),
         latency_p50_s=measurement.latency_p50_s,

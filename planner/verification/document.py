@@ -91,8 +91,11 @@ class VerifiedModel:
     ----------
     request_rate_per_s : float or None
         Rate at which requests were sent; None where `concurrency` requests were kept in flight.
-    planned_infer_per_s, served_infer_per_s : float or None
-        Throughput that the plan promises, and what was served, with the half width of its 95 % interval.
+    planned_infer_per_s, offered_infer_per_s, served_infer_per_s : float or None
+        Throughput that the plan promises, what was sent at a rate in the window (None where a number of requests was
+        kept in flight), and what was served.
+    served_half_width_infer_per_s : float or None
+        Half width of the 95 % interval of what was served; at a rate, given what was offered.
     errors : int or None
         Requests that failed.
     latency_budget_s : float or None
@@ -118,6 +121,7 @@ class VerifiedModel:
     status: Status
     cause: str = ""
     planned_infer_per_s: float | None = None
+    offered_infer_per_s: float | None = None
     served_infer_per_s: float | None = None
     served_half_width_infer_per_s: float | None = None
     errors: int | None = None
@@ -147,7 +151,10 @@ MODEL_KEYS = (
     key("cause", TEXT, absent="", left_out=True),
     *(
         key(name, nullable(ROUNDED), absent=None)
-        for name in ("planned_infer_per_s", "served_infer_per_s", "served_half_width_infer_per_s")
+        for name in (
+            *("planned_infer_per_s", "offered_infer_per_s", "served_infer_per_s"),
+            "served_half_width_infer_per_s",
+        )
     ),
     key("errors", nullable(INTEGER), absent=None),
     *(

@@ -126,6 +126,7 @@ MODEL_COLUMNS: list[Column[ModelRow]] = [
     Column(title="Model", unit="", text=lambda r: r.model.name, numeric=False),
     Column(title="Load", unit="", text=lambda r: _load(r.model), numeric=False),
     Column(title="Planned", unit="infer/s", text=lambda r: number(r.model.planned_infer_per_s)),
+    Column(title="Offered", unit="infer/s", text=lambda r: number(r.model.offered_infer_per_s)),
     Column(
         title="Served",
         unit="infer/s",

@@ -9,17 +9,18 @@ from planner.verification.document import Compared, Control, Verdict, VerifiedMo
 _DEFAULT_PRECISION = 0.05
 
 
-def judge_rate(planned: float, served: float, half_width: float, tolerance: float) -> Verdict:
-    """Judge a served rate: it holds where its interval is above the planned rate less the tolerance.
+def judge_rate(wanted: float, served: float, half_width: float, tolerance: float) -> Verdict:
+    """Judge a served rate: it holds where its interval is above the wanted rate less the tolerance.
 
     Parameters
     ----------
-    planned, served, half_width : float
-        In the same unit.
+    wanted, served, half_width : float
+        In the same unit. In an open loop the wanted rate is what was offered: the server is not to blame for
+        arrivals that were by chance fewer than planned.
     tolerance : float
-        Share of the planned rate that may be missing; profiles have errors of their own.
+        Share of the wanted rate that may be missing; profiles have errors of their own.
     """
-    least = planned * (1 - tolerance)
+    least = wanted * (1 - tolerance)
     if served - half_width >= least:
         return Verdict.HOLDS
     return Verdict.WITHIN_NOISE if served + half_width >= least else Verdict.MISSES
@@ -52,11 +53,13 @@ def judge_model(model: VerifiedModel, *, tolerance: float, promised: bool) -> tu
     if model.errors:
         return Verdict.MISSES, f"{model.errors} requests failed"
     found = [(Verdict.HOLDS, "")]
-    planned, served = model.planned_infer_per_s, model.served_infer_per_s
-    if promised and planned is not None and served is not None:
+    planned, offered, served = model.planned_infer_per_s, model.offered_infer_per_s, model.served_infer_per_s
+    wanted = planned if offered is None else offered
+    if promised and wanted is not None and served is not None:
         half_width = model.served_half_width_infer_per_s or 0.0
-        verdict = judge_rate(planned, served, half_width, tolerance)
-        found.append((verdict, f"{number(served)} of {number(planned)} infer/s are served"))
+        verdict = judge_rate(wanted, served, half_width, tolerance)
+        what = "" if offered is None else " that were offered"
+        found.append((verdict, f"{number(served)} of {number(wanted)} infer/s{what} are served"))
     if model.latency_budget_s is not None and model.latency_p99_s is not None:
         verdict = judge_latency(model.latency_budget_s, model.latency_p99_s, model.latency_p99_half_width_s)
         p99, budget = milliseconds(model.latency_p99_s), milliseconds(model.latency_budget_s)

@@ -8,6 +8,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+import numpy as np
 import pytest
 
 from analyzer.load.event_loop import Loop
@@ -180,6 +181,22 @@ def test_constant_arrivals_come_at_the_rate() -> None:
     with serving(lambda _server, _number: OK) as server:
         reports = send(load_on(server, rate_per_s=100.0, poisson=False, concurrency=8), 0.6)
     assert 50 <= len(latencies(reports)) <= 61
+    due = [due_s for report in reports for due_s in report.due_s]
+    assert np.diff(due) == pytest.approx(0.01)
+    assert len(due) == len(latencies(reports))
+
+
+def test_what_is_due_is_reported_although_nothing_answers() -> None:
+    """Requests that wait for a server count as offered."""
+
+    def answer(_server: FakeServer, number: int) -> bytes:
+        time.sleep(0.5)
+        return OK
+
+    with serving(answer) as server:
+        reports = send(load_on(server, rate_per_s=100.0, poisson=False), 0.4)
+    assert 30 <= sum(len(report.due_s) for report in reports) <= 45  # 40 are due in 0.4 s
+    assert len(latencies(reports)) < 10
 
 
 def test_poisson_arrivals_have_the_mean_of_the_rate_and_its_spread() -> None:

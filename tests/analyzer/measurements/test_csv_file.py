@@ -42,7 +42,7 @@ HEADER = (
     "model_memory_mib,max_utilization_pct,max_memory_utilization_pct,mean_utilization_pct,power_w,requests,"
     "window_s,request_rate_per_s,throughput_ci_pct,latency_p99_ci_pct,load_peak_memory_mib,steady_memory_mib,"
     "run_peak_memory_mib,sm_utilization_pct,tensor_utilization_pct,dram_bandwidth_utilization_pct,sm_clock_mhz,"
-    "errors,late,left_out_s,transport,inputs,arrivals"
+    "errors,late,left_out_s,offered,backlog_half_width,transport,inputs,arrivals"
 )
 
 
@@ -73,8 +73,8 @@ def test_written_csv_has_the_documented_columns_and_units(tmp_path: Path) -> Non
     assert lines == [
         HEADER,
         "chest,Tesla T4,instances=2,2,1,1,ok,,172.438,,,,,12.3457,5035,309,4726,56,,,,1724375,,"
-        "50,,,,,,,,,1590,0,,,http,,poisson",
-        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,",
+        "50,,,,,,,,,1590,0,,,,,http,,poisson",
+        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,",
     ]
 
 

@@ -46,6 +46,19 @@ def test_the_window_is_of_undisturbed_time() -> None:
     assert whole.includes_disturbed
 
 
+def test_offered_are_the_requests_that_were_due_in_the_window() -> None:
+    """100/s are due and 80/s complete: over 4 s the backlog grows by 80, and a closed loop offers nothing."""
+    timings = Timings()
+    due, ends = np.arange(0.0, 4.0, 0.01), np.arange(0.0, 4.0, 0.0125) + 0.0125
+    timings.add([report(ends.tolist(), (ends - due[: len(ends)]).tolist(), due_s=array("d", due))])
+    seen = timings.summarize(1, open_loop=True)
+    assert seen.window is not None
+    assert seen.offered is not None
+    assert seen.offered.requests / seen.window.duration_s == pytest.approx(100, rel=0.02)
+    assert seen.offered.requests - seen.window.requests == pytest.approx(0.2 * 100 * seen.window.duration_s, abs=2)
+    assert timings.summarize(1).offered is None
+
+
 def test_readings_are_those_of_the_window() -> None:
     """Readings in disturbed time are left out, and those so early that they may show the time before the window."""
     seen = disturbed_from_4_to_6().summarize(1)

@@ -72,6 +72,28 @@ def test_model_that_serves_less_misses_unless_the_plan_is_by_memory() -> None:
     assert compare(measured(plan, a=slow), expectations(plan)).verdict is Verdict.MISSES
 
 
+@pytest.mark.parametrize(
+    ("offered", "served", "half_width", "verdict"),
+    [
+        (88, 88, 2, Verdict.HOLDS),  # by chance 12 % fewer than planned arrived, and all were served
+        (112, 103, 2, Verdict.MISSES),  # as many as planned were served, but the backlog grew
+        (112, 103, 4, Verdict.WITHIN_NOISE),
+    ],
+)
+def test_rate_is_judged_by_what_was_offered(offered: int, served: float, half_width: float, verdict: Verdict) -> None:
+    """In an open loop what counts is what was due in the window of 5 s, not the planned 100 infer/s.
+
+    The spread of the arrivals once counted against the server: a content that ran easily was within noise.
+    """
+    plan = placement(rate=100)
+    more = {"throughput_ci": 0.3, "offered": offered * 5 // 2, "backlog_half_width": half_width * 2.5}  # batch 2
+    found = compare(measured(plan, a=figures("a", served=served, **more)), expectations(plan)).models[0]
+    assert (found.planned_infer_per_s, found.offered_infer_per_s) == (100, offered)
+    assert (found.served_half_width_infer_per_s, found.verdict) == (half_width, verdict)
+    if verdict is Verdict.MISSES:
+        assert found.cause == "103 of 112 infer/s that were offered are served"
+
+
 def test_host_is_blamed_where_a_model_alone_has_changed() -> None:
     """If the control delivers 70 where it was profiled at 100, a miss is the host's; what holds still holds."""
     plan = placement()
