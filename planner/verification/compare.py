@@ -58,7 +58,7 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
     )
     control = None if measured.control is None else _control(measured.control, device, expected)
     figures = [model.measurement for model in measured.models.models]
-    memory, utilization, memory_utilization = _device(content, figures)
+    memory, utilization, memory_utilization = _device(content, device, figures)
     found = [model.verdict for model in models]
     causes = []
     shares = {
@@ -162,9 +162,17 @@ def _finite(value: float) -> float | None:
     return value if value < float("inf") else None
 
 
-def _device(content: PlannedContent, figures: Sequence[Measurement]) -> tuple[Compared, Compared, Compared]:
-    """Compare memory and utilizations of the device, which every model's measurement has."""
+def _device(
+    content: PlannedContent, device: str, figures: Sequence[Measurement]
+) -> tuple[Compared, Compared, Compared]:
+    """Compare memory and utilizations of the device, which every model's measurement has.
+
+    The utilizations of a slice are left out where those of another device were measured, as a remote server's page
+    shows them of the whole GPU.
+    """
     limits = content.thresholds
+    if content.slice_profile is not None and content.slice_profile not in device:
+        figures = [replace(figure, mean_utilization=None, max_memory_utilization=None) for figure in figures]
     memory = Compared(
         planned=content.memory_bytes,
         measured=highest(figure.max_memory_bytes for figure in figures),

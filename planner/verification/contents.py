@@ -27,7 +27,7 @@ class PlannedContent:
     slice_profile : str or None
         MIG profile of the slice; None for a whole GPU.
     models : tuple of PlacedModel
-        In the order of the placement.
+        In the order of the placement; on a slice their utilizations are shares of the slice.
     memory_bytes, memory_capacity_bytes : int
         Memory of the models and the server as planned, and what there is before thresholds.
     utilization, memory_utilization : float or None
@@ -101,7 +101,7 @@ def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[Pl
                 gpus=(),
                 type=gpu.type,
                 slice_profile=cut.profile,
-                models=tuple(replace(model, slice=None) for model in models),
+                models=_of_slice(models, cut.utilization),
                 memory_bytes=cut.memory_bytes,
                 memory_capacity_bytes=cut.memory_capacity_bytes,
                 utilization=cut.utilization,
@@ -109,6 +109,22 @@ def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[Pl
                 thresholds=thresholds,
             )
             yield content, f"{gpu.id}/{cut.name}"
+
+
+def _of_slice(models: Sequence[PlacedModel], utilization: float | None) -> tuple[PlacedModel, ...]:
+    """Return the models of a slice with their utilization as shares of it; the placement has shares of the whole GPU.
+
+    Parameters
+    ----------
+    utilization : float or None
+        Sum over the models, as a share of the slice.
+    """
+    of_gpu = sum(model.utilization or 0.0 for model in models)
+    factor = utilization / of_gpu if utilization and of_gpu else 1.0
+    return tuple(
+        replace(model, slice=None, utilization=None if model.utilization is None else model.utilization * factor)
+        for model in models
+    )
 
 
 def choose(

@@ -64,6 +64,11 @@ def remarks(found: Verification) -> Iterator[str]:
         for model in content.models:
             if model.cause and not model.verdict.shown_to_hold:
                 yield f"{content.name}, {model.name}: {model.cause}"
+        if _lacks_utilization(content):
+            yield (
+                f"{content.name}: the slice's utilization was not measured, so it is not judged: NVML has one on Hopper"
+                " and later GPUs, and a server's metrics page that of the whole GPU"
+            )
         if content.control is not None and content.control.drifted:
             yield f"{content.name}: {control_text(content.control)}"
     for each in found.not_tried:
@@ -72,6 +77,11 @@ def remarks(found: Verification) -> Iterator[str]:
         yield (
             "predictions are uncalibrated: sums of busy shares; with what was measured now, the next ones rest on a fit"
         )
+
+
+def _lacks_utilization(content: VerifiedContent) -> bool:
+    """Whether a content ran on a slice, and how busy that was is not known."""
+    return "/" in content.gpus[0] and content.utilization.planned is not None and content.utilization.measured is None
 
 
 def control_text(control: Control) -> str:

@@ -183,14 +183,14 @@ def _on_device(
 ) -> tuple[tuple[PlannedContent, ...], tuple[NotTried, ...]]:
     """Split contents into those that the device can show, and the others with the reason."""
     name = None if device.remote else device.gpu.name if device.gpu else host().name
-    found = [(content, _mismatch(content, placement, name)) for content in contents]
+    found = [(content, mismatch(content, placement, name)) for content in contents]
     return (
         tuple(content for content, why in found if not why),
         tuple(NotTried(gpus=content.gpus, reason=why) for content, why in found if why),
     )
 
 
-def _mismatch(content: PlannedContent, placement: Placement, device: str | None) -> str:
+def mismatch(content: PlannedContent, placement: Placement, device: str | None) -> str:
     """Say why a device cannot show a content; "" where it can, or where it is not known before."""
     try:
         loads_of(content)
@@ -200,6 +200,8 @@ def _mismatch(content: PlannedContent, placement: Placement, device: str | None)
         return ""
     if content.slice_profile is not None and content.slice_profile not in device:
         return f"it is planned on a slice {content.slice_profile}, and this host has {device}"
+    if content.slice_profile is None and " MIG " in device:
+        return f"it is planned on a whole {content.type}, and this host has {device}"
     kind = next((kind for kind in placement.gpu_types if kind.type == content.type), None)
     known = set() if kind is None else {*kind.devices, *([kind.scaling.device] if kind.scaling else [])}
     if known and UNKNOWN not in known and not any(device.startswith(name) for name in known):

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Status
 from planner.interference.fitted import Interference
 from planner.verification.compare import compare
 from planner.verification.document import Verdict
+from planner.verification.text import remarks
 from planner.verification.verdict import judge_latency, judge_rate
 from tests.builders.measured_contents import MEMORY_MIB, expectations, figures, measured, placement
 from tests.builders.profiles import MIB
+from tests.builders.verifications import verification
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,28 @@ def test_budget_memory_and_errors_are_judged() -> None:
     assert full.models[0].verdict is Verdict.HOLDS
     failing = compare(measured(plan, a=figures("a", errors=3)), expectations(plan))
     assert failing.models[0].cause == "3 requests failed"
+
+
+@pytest.mark.parametrize(
+    ("device", "utilization"),
+    [("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 0.7), ("NVIDIA A100-SXM4-40GB", None)],
+)
+def test_utilization_of_a_slice_is_that_of_the_slice_or_none(device: str, utilization: float | None) -> None:
+    """That of a whole GPU, as a remote server's page shows it, is not compared, and the text says so."""
+    plan = placement()
+    both = measured(plan, a=figures("a"))
+    content = replace(both.content, slice_profile="1g.5gb", gpus=("gpu-0/1g.5gb@0",))
+    models = tuple(
+        replace(
+            one,
+            measurement=replace(one.measurement, provenance=replace(one.measurement.provenance, device_name=device)),
+        )
+        for one in both.models.models
+    )
+    found = compare(replace(both, content=content, models=CoLocation(models=models)), expectations(plan))
+    assert found.utilization.measured == utilization
+    assert found.memory.measured == MEMORY_MIB * MIB
+    assert ("was not measured" in "\n".join(remarks(verification(found)))) is (utilization is None)
 
 
 def test_model_that_fails_only_beside_the_others_misses() -> None:

@@ -8,6 +8,7 @@ from analyzer.errors import UsageError
 from analyzer.measurements.record import Variant
 from planner.placement.file import from_document
 from planner.verification.contents import choose, contents_of, loads_of
+from planner.verification.verify import mismatch
 from tests.builders.placements import document, gpu, model
 
 TWICE = [model("a", 1000), model("b", 2000, 30)]
@@ -42,11 +43,11 @@ def test_named_gpus_stand_for_their_content() -> None:
 
 def test_slices_are_contents_of_their_own() -> None:
     """A cut GPU has a server on each slice in use, with that slice's models and memory; empty slices have none."""
-    cut = gpu(0, model("a", 1000, slice={"profile": "1g.5gb", "start": 0}))
+    cut = gpu(0, model("a", 1000, 10, slice={"profile": "1g.5gb", "start": 0}))
     cut["geometry"] = {
         "name": "1g.5gb@0+1g.5gb@1",
         "slices": [
-            {"profile": "1g.5gb", "start": 0, "memory_capacity_mib": 4864, "memory_mib": 1309},
+            {"profile": "1g.5gb", "start": 0, "memory_capacity_mib": 4864, "memory_mib": 1309, "utilization_pct": 70},
             {"profile": "1g.5gb", "start": 1, "memory_capacity_mib": 4864, "memory_mib": 0},
         ],
     }
@@ -55,7 +56,15 @@ def test_slices_are_contents_of_their_own() -> None:
     assert content.slice_profile == "1g.5gb"
     assert content.memory_bytes == 1309 << 20
     assert content.models[0].slice is None
+    # 10 % of the GPU is 70 % of its slice, by which the slow-down is predicted; 10 % once was
+    assert content.models[0].utilization == pytest.approx(0.7)
     assert choose([content], gpus=["gpu-0"]) == (content,)
+    plan = from_document(document(cut))
+    assert mismatch(content, plan, "NVIDIA A100-SXM4-40GB MIG 1g.5gb") == ""
+    assert "planned on a slice 1g.5gb" in mismatch(content, plan, "NVIDIA A100-SXM4-40GB")
+    whole, _ = contents_of(PLACEMENT)
+    assert "planned on a whole T4" in mismatch(whole, PLACEMENT, "NVIDIA A100-SXM4-40GB MIG 1g.5gb")
+    assert mismatch(whole, PLACEMENT, "Tesla T4") == ""
 
 
 def test_load_is_the_planned_rate_or_the_planned_concurrency() -> None:
