@@ -34,6 +34,8 @@ class Case:
         Its models alone at the same rates, in the order of the contents' models.
     capacities : tuple of float
         Inferences/s that each serves alone.
+    server_bytes : int or None
+        Memory of a server that has had no model yet.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Case:
     long: CoLocation
     alone: tuple[Measurement, ...]
     capacities: tuple[float, ...]
+    server_bytes: int | None
 
     @property
     def content(self) -> Content:
@@ -65,15 +68,12 @@ class Case:
 
     @property
     def memory(self) -> tuple[float, float] | None:
-        """Bytes as added up from the models alone, and as measured; None where something was not read."""
-        together = self.long.models[0].measurement
-        parts = [(one.max_memory_bytes, one.server_memory_bytes) for one in self.alone]
-        if together.max_memory_bytes is None or together.server_memory_bytes is None:
+        """Bytes as a plan adds them up from the models alone, and as measured; None where something was not read."""
+        measured = self.long.models[0].measurement.max_memory_bytes
+        own = [one.model_memory_bytes for one in self.alone]
+        if measured is None or self.server_bytes is None or None in own:
             return None
-        if any(most is None or server is None for most, server in parts):
-            return None
-        own = sum((most or 0) - (server or 0) for most, server in parts)
-        return float(together.server_memory_bytes + own), float(together.max_memory_bytes)
+        return float(self.server_bytes + sum(one or 0 for one in own)), float(measured)
 
 
 def _rate(trial: Trial) -> float:

@@ -9,10 +9,11 @@ import pytest
 
 from analyzer.measurements.co_location import CoLocatedModel, CoLocation
 from analyzer.measurements.record import Measurement, Trial
+from analyzer.models.repository import read_repository
 from benchmarks.verification.__main__ import report
 from benchmarks.verification.contents import MODELS, SHARES, contents
 from benchmarks.verification.evaluate import Case, errors_of, mean_and_p90, training_pairs, ways
-from benchmarks.verification.measure import Measured, key_of
+from benchmarks.verification.measure import REPOSITORY, Measured, key_of
 from planner.interference.fitted import Interference
 from planner.verification.document import Verdict
 from tests.builders.measurements import MIB, measured
@@ -53,6 +54,7 @@ def case(names: tuple[str, ...], *, slow_down: float, served: float = 40.0, p99_
         long=together,
         alone=tuple(at_rate(name, 40.0, served=40.0, p99_s=0.01, memory_mib=409) for name in names),
         capacities=(CAPACITY,) * len(names),
+        server_bytes=309 * MIB,
     )
 
 
@@ -98,8 +100,24 @@ def test_errors_of_sums_are_those_worked_out_by_hand() -> None:
 
 
 def test_memory_is_the_sum_of_the_models_alone() -> None:
-    """Two models of 100 MiB each and a server of 309 MiB are 509 MiB."""
-    assert case(MODELS[:2], slow_down=1.0).memory == (509 * MIB, 509 * MIB)
+    """Two models of 100 MiB each and a server of 309 MiB are 509 MiB, also if the server kept 20 MiB of the first.
+
+    These 20 MiB once counted twice: in the first model's figure and in the server's.
+    """
+    found = case(MODELS[:2], slow_down=1.0)
+    assert found.memory == (509 * MIB, 509 * MIB)
+    used = tuple(
+        replace(model, measurement=replace(model.measurement, server_memory_bytes=329 * MIB))
+        for model in found.long.models
+    )
+    assert replace(found, long=CoLocation(models=used)).memory == (509 * MIB, 509 * MIB)
+
+
+def test_two_models_that_keep_a_core_busy_are_one_file() -> None:
+    """They differ in their names only; there once were two copies of the file."""
+    files = {(REPOSITORY / name / "1" / "model.py").resolve() for name in ("core_a", "core_b")}
+    assert len(files) == 1
+    assert all(model.error == "" for model in read_repository(REPOSITORY))
 
 
 def test_fits_are_not_shown_what_they_predict() -> None:
