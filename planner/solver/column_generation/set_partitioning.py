@@ -18,7 +18,7 @@ from planner.solver.column_generation.subset_rows import pair_values, violated_t
 from planner.solver.column_model import Ints, Pattern
 from planner.solver.limits import SearchLimits, run_interruptibly
 
-_PENALTY = 4.0  # cost of leaving a unit of a row unserved; a GPU costs 1
+_PENALTY, _MOST_PENALTY = 4.0, 4096.0  # cost of leaving a unit of a row unserved; a GPU costs 1
 _SCALE = 2**32  # integer units of a dual
 _NEAR = 1e-6
 _ROUNDS, _ROUNDS_BELOW = 30, 2  # of cuts, at the root and at other nodes
@@ -60,6 +60,8 @@ class Partitioning:
     _solver: Any = None
     _variables: list[Any] = field(default_factory=list)
     _rows: list[Any] = field(default_factory=list)
+    _slacks: list[Any] = field(default_factory=list)
+    _penalty: float = _PENALTY
     _extra: list[_Extra] = field(default_factory=list)
     _branches: dict[tuple[int, int], int] = field(default_factory=dict)
     _matrix: Ints = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
@@ -114,7 +116,8 @@ class Partitioning:
         for sign in (1.0, -1.0):
             slack = self._solver.NumVar(0, self._solver.infinity(), "")
             row.SetCoefficient(slack, sign)
-            self._solver.Objective().SetCoefficient(slack, _PENALTY)
+            self._solver.Objective().SetCoefficient(slack, self._penalty)
+            self._slacks.append(slack)
         return row
 
     def _as_floats(self, bounds: _Bounds) -> tuple[float, float]:
@@ -145,8 +148,22 @@ class Partitioning:
         return values
 
     def _solve(self) -> bool:
-        """Solve the LP; False where it failed, or the limits are reached."""
-        return self._ran(_WARM) or self._ran(_AFRESH)  # from the last basis GLOP sometimes gives up ("abnormal")
+        """Solve the LP; False where it failed, or the limits are reached.
+
+        While breaking a row is cheaper than another GPU, the penalty is raised: else the LP could break a branch, and
+        the search make the same branch again and again.
+        """
+        while True:
+            # from the last basis GLOP sometimes gives up ("abnormal")
+            if not (self._ran(_WARM) or self._ran(_AFRESH)):
+                return False
+            broken = any(slack.solution_value() > _NEAR for slack in self._slacks)
+            too_dear = self._solver.Objective().Value() > self.gpus + _NEAR
+            if not broken or too_dear or self._penalty >= _MOST_PENALTY:
+                return True
+            self._penalty *= 4
+            for slack in self._slacks:
+                self._solver.Objective().SetCoefficient(slack, self._penalty)
 
     def _ran(self, parameters: str) -> bool:
         if self.limits.over:
