@@ -293,9 +293,10 @@ def _binding(load: Ints, capacity: Ints, reserve: Ints) -> list[int]:
         if len(kept) == 1:
             break
         for s in kept:
+            if s == r or tolerated[r] or not capacity[s]:  # nothing is a share of a capacity of 0
+                continue
             # Exact: load_r / capacity_r <= load_s / capacity_s for every item, cross-multiplied.
-            implied = s != r and not tolerated[r] and bool(np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]))
-            if implied and r in kept:
+            if r in kept and np.all(load[:, r] * capacity[s] <= load[:, s] * capacity[r]):
                 kept.remove(r)
                 break
     return kept

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.problem.co_location import ContentPart, KnownToHold, Overloaded, Spare, Together
 from planner.problem.plan import Status, cost_of
-from planner.problem.problem import Place, Problem
+from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
 from planner.problem.verify import violations
 from planner.solver.bundles import bundles
 from planner.solver.column_generation.search import search_patterns
@@ -151,3 +151,19 @@ def test_problem_with_too_much_capacity_is_refused_and_a_resource_without_a_limi
     assert Place(name="GPU", capacity=(2**42,)).capacity == (2**42,)
     with pytest.raises(ValueError, match="capacity"):
         Place(name="GPU", capacity=(2**42 + 1,))
+
+
+def test_a_resource_of_which_there_is_nothing_does_not_stand_for_another() -> None:
+    """Without any room for one resource, which the replicas do not take, the other one still limits a slice.
+
+    The greedy plan had two replicas of load 3 on a slice of 4.
+    """
+    place = Place(name="slice", capacity=(4, 0))
+    option = Option(place=0, load=(3, 0))
+    problem = Problem(
+        resources=("a", "b"),
+        places=(place,),
+        gpus=(GpuType(name="A", layouts=(Layout(name="cut", places=(0, 0), starts=(0, 4)),)),),
+        tasks=(Task(name="m", options=(option,), demand=1, min_replicas=3),),
+    )
+    assert solve(problem, SearchLimits(seconds=10)).n_gpus == 2  # two slices a GPU, one replica a slice
