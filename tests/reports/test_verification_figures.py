@@ -135,6 +135,27 @@ def test_memory_is_planned_over_measured_against_the_threshold() -> None:
     assert "not measured on 1 content" in "\n".join(text.get_text() for text in figure.texts)
 
 
+def test_far_threshold_is_written_and_leaves_room_for_the_bars() -> None:
+    """A threshold above three times the longest bar is written beside the bars, which fill most of the axis."""
+    found = verification(
+        verified_content(0, verified_model("a"), memory_mib=(151, 144, 16384)),
+        verified_content(1, verified_model("b"), memory_mib=(100, 120, 400)),  # 400 is below 3 x 151
+    )
+    _, figure = verification_figures("t", found)
+    (axes,) = figure.axes
+    assert len([limit for limit in axes.collections if limit.get_gid() == "threshold"]) == 1
+    assert axes.get_xlim()[1] == pytest.approx(1.2 * 400)
+    assert [text.get_text() for text in axes.texts] == [
+        "151 planned,\n144 measured,\nthreshold 16384 →",
+        "100 planned,\n120 measured",
+    ]
+    _, far_only = verification_figures(
+        "t", verification(verified_content(0, verified_model("a"), memory_mib=(151, 144, 16384)))
+    )
+    assert far_only.axes[0].get_xlim()[1] == pytest.approx(1.2 * 151)
+    assert "Threshold of the plan" not in legend(far_only)
+
+
 def test_many_contents_are_divided_into_figures() -> None:
     """Contents that do not fit in one figure continue in the next; none is left out."""
     found = verification(*(verified_content(n, verified_model(f"m{n}")) for n in range(MOST_ROWS + 1)))
