@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, FAINT, INK, head, house_style, label
@@ -28,6 +29,8 @@ FURTHEST = 3.0  # an end of a range is drawn up to this multiple of the largest 
 MOST_NAMED = 300  # points that names are tried for; more leave no room anyway
 NAME_POINTS = 7.5
 NAME_LENGTH = 28
+NEAR = 0.015  # points that are nearer than this share of the axis are drawn side by side, else their intervals coincide
+BESIDE_POINTS, WIDEST_POINTS = 7.0, 42.0  # from one to the next, and all of them
 
 Box = tuple[float, float, float, float]  # left, bottom, right and top, in pixels
 
@@ -122,12 +125,14 @@ def prediction_figure(title: str, found: Verification) -> Figure | None:
         for axes, (comparison, points) in zip(axes_of, panels, strict=True):
             _panel(axes, comparison, points, len(models))
         subtitle = f"{counted(len(models), 'model')}; above the diagonal is slower than predicted"
+        if any(any(shifts(points)) for _, points in panels):
+            subtitle += "; equal predictions are drawn side by side"
         head(figure, title, subtitle)
         figure.legend(handles=_legend(panels), loc="outside lower left", ncols=4, fontsize=8)
         figure.draw_without_rendering()  # computes where the points are, which names have to fit between
         figure.set_layout_engine("none")
         for axes, (_, points) in zip(axes_of, panels, strict=True):
-            _name_points(axes, points)
+            _name_points(axes, points, shifts(points))
     return figure
 
 
@@ -144,7 +149,25 @@ def limits(points: Sequence[Point]) -> tuple[float, float, bool]:
         return max(min([low, *ends]), low / 2) / 1.15, highest * 1.15, True
     lowest = max(min([low, *ends]), min(low, 0.0))
     margin = 0.06 * (highest - lowest) or 0.1 * abs(highest) or 1.0
-    return lowest - margin, highest + margin, False
+    return max(lowest - margin, min(low, 0.0)), highest + margin, False
+
+
+def shifts(points: Sequence[Point]) -> list[float]:
+    """Return how far to the right each point is drawn, in typographic points: not at all if no other is near."""
+    low, high, logarithmic = limits(points)
+    scale: Callable[[float], float] = log if logarithmic else float
+    places = [(scale(point.predicted) - scale(low)) / (scale(high) - scale(low)) for point in points]
+    found = [0.0] * len(points)
+    group: list[int] = []
+    for n in [*sorted(range(len(points)), key=places.__getitem__), None]:
+        if group and (n is None or places[n] - places[group[0]] > NEAR):
+            step = min(BESIDE_POINTS, WIDEST_POINTS / len(group))
+            for k, each in enumerate(sorted(group, key=lambda i: points[i].name)):
+                found[each] = step * (k - (len(group) - 1) / 2)
+            group = []
+        if n is not None:
+            group.append(n)
+    return found
 
 
 def _panel(axes: Axes, comparison: Comparison, points: Sequence[Point], models: int) -> None:
@@ -157,8 +180,8 @@ def _panel(axes: Axes, comparison: Comparison, points: Sequence[Point], models: 
     axes.set_ylim(low, high)
     axes.set_box_aspect(1)
     axes.plot([low, high], [low, high], color=FAINT, lw=1.0, ls="--", gid="diagonal", zorder=1)
-    for point in points:
-        _point(axes, point, high)
+    for point, shift in zip(points, shifts(points), strict=True):
+        _point(axes, point, high, shift)
     unit = f" ({comparison.unit})" if comparison.unit else ""
     axes.set_title(comparison.title)
     axes.set_xlabel(f"predicted{unit}")
@@ -179,21 +202,27 @@ def _plain_ticks(axes: Axes) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _point(axes: Axes, point: Point, high: float) -> None:
+def _point(axes: Axes, point: Point, high: float, shift: float) -> None:
+    from matplotlib.transforms import offset_copy
+
     color, marker = STYLES[point.verdict]
     x, y = point.predicted, point.measured
+    beside = offset_copy(axes.transData, axes.get_figure(), x=shift, units="points")
     if point.half_width is not None:
-        axes.errorbar(x, y, yerr=point.half_width, fmt="none", ecolor=color, elinewidth=1.2, capsize=3, zorder=3)
+        axes.errorbar(
+            x, y, yerr=point.half_width, fmt="none", ecolor=color, elinewidth=1.2, capsize=3, transform=beside,
+            gid="interval", zorder=3,
+        )  # fmt: skip
     if point.most is None or point.most > high:
         axes.annotate(
-            "", (high, y), (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.2, "alpha": 0.6},
-            gid="without-bound", zorder=2,
+            "", (high, y), (x, y), textcoords=beside,
+            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.2, "alpha": 0.6}, gid="without-bound", zorder=2,
         )  # fmt: skip
     elif point.most > x:
         axes.plot([x, point.most], [y, y], color=color, lw=5, alpha=0.3, solid_capstyle="butt", gid="range", zorder=2)
     axes.plot(
-        [x], [y], ls="", marker=marker, ms=7, color=color, mec="white", mew=0.7, gid=f"point-{point.verdict.name}",
-        zorder=4,
+        [x], [y], ls="", marker=marker, ms=7, color=color, mec="white", mew=0.7, transform=beside,
+        gid=f"point-{point.verdict.name}", zorder=4,
     )  # fmt: skip
 
 
@@ -221,53 +250,60 @@ def _goes_on(point: Point, points: Sequence[Point]) -> bool:
     return point.most is None or point.most > limits(points)[1]
 
 
-def _name_points(axes: Axes, points: Sequence[Point]) -> None:
+def _name_points(axes: Axes, points: Sequence[Point], shifted: Sequence[float]) -> None:
     """Write each model's name beside its point where it covers no mark and no other name; the worst come first."""
     from matplotlib.patheffects import withStroke
 
     pixels = axes.figure.dpi / 72  # of a typographic point
     inside = axes.get_window_extent()
-    taken = [box for point in points for box in _marks(axes, point, pixels)]
-    for point in points[: -MOST_NAMED - 1 : -1]:
+    marks = [_marks(axes, point, shift, pixels) for point, shift in zip(points, shifted, strict=True)]
+    taken = [box for boxes in marks for box in boxes]
+    for point, shift, (_, interval, _) in list(zip(points, shifted, marks, strict=True))[: -MOST_NAMED - 1 : -1]:
         text = axes.annotate(
             label(point.name, NAME_LENGTH), (point.predicted, point.measured), (0, 0), textcoords="offset points",
             fontsize=NAME_POINTS, color=INK, zorder=5, path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
         x, y = axes.transData.transform((point.predicted, point.measured))
         extent = text.get_window_extent()
-        for dx, dy in _offsets(extent.width / pixels, extent.height / pixels):
-            left, bottom = x + dx * pixels, y + dy * pixels
+        ends = ((interval[1] - y) / pixels, (interval[3] - y) / pixels)
+        for dx, dy in _offsets(extent.width / pixels, extent.height / pixels, *ends):
+            left, bottom = x + (dx + shift) * pixels, y + dy * pixels
             box = (left, bottom, left + extent.width, bottom + extent.height)
             within = inside.x0 <= box[0] and box[2] <= inside.x1 and inside.y0 <= box[1] and box[3] <= inside.y1
             if within and not any(_overlap(box, other) for other in taken):
-                text.set_position((dx, dy))
+                text.set_position((dx + shift, dy))
                 taken.append(box)
                 break
         else:
             text.remove()
 
 
-def _marks(axes: Axes, point: Point, pixels: float) -> list[Box]:
+def _marks(axes: Axes, point: Point, shift: float, pixels: float) -> tuple[Box, Box, Box]:
     """Return the boxes, in pixels, of a point, its interval and its range."""
     low, high = axes.get_xlim()
     half, furthest = point.half_width or 0.0, high if point.most is None else min(point.most, high)
     x, y = axes.transData.transform((point.predicted, point.measured))
+    x += shift * pixels
     bottom = axes.transData.transform((point.predicted, max(low, point.measured - half)))[1]
     top = axes.transData.transform((point.predicted, min(high, point.measured + half)))[1]
     right = axes.transData.transform((furthest, point.measured))[0]
-    return [
+    return (
         (x - 5 * pixels, y - 5 * pixels, x + 5 * pixels, y + 5 * pixels),
         (x - 3 * pixels, bottom, x + 3 * pixels, top),
         (x, y - 2.5 * pixels, right, y + 2.5 * pixels),
-    ]
+    )
 
 
-def _offsets(width: float, height: float) -> list[tuple[float, float]]:
-    """Return where the lower left corner of a name may be, from its point, in typographic points."""
+def _offsets(width: float, height: float, bottom: float, top: float) -> list[tuple[float, float]]:
+    """Return where the lower left corner of a name may be, from its point, in typographic points.
+
+    `bottom` and `top` are the ends of the point's interval.
+    """
     right, left, middle, above, below = 7.0, -7.0 - width, -width / 2, 3.0, -3.0 - height
+    over, under = max(7.0, top + 2), min(-7.0, bottom - 2) - height
     return [
         *((right, above), (left, above), (right, below), (left, below), (left, -height / 2), (right, -height / 2)),
-        *((middle, 7.0), (middle, -7.0 - height)),
+        *((middle, over), (middle, under)),
     ]
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from analyzer.formats.figure_style import png
 from planner.verification.document import Verdict, VerifiedModel
-from reports.prediction_figures import COMPARISONS, limits, points_of
+from reports.prediction_figures import COMPARISONS, limits, points_of, shifts
 from reports.verification_figures import MOST_ROWS, verification_figures
 from tests.builders.verifications import verification, verified_content, verified_model
 
@@ -83,6 +83,27 @@ def test_interval_below_zero_does_not_stretch_logarithmic_axes() -> None:
     low, _, logarithmic = limits(points_of(P99, [wide, slow]))
     assert logarithmic
     assert 5 / 1.15 < low < 11  # at least half of the lowest figure, 11 ms, less a margin
+
+
+def test_interval_below_zero_does_not_stretch_linear_axes() -> None:
+    """A p99 of 90 ± 186 ms has axes from 0 ms: nothing is below."""
+    wide = verified_model("wide", latency_p99_s=0.090, latency_p99_half_width_s=0.186, predicted_p99_s=0.054)
+    low, high, logarithmic = limits(points_of(P99, [wide]))
+    assert (low, logarithmic) == (0, False)
+    assert high > 276
+
+
+def test_points_of_equal_prediction_are_side_by_side() -> None:
+    """Three models predicted at 1.1 are drawn 7 points apart, in the order of their names; one at 2.0 is not moved."""
+    models = [verified_model(name) for name in ("c", "a", "b")]
+    far = verified_model("far", predicted_slow_down=2.0, most_slow_down=2.0)
+    points = points_of(SLOW_DOWN, [*models, far])
+    found = {point.name: shift for point, shift in zip(points, shifts(points), strict=True)}
+    assert found == {"a": -7, "b": 0, "c": 7, "far": 0}
+    figure, _ = verification_figures("t", verification(verified_content(0, *models, far)))
+    drawn = sorted(line.get_transform().transform((1.1, 1.2))[0] for line in lines(figure.axes[0], "point-HOLDS")[:3])
+    assert drawn[2] - drawn[0] == pytest.approx(14 / 72 * figure.dpi)
+    assert "side by side" in "".join(text.get_text() for text in figure.texts)
 
 
 def test_range_without_bound_is_an_arrow() -> None:
