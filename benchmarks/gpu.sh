@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measure models on this machine's NVIDIA GPU by analyze, and compare with PyTorch's and CUDA's figures: see README.md.
+# Measure models on this machine's NVIDIA GPU by analyze, compare with PyTorch's and CUDA's figures, and verify a plan of
+# two models on the GPU, without and with MPS: see README.md.
 #
 #   gpu.sh                       run with the packages that the Python already has
 #   gpu.sh --wheels DIR          on a machine without network: install what is missing from the wheels in DIR

@@ -1,1 +1,1 @@
-"""Benchmark of `analyze` on an NVIDIA GPU against the figures of PyTorch and CUDA (../README.md)."""
+"""Benchmark of `analyze` and `plan verify` on an NVIDIA GPU, against the figures of PyTorch and CUDA (../README.md)."""

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from benchmarks.gpu.co_location import verify_together
+
 MODELS = Path(__file__).with_name("models")
 BATCHES = "1,4,16"
 _MIB = 1 << 20
@@ -41,6 +43,7 @@ NETWORKS = {
     for size, width, depth in (("small", 512, 8), ("medium", 2048, 16), ("large", 4096, 32))
     for short, dtype in (("fp32", "float32"), ("fp16", "float16"))
 }
+TOGETHER = ("small_fp32", "medium_fp16")
 DUTY_CYCLES = {f"duty_{ms}": Variant(code="duty", parameters={"kernel_ms": str(ms)}) for ms in (2, 5, 8)}
 
 
@@ -50,14 +53,15 @@ def main(*, try_on_cpu: bool) -> None:
     """Sweep PyTorch models of three sizes in fp32 and fp16, and models of known duty cycle, on the first GPU.
 
     Prints the sweep, the measured memory beside that of PyTorch's allocator and CUDA context, and the measured
-    utilization beside the duty cycle.
+    utilization beside the duty cycle; then verifies a plan with two of the models on one GPU, without and with MPS.
     """
     if not try_on_cpu:
         _require_gpu()
     with tempfile.TemporaryDirectory(prefix="tritonpack-gpu-") as name:
         folder = Path(name)
         kind = "KIND_CPU" if try_on_cpu else "KIND_GPU"
-        networks = {"small_fp32": NETWORKS["small_fp32"]} if try_on_cpu else NETWORKS
+        together = ("small_fp32", "small_fp16") if try_on_cpu else TOGETHER
+        networks = {name: NETWORKS[name] for name in together} if try_on_cpu else NETWORKS
         options = ["--precision", "30", "--max-trial-seconds", "2"] if try_on_cpu else []
         swept = _analyze(folder / "networks", networks, kind, ["--batch", BATCHES, "--concurrency", "1,4", *options])
         duties = _analyze(folder / "duties", DUTY_CYCLES, kind, ["--concurrency", "1", *options])
@@ -67,6 +71,7 @@ def main(*, try_on_cpu: bool) -> None:
             click.echo(f"\nDevice: {swept[0]['device']}")
         _print_memory(swept, folder / "networks")
         _print_duty(duties, folder / "duties")
+        verify_together(together, swept, folder / "networks" / "models", folder / "networks" / "results", options)
 
 
 def _require_gpu() -> None:
