@@ -203,11 +203,11 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _point(axes: Axes, point: Point, high: float, shift: float) -> None:
-    from matplotlib.transforms import offset_copy
+    from matplotlib.transforms import ScaledTranslation
 
     color, marker = STYLES[point.verdict]
     x, y = point.predicted, point.measured
-    beside = offset_copy(axes.transData, axes.get_figure(), x=shift, units="points")
+    beside = axes.transData + ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
     if point.half_width is not None:
         axes.errorbar(
             x, y, yerr=point.half_width, fmt="none", ecolor=color, elinewidth=1.2, capsize=3, transform=beside,

@@ -25,7 +25,8 @@ def blocks(language: str) -> list[str]:
 
 def test_every_command_of_the_readme_succeeds(tmp_path: Path) -> None:
     """The commands of the console blocks succeed in order, in one folder with the files that the README shows."""
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    for folder in ("sample_models", "tests"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     for content in blocks("toml"):
         (tmp_path / content.split()[1]).write_text(content)  # the first line is a comment with the file's name
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
