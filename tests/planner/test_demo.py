@@ -47,8 +47,8 @@ def profiled(speed: float, server_mib: int) -> list[Measurement]:
 @pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
 def test_demo_has_two_models_on_one_gpu_and_one_that_cannot_join(speed: float, server_mib: int) -> None:
     """On a host of half to three times the speed, text_encoder has a GPU of its own and the others share one."""
-    (size,) = re.findall(r"^GPU_MEMORY \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    memory = MemorySize().parse(size)
+    (size,) = re.findall(r"^GPU_MEMORY \?= .*,(\w+)\)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    memory = MemorySize().parse(size)  # that of a host without a GPU
     together = [["image_classifier", "segmenter"], ["text_encoder"]]
     for options in ({"mode": "memory"}, {"demand": DEMAND, "proportional": True}):
         result = plan(profiled(speed, server_mib), gpu_memory_mib=memory, **options)
