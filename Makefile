@@ -29,9 +29,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: env ## Measure the sample models on a real Triton, plan their GPUs, verify the plan, write the report
-	$(BIN)/analyze --batch 1,4 --concurrency 1,4 -o $(RESULTS)
+	$(BIN)/analyze --batch 1,4 --concurrency 1,4 --max-trial-seconds 10 -o $(RESULTS)
 	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
-	$(BIN)/plan solve $(RESULTS) --demand $(DEMAND) --proportional --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
+	$(BIN)/plan solve $(RESULTS) --demand $(DEMAND) --max-utilization 120 --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
 	$(BIN)/plan verify $(RESULTS)/placement.json $(RESULTS) || test $$? = 1  # 1: the plan does not hold, which is shown
 	$(BIN)/report $(RESULTS) $(RESULTS)/placement-memory.json $(RESULTS)/placement.json $(RESULTS)/verification.json \
 	  -o $(RESULTS)/report
