@@ -119,6 +119,7 @@ PLACED_COLUMNS: list[Column[Placed]] = [
     Column(title="Instances", unit="", text=lambda p: whole(p[1].instances)),
     Column(title="Batch", unit="", text=lambda p: whole(p[1].batch)),
     Column(title="Concurrency", unit="", text=lambda p: whole(p[1].concurrency)),
+    Column(title="Planned rate", unit="infer/s", text=lambda p: number(p[1].rate_infer_per_s)),
     Column(title="Throughput", unit="infer/s", text=lambda p: number(p[1].throughput_infer_per_s)),
     Column(title="p99 latency", unit="ms", text=lambda p: milliseconds(p[1].latency_p99_s)),
     Column(title="Memory", unit="MiB", text=lambda p: number(p[1].memory_bytes / MIB)),

@@ -107,6 +107,16 @@ def test_unknown_figures_are_dashes() -> None:
     assert row.count("\N{EN DASH}") == 1  # its memory utilization; a figure that no trial has is no column
 
 
+def test_planned_rate_is_shown_where_there_is_one() -> None:
+    """A model's planned rate stands beside its throughput; a plan without rates has no such column."""
+    without = page([], [("p", placement(gpu(0, model("a", 1000))), [])])
+    rated = page([], [("p", placement(gpu(0, model("a", 1000, rate_infer_per_s=37.5), model("b", 1000))), [])])
+    assert "Planned rate" not in without
+    assert "Planned rate" in rated
+    assert '<td class="figure">37.5</td><td class="figure">100</td>' in rated  # 100.5 infer/s, as tables write it
+    assert '<td class="figure">\N{EN DASH}</td><td class="figure">100</td>' in rated
+
+
 def test_page_without_contents_says_so() -> None:
     """Without trials and with an empty plan the page is complete and says what is missing."""
     plan = placement(status="infeasible", unplaced=[{"name": "huge", "reason": "huge fits no GPU"}])
