@@ -34,6 +34,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIVE = Path(__file__).parent / "live"
+SHARED_IN_A_FILE = {"bench", "profiled", "triton"}  # fixtures of tests/live that are made once for a file and worker
 ECHO_CONFIG = """backend: "python"
 max_batch_size: 8
 input [{ name: "IN" data_type: TYPE_FP32 dims: [ 2 ] }]
@@ -60,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("docker"))
-        elif "bench" in getattr(item, "fixturenames", ()):
+        elif SHARED_IN_A_FILE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: (LIVE not in item.path.parents, item.get_closest_marker("xdist_group") is None))
 

@@ -12,7 +12,8 @@ import psutil
 
 ANALYZE = str(Path(sys.executable).with_name("analyze"))
 PLAN = str(Path(sys.executable).with_name("plan"))
-QUICK = ("--launch-mode", "local", "--max-trial-seconds", "2", "--precision", "30")
+QUICK = ("--launch-mode", "local", "--max-trial-seconds", "1", "--precision", "60")  # where no claim rests on a rate
+PRECISE = ("--max-trial-seconds", "2", "--precision", "30")  # after QUICK, for claims about rates
 
 
 def results_of(repository: Path) -> Path:

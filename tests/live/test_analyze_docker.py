@@ -16,7 +16,7 @@ from tests.conftest import OwnEngine, wait_for
 
 pytestmark = pytest.mark.docker
 ANALYZE = str(Path(sys.executable).with_name("analyze"))
-SHORT = ("--max-trial-seconds", "2", "--precision", "40")
+SHORT = ("--max-trial-seconds", "1", "--precision", "60")
 QUICK = ("--launch-mode", "docker", *SHORT)
 
 

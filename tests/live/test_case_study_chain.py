@@ -30,6 +30,7 @@ def state(tmp_path: Path) -> Path:
     nvml.write_state(folder / "driver.state", version="550.54")
     nvml.write_state(
         folder / "gpu0.state",
+        *nvml.SAMPLES,
         name="Tesla V100-SXM2-16GB",
         uuid="GPU-11111111-2222-3333-4444-555555555555",
         memory_total_mib=16000,
@@ -75,7 +76,7 @@ def test_tables_1_to_4_through_the_whole_chain(tmp_path: Path, state: Path, nvml
 
     run(
         *(COMMANDS / "analyze", "--model-folder", tmp_path / "models", "-o", results, "--launch-mode", "local"),
-        *("--batch", "2", "--concurrency", "4", "--precision", "40", "--max-trial-seconds", "4", "--export"),
+        *("--batch", "2", "--concurrency", "4", "--precision", "40", "--max-trial-seconds", "2", "--export"),
     )
     with (results / "metrics-server-only.csv").open(newline="") as file:
         assert [float(row["server_memory_mib"]) for row in csv.DictReader(file)] == [SERVER_MIB]

@@ -31,6 +31,7 @@ def state(tmp_path: Path) -> Path:
         (folder / f"gpu{index}.d").mkdir()
         nvml.write_state(
             folder / f"gpu{index}.state",
+            *nvml.SAMPLES,
             name=name,
             uuid=f"GPU-{index}",
             memory_total_mib=16384,

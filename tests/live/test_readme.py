@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-QUICK = ("--max-trial-seconds", "2", "--precision", "30")  # the precision of the figures is not tested here
+QUICK = ("--max-trial-seconds", "1", "--precision", "60")  # the precision of the figures is not tested here
 
 pytestmark = pytest.mark.usefixtures("local_server")
 

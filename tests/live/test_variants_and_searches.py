@@ -9,7 +9,7 @@ import pytest
 from analyzer.servers.health import serves_nothing
 from analyzer.servers.local import LocalServer
 from tests.builders.model_repositories import write_caller, write_ensemble, write_model, write_without_config
-from tests.live.analysis import analyze, outcome, rows
+from tests.live.analysis import PRECISE, analyze, outcome, rows
 
 pytestmark = pytest.mark.usefixtures("local_server")
 HOLD_64_MIB = "self.held = np.ones(64 << 17)"  # float64
@@ -24,7 +24,8 @@ def test_variants_are_every_combination_and_take_effect(repository: Path) -> Non
         file.read_text().replace("        responses = []", "        time.sleep(0.010)\n        responses = []")
     )
     before = sorted(path.stat().st_mtime_ns for path in repository.rglob("*"))
-    analyze(repository, "--concurrency", "8", "--instances", "1,2", "--dynamic-batching", "off,on:100us", "--export")
+    joined = ("--instances", "1,2", "--dynamic-batching", "off,on:100us")
+    analyze(repository, *PRECISE, "--concurrency", "8", *joined, "--export")
     rates = {row["variant"]: float(row["throughput_infer_per_s"]) for row in rows(repository)}
     one, one_joined = rates["instances=1;dynamic_batching=off"], rates["instances=1;dynamic_batching=on:100us"]
     two = rates["instances=2;dynamic_batching=off"]
@@ -34,12 +35,8 @@ def test_variants_are_every_combination_and_take_effect(repository: Path) -> Non
     assert one_joined > 3 * one
     assert [row["instances"] for row in rows(repository)] == ["1", "1", "2", "2"]
     assert sorted(path.stat().st_mtime_ns for path in repository.rglob("*")) == before
-    assert (
-        analyze(repository, "--concurrency", "8", "--instances", "2", "--dynamic-batching", "off").stderr.count(
-            "(from the store)"
-        )
-        == 1
-    )
+    again = analyze(repository, *PRECISE, "--concurrency", "8", "--instances", "2", "--dynamic-batching", "off")
+    assert again.stderr.count("(from the store)") == 1
 
 
 def test_sweep_file_gives_models_values_of_their_own(repository: Path) -> None:
@@ -70,7 +67,7 @@ def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local
     with local_server.serve(repository) as running:
         address, page = running.endpoint.http, running.endpoint.metrics_url or ""
         where = ("--launch-mode", "remote", "--url", address, "--metrics-url", page)
-        analyze(repository, *where, "--model-names", "big,small", "--export")
+        analyze(repository, *PRECISE, *where, "--model-names", "big,small", "--export")
         assert serves_nothing(address)  # models are unloaded, and the server still runs
     own = {row["model"]: float(row["model_memory_mib"]) for row in rows(repository)}
     steady = {
@@ -84,20 +81,21 @@ def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local
 def test_request_rates_are_sent_in_an_open_loop(repository: Path) -> None:
     """Requests are sent at the given rate with either distribution of gaps, which is part of the trial."""
     write_model(repository, "m")
-    done = analyze(repository, "--request-rate", "100", "--arrivals", "constant", "--export")
+    done = analyze(repository, *PRECISE, "--request-rate", "100", "--arrivals", "constant", "--export")
     (row,) = rows(repository)
     assert (row["concurrency"], row["request_rate_per_s"], row["arrivals"]) == ("0", "100", "constant")
     assert float(row["throughput_infer_per_s"]) == pytest.approx(100, rel=0.1)
     assert "Request rate" in done.stdout
     assert "constant arrivals" in done.stdout
-    assert "(from the store)" not in analyze(repository, "--request-rate", "100").stderr
-    assert "(from the store)" in analyze(repository, "--request-rate", "100", "--arrivals", "constant").stderr
+    assert "(from the store)" not in analyze(repository, *PRECISE, "--request-rate", "100").stderr
+    again = analyze(repository, *PRECISE, "--request-rate", "100", "--arrivals", "constant")
+    assert "(from the store)" in again.stderr
 
 
 def test_climb_finds_the_knee_and_is_repeatable(repository: Path) -> None:
     """Four instances that sleep 20 ms have their knee at 4 in flight, ± 1; a second run measures nothing."""
     write_model(repository, "m", execute="time.sleep(0.02)")
-    climb = ("--search", "climb", "--instances", "4", "--max-concurrency", "64", "--export")
+    climb = (*PRECISE, "--search", "climb", "--instances", "4", "--max-concurrency", "64", "--export")
     done = analyze(repository, *climb)
     (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Knee of m (instances=4) at batch 1: ")]
     concurrency = int(answer.partition("concurrency ")[2].partition(",")[0])
@@ -111,7 +109,7 @@ def test_climb_finds_the_knee_and_is_repeatable(repository: Path) -> None:
 def test_climb_raises_instances_while_throughput_grows(repository: Path) -> None:
     """A model that sleeps 20 ms serves 50/s per instance; each doubling up to the allowed 4 doubles that."""
     write_model(repository, "m", execute="time.sleep(0.02)")
-    climb = ("--search", "climb", "--max-concurrency", "8", "--max-instances", "4", "--export")
+    climb = (*PRECISE, "--search", "climb", "--max-concurrency", "8", "--max-instances", "4", "--export")
     done = analyze(repository, *climb)
     (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Instances of m: ")]
     assert answer.startswith("Instances of m: 4 at batch 1, concurrency ")
@@ -144,7 +142,8 @@ def test_climb_leaves_an_ensemble_as_it_is(repository: Path) -> None:
 def test_peak_is_the_rate_that_keeps_the_latency(repository: Path) -> None:
     """One instance that takes 3 ms serves at most 333 requests/s, and constant arrivals hardly queue below that."""
     write_model(repository, "m", execute="time.sleep(0.003)")
-    done = analyze(repository, "--find-peak", "--latency-p99-ms", "60", "--arrivals", "constant", "--export")
+    peak_search = ("--find-peak", "--latency-p99-ms", "60", "--arrivals", "constant")
+    done = analyze(repository, *PRECISE, *peak_search, "--export")
     (answer,) = [line for line in done.stdout.splitlines() if line.startswith("Peak of m at batch 1: ")]
     peak = float(answer.partition("batch 1: ")[2].partition(" ")[0])
     assert 100 <= peak <= 333

@@ -22,6 +22,10 @@ def build(folder: Path, *, absent: Collection[str] = ()) -> Path:
     return folder
 
 
+# Of a driver that samples every sixth of a second; as they do not move, the rates are read. Give them to `write_state`.
+SAMPLES = tuple(f"gpu_sample {1_000_000 + n * 166_667} 0" for n in range(3))
+
+
 def write_state(file: Path, *lines: str, **figures: object) -> None:
     """Replace a state file in one step, so that no reader sees half of it; `lines` are for repeated keys."""
     text = "".join(f"{key} {value}\n" for key, value in figures.items()) + "".join(f"{line}\n" for line in lines)
