@@ -20,7 +20,7 @@ from analyzer.sweep.settings import FLAGS as SWEEP_FLAGS
 from analyzer.sweep.signals import signals_as_interrupts
 from planner.placement.document import Placement
 from planner.placement.file import read_placement, write_placement
-from planner.verification.document import Verdict, Verification
+from planner.verification.document import Verification
 from planner.verification.file import write_verification
 from planner.verification.repair import repair, rounds_text
 from planner.verification.settings import FLAGS, MEASURING, VerifySettings
@@ -101,8 +101,8 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
         click.echo(rounds_text(repaired.rounds))
         if repaired.none_left:
             click.echo("no plan is left that does not have a content that failed")
-        if settings.output is not None and found.verdict is Verdict.MISSES:
-            click.echo(f"{settings.output} is not written: the last plan misses", err=True)
+        if settings.output is not None and not found.verdict.shown_to_hold:
+            click.echo(f"{settings.output} is not written: of the last plan the verdict is '{found.verdict}'", err=True)
         elif settings.output is not None:
             write_placement(repaired.placement, settings.output)
             click.echo(f"placement written to {settings.output}", err=True)

@@ -100,7 +100,7 @@ def _meets(model: CoLocatedModel, options: Options, request: Request, *, surely:
         return False
     side = -1 if surely else 1
     promised = _promised(model, options, request)
-    served = measured.throughput_infer_per_s * (1 + side * (measured.throughput_ci or 0.0))
+    served = measured.throughput_infer_per_s + side * (measured.served_half_width_infer_per_s or 0.0)
     tolerance = _TOLERANCE if model.tolerance is None else model.tolerance
     if promised is not None and served < promised * (1 - tolerance):
         return False
@@ -113,8 +113,13 @@ def _meets(model: CoLocatedModel, options: Options, request: Request, *, surely:
 
 
 def _promised(model: CoLocatedModel, options: Options, request: Request) -> float | None:
-    """Return what a plan promises of a measured load: its rate, or in throughput mode what it delivers alone."""
+    """Return what was to be served of a measured load: what was offered, or in throughput mode what it delivers alone.
+
+    Without a record of what was offered it is the load's rate.
+    """
     trial = model.measurement.trial
+    if model.measurement.offered_infer_per_s is not None:
+        return model.measurement.offered_infer_per_s
     if trial.request_rate_per_s is not None:
         return trial.request_rate_per_s * trial.batch
     if request.rules.mode is Mode.MEMORY:

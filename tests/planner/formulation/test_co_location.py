@@ -182,6 +182,19 @@ def test_a_content_is_judged_with_the_tolerance_of_its_verification() -> None:
     assert planned(LIGHT[1:3], Learnt(fits=fits, co_locations=(generous,)), rate=40).gpus == 1
 
 
+def test_a_content_is_judged_by_what_was_offered() -> None:
+    """32 served of 33 that were due is no failure where 40 were planned; of 40 that were due it is one."""
+    found = together("a", "b", rate=40, served=32)
+
+    def offered(requests: int) -> Learnt:
+        measured = {"offered": requests, "backlog_half_width": 1.0, "window_s": 10.0}
+        models = tuple(replace(m, measurement=replace(m.measurement, **measured)) for m in found.models)
+        return Learnt(co_locations=(CoLocation(models=models),))
+
+    assert planned(LIGHT[:3], offered(330)).gpus == 1
+    assert planned(LIGHT[:3], offered(400)).gpus == 2
+
+
 def test_a_content_whose_requests_failed_is_not_planned_again() -> None:
     """Two models that served their rates, but not all of their requests, are on different GPUs."""
     found = together("a", "b", rate=40, served=40)
