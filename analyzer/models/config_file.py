@@ -1,10 +1,10 @@
-"""Parse a config.pbtxt into a model configuration, in the JSON form of Triton's load API."""
+"""Parse and write a config.pbtxt: a model configuration, in the JSON form of Triton's load API."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,23 @@ def parse_config(text: str) -> dict[str, Any]:
         where = f"line {error.GetLine()}: " if error.GetLine() else ""
         raise ValueError(where + _explain(str(error).partition(" : ")[2], message)) from None
     return _as_json(message)
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """Write a model configuration as config.pbtxt; `parse_config` reads the same from it.
+
+    Raises
+    ------
+    ValueError
+        If it has a key or a value that a model configuration does not have.
+    """
+    from google.protobuf import json_format, text_format
+
+    try:
+        message = json_format.ParseDict(config, _model_config_pb2().ModelConfig())
+    except json_format.ParseError as error:
+        raise ValueError(str(error).replace("\n", " ")) from None
+    return str(text_format.MessageToString(message))
 
 
 def _explain(text: str, message: Any) -> str:

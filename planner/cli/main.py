@@ -12,6 +12,7 @@ from analyzer.cli.command import Group
 _COMMANDS = {  # name: module, loaded when the command is used so that `plan --help` is instant, and what it does
     "solve": ("planner.cli.solve", "Place the models on as few GPUs as possible, and prove it."),
     "verify": ("planner.cli.verify", "Measure whether a plan holds: run what it packs together, and compare."),
+    "export": ("planner.cli.export", "Write a plan for what deploys it: Triton, compose, Kubernetes, Envoy …"),
     "interference": ("planner.cli.interference", "Show what co-location costs, as fitted to what was measured."),
     "explain": ("planner.cli.explain", "Say why a plan needs the GPUs it needs, and what would save one."),
     "diff": ("planner.cli.diff", "Say what is different between two placements."),

@@ -1,0 +1,1 @@
+"""Write a plan in the formats of the systems that deploy it, one module a target."""

@@ -1,0 +1,40 @@
+"""The model repository of one server: configurations as measured, and links to the user's files.          [pure]
+
+The user's repository is not touched. Model and version folders have the names that clients call.
+"""
+
+from __future__ import annotations
+
+from analyzer.errors import UsageError
+from analyzer.models.config_file import CONFIG_FILE
+from planner.export.files import ExportFile, ExportLink
+from planner.export.serving import ServingPlan, TritonServer
+
+
+def overlay(plan: ServingPlan, server: TritonServer, folder: str) -> tuple[list[ExportFile], list[ExportLink]]:
+    """Return the files and links of a server's model repository.
+
+    Parameters
+    ----------
+    folder : str
+        Where it is in the export, with ``/``.
+    """
+    files: list[ExportFile] = []
+    links: list[ExportLink] = []
+    for model in server.models:
+        path = plan.repository[model.source].path
+        assert path is not None, "a repository that was read from a folder has a path for each model"
+        if model.config is not None:
+            files.append(ExportFile(path=f"{folder}/{model.name}/{CONFIG_FILE}", text=model.config))
+        if "/" in model.name or model.name in (".", ".."):
+            raise UsageError(f"{model.name!r} cannot be the name of a folder in a model repository")
+        links += [
+            ExportLink(path=f"{folder}/{model.name}/{part.name}", source=part.resolve())
+            for part in sorted(path.iterdir())
+            if part.name != CONFIG_FILE and not part.name.startswith(".")
+        ]
+    for name in server.dependencies:
+        path = plan.repository[name].path
+        assert path is not None, "a repository that was read from a folder has a path for each model"
+        links.append(ExportLink(path=f"{folder}/{name}", source=path.resolve()))
+    return files, links
