@@ -67,7 +67,7 @@ MODULES_OF = {
     "rich": ("analyzer.cli.*",),
     "sqlalchemy": ("analyzer.measurements.store",),
     "tritonclient": ("analyzer.servers.control", "analyzer.load.kserve"),
-    "yaml": ("analyzer.sweep.sweep_file",),
+    "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
 HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
 
