@@ -7,7 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from planner.placement.placed_gpu import SlicePosition
+
 _HASH_DIGITS = 8
+WHOLE_GPU = "nvidia.com/gpu"
 
 
 def dns_label(text: str, *, most: int = 63) -> str:
@@ -19,6 +22,11 @@ def dns_label(text: str, *, most: int = 63) -> str:
     if not label[:1].isalpha():
         label = f"m-{label}" if label else "m"
     return label[:most].rstrip("-")
+
+
+def gpu_resource(position: SlicePosition | None) -> str:
+    """Return the Kubernetes resource of a slice under the mixed MIG strategy, or of a whole GPU."""
+    return WHOLE_GPU if position is None else f"nvidia.com/mig-{position.profile.replace('+', '.')}"
 
 
 def identifier(text: str, *, most: int = 63) -> str:

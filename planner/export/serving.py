@@ -148,6 +148,8 @@ class ServingPlan:
     ----------
     digest : str
         SHA-256 of the placement.
+    real : mapping of str to RealGpu
+        The GPU that there is for each of the plan's, by the inventory.
     repository : mapping of str to Model
         The user's models; empty where the repository is not at hand.
     not_expressed : tuple of str
@@ -157,6 +159,7 @@ class ServingPlan:
     placement: Placement
     digest: str
     servers: tuple[TritonServer, ...]
+    real: Mapping[str, RealGpu] = field(default_factory=dict)
     repository: Mapping[str, Model] = field(default_factory=dict)
     not_expressed: tuple[str, ...] = ()
 
@@ -181,6 +184,14 @@ class ServingPlan:
         for server in self.servers:
             found[server.host].append(server)
         return {name: tuple(servers) for name, servers in found.items()}
+
+    def gpus_by_host(self) -> dict[str, list[tuple[PlacedGpu, RealGpu | None]]]:
+        """Return the GPUs of each host, with the real ones; all of them under "" for one host."""
+        found: dict[str, list[tuple[PlacedGpu, RealGpu | None]]] = defaultdict(list)
+        for gpu in self.placement.one_by_one():
+            real = self.real.get(gpu.id)
+            found[real.node if real else ""].append((gpu, real))
+        return found
 
     def header(self, target: str, comment: str = "#") -> str:
         """Return the first lines of a text file: what it is made from, as comments."""
@@ -253,6 +264,7 @@ def serving_plan(
         placement=placement,
         digest=sha256(placement),
         servers=tuple(servers),
+        real=real,
         repository=repository,
         not_expressed=_lacking(servers),
     )

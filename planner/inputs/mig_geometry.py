@@ -8,7 +8,7 @@ not legal on an A100 although 3 + 3 + 1 = 7.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -167,3 +167,14 @@ def geometries(board: Board, names: frozenset[str] | None = None) -> tuple[Geome
 
 def _contains(larger: tuple[str, ...], smaller: tuple[str, ...]) -> bool:
     return all(larger.count(name) >= smaller.count(name) for name in set(smaller))
+
+
+def placements_of(board: Board, profiles: Sequence[str]) -> tuple[Geometry, ...]:
+    """Return every legal way to place these slices on a board; () where they cannot be on one GPU together."""
+    kinds = {p.name: p for p in board.profiles}
+    if any(name not in kinds for name in profiles):
+        return ()
+    wanted = sorted(profiles)
+    used = [kinds[name] for name in dict.fromkeys(wanted)]
+    found = {tuple(sorted(g)) for g in _legal(board, used, (), 0) if sorted(cut.profile for cut in g) == wanted}
+    return tuple(sorted(found))
