@@ -15,20 +15,10 @@ from planner.export.prometheus import export, promql_string, template_text
 from planner.export.serving import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
+from tests.builders.hostile_names import HOSTILE
 from tests.builders.placements import gpu, model, placement
 from tests.conftest import missing
 from tests.planner.export.test_mig_parted import cut
-
-HOSTILE = [
-    'a"; rm -rf ~ #',
-    "$(reboot)",
-    "{{ .Values.x }}",
-    "]]..os.exit()..[[",
-    "'\\",
-    "Ünïcödé",
-    "a\nb: c",
-    "x" * 300,
-]
 
 
 def promtool(*arguments: str, folder: Path) -> str:
@@ -107,8 +97,8 @@ def test_each_departure_from_the_plan_has_its_alert(tmp_path: Path) -> None:
     """40 inferences/s of 30, 60 ms of 50, and 900 MiB of 809 alert, with the figures in the text."""
     write(demanded("m"), tmp_path)
     expected = {
-        "TritonDemandAbovePlan": one("40 inferences/s are asked of it, and the plan is for 30: plan again.", model="m"),
-        "TritonP99AboveBudget": one("Its p99 on a server is 60ms, and the budget 50 ms.", model="m"),
+        "TritonDemandAbovePlan": one("40 inferences/s are asked of it, and the plan is for 30.", model="m"),
+        "TritonP99AboveBudget": one("Its p99 on a server is 60ms, its budget 50 ms.", model="m"),
         "TritonMemoryAbovePlan": [
             alert
             for k in (0, 1)
