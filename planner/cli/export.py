@@ -42,7 +42,7 @@ def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback
 @_option("first_port", "HTTP port of a host's first Triton; gRPC and metrics are the next two, the next Triton 10 up.")
 @_option("envoy_http_port", "Port on which Envoy takes HTTP.")
 @_option("envoy_grpc_port", "Port on which Envoy takes gRPC.")
-@_option("sharing", "How pods share a GPU, for device-plugin and dra.")
+@_option("sharing", "How pods share a GPU: for device-plugin (time-slicing if not given) and dra.")
 @_option("strict", "Fail if the target cannot express all of the plan.")
 @click.pass_context
 def command(ctx: click.Context, /, placement: str, **options: Any) -> None:

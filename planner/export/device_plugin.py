@@ -24,19 +24,20 @@ MPS = "mps"
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return the ConfigMap with a configuration for each kind of node, and the labels of the nodes."""
     facts: list[str] = []
+    sharing = settings.sharing or "time-slicing"
     configs: dict[str, str] = {}
     of_node: dict[str, str] = {}
     for node, servers in plan.hosts().items():
         shares = _shares(node, servers, facts)
-        if settings.sharing == MPS and any(resource != WHOLE_GPU for resource in shares):
+        if sharing == MPS and any(resource != WHOLE_GPU for resource in shares):
             raise UsageError(
                 f"{_of(node)} has MIG slices, which the device plugin cannot share by MPS: use `sharing='time-slicing'`"
             )
         shared = {resource: count for resource, count in shares.items() if count > 1}
         if not shared:
             continue
-        name = "-".join((settings.sharing, *(f"{_short(resource)}-{count}" for resource, count in shared.items())))
-        configs[name] = yaml_text("", _config(settings.sharing, shared))
+        name = "-".join((sharing, *(f"{_short(resource)}-{count}" for resource, count in shared.items())))
+        configs[name] = yaml_text("", _config(sharing, shared))
         of_node[node] = name
     if not configs:
         raise UsageError("no GPU or slice of the plan has more than one model: there is nothing to share")

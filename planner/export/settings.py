@@ -63,7 +63,7 @@ class ExportSettings:
     first_port: int = option(8000, Number(1, 65000, whole=True, metavar="PORT"))
     envoy_http_port: int = option(9000, Number(1, 65535, whole=True, metavar="PORT"))
     envoy_grpc_port: int = option(9001, Number(1, 65535, whole=True, metavar="PORT"))
-    sharing: str = option("time-slicing", Choice(("time-slicing", "mps")))
+    sharing: str | None = option(None, Choice(("time-slicing", "mps")))
     strict: bool = option(False, Flag())
 
     def __post_init__(self) -> None:
