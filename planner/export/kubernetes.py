@@ -16,7 +16,7 @@ from planner.export.kubernetes_objects import (
     service,
 )
 from planner.export.model_source import model_source
-from planner.export.names import dns_label, gpu_resource, unique
+from planner.export.names import gpu_resource
 from planner.export.serving import ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
@@ -29,7 +29,7 @@ _HOSTNAME = "kubernetes.io/hostname"
 
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return the objects, one file for each kind of server, and the kustomization that lists them."""
-    facts = [*plan.not_expressed, *_lacking(plan)]
+    facts = [*plan.not_expressed, *lacking(plan)]
     files = objects(plan, settings, facts, target="kubernetes", groups=plan.grouped(), gpu_request=_by_device_plugin)
     return Export(
         files=tuple(files),
@@ -72,20 +72,18 @@ def objects(
                 namespace,
                 names,
                 container=request.container,
-                pod={**request.pod, **_placing(plan, servers, names, facts)},
+                pod={**request.pod, **placing(plan, servers, names, facts)},
             ),
             service(first.name, namespace, names, {"tritonpack/server": first.name}),
         ]
         if source.volume is not None:
-            found.insert(0, config_map(first, source, namespace, names))
+            found.insert(0, config_map(first, namespace, names))
         else:
-            configurations += _uploads(first, names, facts)
+            configurations += uploads(first, names, facts)
         resources[f"{first.name}.yaml"] = found
     by_model = plan.by_model()
-    services = unique([f"model-{names.models[model]}" for model in by_model], dns_label)
     resources["models.yaml"] = [
-        service(services[f"model-{names.models[model]}"], namespace, names, {names.model_label(model): "true"})
-        for model in by_model
+        service(names.service(model), namespace, names, {names.model_label(model): "true"}) for model in by_model
     ]
     if plan.placement.rules is not None and plan.placement.rules.spare:
         resources["disruption-budget.yaml"] = [_disruption_budget(plan, namespace, names)]
@@ -107,7 +105,7 @@ def _by_device_plugin(servers: Sequence[TritonServer]) -> GpuRequest:
     return GpuRequest(container={"resources": {"limits": {resource: 1}}}, pod={}, objects=())
 
 
-def _lacking(plan: ServingPlan) -> list[str]:
+def lacking(plan: ServingPlan) -> list[str]:
     """Say what pods with a resource limit cannot ask for."""
     facts = []
     if any(server.uuid for server in plan.servers):
@@ -117,7 +115,7 @@ def _lacking(plan: ServingPlan) -> list[str]:
     return facts
 
 
-def _placing(
+def placing(
     plan: ServingPlan, servers: Sequence[TritonServer], names: ClusterNames, facts: list[str]
 ) -> dict[str, Any]:
     """Return what keeps the pods on nodes with the planned GPUs, and replicas on different nodes."""
@@ -168,7 +166,7 @@ def _spread(plan: ServingPlan, server: TritonServer, names: ClusterNames, facts:
     return constraints
 
 
-def _uploads(server: TritonServer, names: ClusterNames, facts: list[str]) -> list[ExportFile]:
+def uploads(server: TritonServer, names: ClusterNames, facts: list[str]) -> list[ExportFile]:
     """Return the configurations that an object store must have, where Triton reads them by name."""
     found = []
     for model in server.models:

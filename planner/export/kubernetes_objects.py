@@ -44,6 +44,10 @@ class ClusterNames:
         """Key of the label that pods with a model have."""
         return f"model.tritonpack/{self.models[model]}"
 
+    def service(self, model: str) -> str:
+        """Name of the Service that reaches all pods with a model."""
+        return f"model-{self.models[model]}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuRequest:
@@ -65,15 +69,20 @@ def config_name(names: ClusterNames, server: TritonServer) -> str:
     return f"{names.plan}-{server.name}"
 
 
-def config_map(server: TritonServer, source: ModelSource, namespace: str, names: ClusterNames) -> dict[str, Any]:
-    """Return the ConfigMap with a server's configurations, and the script that lays its repository out."""
-    data = {f"{names.models[model.name]}.pbtxt": model.config for model in server.models if model.config is not None}
+def config_map(server: TritonServer, namespace: str, names: ClusterNames) -> dict[str, Any]:
+    """Return the ConfigMap with a server's `repository_files`."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(server.name, namespace, names),
-        "data": {"overlay.sh": _overlay_script(server, names), **data},
+        "data": repository_files(server, names),
     }
+
+
+def repository_files(server: TritonServer, names: ClusterNames) -> dict[str, str]:
+    """Return a server's configurations by their file names, and the script that lays its repository out."""
+    configs = {f"{names.models[model.name]}.pbtxt": model.config for model in server.models if model.config is not None}
+    return {"overlay.sh": _overlay_script(server, names), **configs}
 
 
 def _overlay_script(server: TritonServer, names: ClusterNames) -> str:
@@ -184,7 +193,7 @@ def _pod(
             {
                 "name": "triton",
                 "image": image,
-                "args": _arguments(server, source, names),
+                "args": arguments(server, source, names),
                 "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
                 "startupProbe": {**_probe("ready"), "periodSeconds": 5, "failureThreshold": 120},
                 "readinessProbe": {**_probe("ready"), "periodSeconds": 5},
@@ -198,7 +207,8 @@ def _pod(
     }
 
 
-def _arguments(server: TritonServer, source: ModelSource, names: ClusterNames) -> list[str]:
+def arguments(server: TritonServer, source: ModelSource, names: ClusterNames) -> list[str]:
+    """Return the command of a server's container."""
     named = source.volume is None and any(model.changed for model in server.models)
     return [
         "tritonserver",
