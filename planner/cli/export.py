@@ -40,6 +40,7 @@ def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback
     "kubectl get nodes -o json; several times.",
 )
 @_option("first_port", "HTTP port of a host's first Triton; gRPC and metrics are the next two, the next Triton 10 up.")
+@_option("envoy_address", "Address on which Envoy takes requests.")
 @_option("envoy_http_port", "Port on which Envoy takes HTTP.")
 @_option("envoy_grpc_port", "Port on which Envoy takes gRPC.")
 @_option("sharing", "How pods share a GPU: for device-plugin (time-slicing if not given) and dra.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from analyzer.errors import UsageError
 from analyzer.formats.option_values import Choice, FilePath, Flag, Kind, Number, Word, check_options, option, options_of
 from analyzer.servers import DEFAULT_TRITON_VERSION
 from analyzer.servers.docker import triton_image
+from analyzer.servers.ports import LOOPBACK
 
 TARGETS = (
     "triton",
@@ -41,6 +43,19 @@ class Inventories(Kind):
         return given
 
 
+class IpAddress(Kind):
+    """An address to listen on, as ``0.0.0.0``."""
+
+    metavar = "ADDRESS"
+
+    def check(self, value: object) -> str:
+        """Return the address."""
+        try:
+            return str(ipaddress.ip_address(str(value)))
+        except ValueError:
+            raise ValueError(f"{value!r} is no IP address such as {LOOPBACK}") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """What is exported and how; `planner.export_plan` says what each means.
@@ -61,6 +76,7 @@ class ExportSettings:
     namespace: str = option("default", Word("NAME"))
     inventory: tuple[str, ...] = option((), Inventories())
     first_port: int = option(8000, Number(1, 65000, whole=True, metavar="PORT"))
+    envoy_address: str = option(LOOPBACK, IpAddress())
     envoy_http_port: int = option(9000, Number(1, 65535, whole=True, metavar="PORT"))
     envoy_grpc_port: int = option(9001, Number(1, 65535, whole=True, metavar="PORT"))
     sharing: str | None = option(None, Choice(("time-slicing", "mps")))
