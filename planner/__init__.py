@@ -1,10 +1,11 @@
 """The planner's Python API: place model replicas on the fewest GPUs, and prove that fewer cannot serve them.
 
 `plan` makes a placement from profiles, `verify` measures whether it holds, `explain` says why it needs its GPUs,
-`growth` says how many GPUs a growing demand needs, and `difference` compares two placements. `read_profiles`,
-`read_demand`, `read_fleet`, `read_placement` and `read_verification` read the files that the command line reads;
-`write_placement` and `write_verification` write them. `solve` is the solver itself, whose problem and plan are in
-integers. A module is loaded when one of its names is first used.
+`growth` says how many GPUs a growing demand needs, `difference` compares two placements, and `export_plan` writes one
+in the format of a system that deploys it. `read_profiles`, `read_demand`, `read_fleet`, `read_placement` and
+`read_verification` read the files that the command line reads; `write_placement` and `write_verification` write them.
+`solve` is the solver itself, whose problem and plan are in integers. A module is loaded when one of its names is
+first used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.explanation.explain import Explanation, explain
     from planner.explanation.growth import GrowthPoint, growth
+    from planner.export.export import export_plan
+    from planner.export.files import Export
     from planner.inputs.demand import Requirement, Spread
     from planner.inputs.demand_file import read_demand
     from planner.inputs.fleet import FleetType, Scaling, Thresholds
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Difference",
     "Explanation",
+    "Export",
     "FleetType",
     "GrowthPoint",
     "NoPlanError",
@@ -55,6 +59,7 @@ __all__ = [
     "Verification",
     "difference",
     "explain",
+    "export_plan",
     "growth",
     "plan",
     "read_demand",
@@ -71,6 +76,8 @@ __all__ = [
 _MODULES = {
     "planner.explanation.explain": ("Explanation", "explain"),
     "planner.explanation.growth": ("GrowthPoint", "growth"),
+    "planner.export.export": ("export_plan",),
+    "planner.export.files": ("Export",),
     "planner.inputs.demand": ("Requirement", "Spread"),
     "planner.inputs.demand_file": ("read_demand",),
     "planner.inputs.fleet": ("FleetType", "Scaling", "Thresholds"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from analyzer.errors import UsageError
 from analyzer.models.repository import read_repository
+from analyzer.servers import DEFAULT_TRITON_VERSION
 from planner.export.files import Export, write_export
 from planner.export.inventory import read_inventory
 from planner.export.serving import serving_plan
@@ -16,8 +17,26 @@ from planner.placement.document import Placement
 from planner.placement.file import read_placement
 
 
-def export_plan(placement: Placement | str | Path, *, to: str, output: str | Path, **settings: Any) -> Export:
-    """Write a placement in the format of a system that deploys it.
+def export_plan(
+    placement: Placement | str | Path,
+    *,
+    to: str,
+    output: str | Path,
+    model_folder: str | Path | None = None,
+    copy_models: bool = False,
+    model_source: str | None = None,
+    image: str | None = None,
+    triton_version: str = DEFAULT_TRITON_VERSION,
+    namespace: str = "default",
+    inventory: str | Path | Sequence[str | Path] = (),
+    first_port: int = 8000,
+    envoy_address: str = "127.0.0.1",
+    envoy_http_port: int = 9000,
+    envoy_grpc_port: int = 9001,
+    sharing: str | None = None,
+    strict: bool = False,
+) -> Export:
+    """Write a placement in the format of a system that deploys it; the Python form of the command `plan export`.
 
     Parameters
     ----------
@@ -28,19 +47,74 @@ def export_plan(placement: Placement | str | Path, *, to: str, output: str | Pat
         ``envoy`` or ``prometheus``.
     output : str or Path
         Folder that the files are written to; files of an earlier export to it are replaced.
-    settings
-        Options of `plan export` by their names in Python.
+    model_folder : str or Path, optional
+        The model repository that the plan was measured with; it is read only.
+    copy_models : bool
+        Whether the models' files are copied; they are linked otherwise.
+    model_source : str, optional
+        Where servers find the models: ``hostPath:/DIR``, ``pvc:NAME``, or an ``s3://`` or ``gs://`` URI.
+    image : str, optional
+        Image of Triton; NVIDIA's of `triton_version` by default.
+    triton_version : str
+        Release of Triton, as ``24.10-py3``.
+    namespace : str
+        Kubernetes namespace.
+    inventory : str, Path or sequence of these
+        Files that say which GPUs there are, each ``FILE`` or ``NODE=FILE``: TOML, or saved output of ``nvidia-smi`` or
+        ``kubectl get nodes -o json``.
+    first_port : int
+        HTTP port of a host's first Triton; gRPC and metrics are the next two, the next Triton is 10 above.
+    envoy_address : str
+        Address on which Envoy takes requests.
+    envoy_http_port, envoy_grpc_port : int
+        Ports on which Envoy takes HTTP and gRPC.
+    sharing : str, optional
+        How pods share a GPU, for ``device-plugin`` and ``dra``: ``time-slicing`` or ``mps``.
+    strict : bool
+        Whether a part of the plan that the target cannot express is an error.
+
+    Returns
+    -------
+    Export
+        The files, what of the plan they do not express, and the command lines that use them.
 
     Raises
     ------
     UsageError
-        If an option, the inventory or the model repository does not fit the plan; with ``strict=True`` also if the
-        target cannot express a part of the plan.
+        If an option, the inventory or the model repository does not fit the plan; with `strict` also if the target
+        cannot express a part of the plan.
     TritonpackError
         If the folder cannot be written to.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from planner import export_plan, plan
+    >>> result = plan("tests/data/case-study.csv", mode="memory", gpu_memory_mib=16384)
+    >>> with TemporaryDirectory() as folder:
+    ...     export = export_plan(result.placement, to="envoy", output=folder)
+    >>> [file.path for file in export.files], export.usage
+    (['envoy.yaml'], ('envoy -c envoy.yaml',))
     """
     plan = placement if isinstance(placement, Placement) else read_placement(placement)
-    return export_with(plan, ExportSettings(to=to, output=Path(output), **settings))
+    settings = ExportSettings(
+        to=to,
+        output=Path(output),
+        model_folder=None if model_folder is None else Path(model_folder),
+        copy_models=copy_models,
+        model_source=model_source,
+        image=image,
+        triton_version=triton_version,
+        namespace=namespace,
+        inventory=inventory,  # type: ignore[arg-type]  # made a tuple of names when it is checked
+        first_port=first_port,
+        envoy_address=envoy_address,
+        envoy_http_port=envoy_http_port,
+        envoy_grpc_port=envoy_grpc_port,
+        sharing=sharing,
+        strict=strict,
+    )
+    return export_with(plan, settings)
 
 
 def export_with(placement: Placement, settings: ExportSettings) -> Export:
