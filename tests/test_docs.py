@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from planner.cli.export import command as export_command
 from planner.cli.main import main
+from planner.export.inventory import read_inventory
 from planner.inputs.demand_file import KEYS, read_demand
 from planner.inputs.fleet_file import read_fleet
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "planning.md").read_text()
+DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
 
 
@@ -62,6 +65,19 @@ def test_blocks_of_the_python_page_run(
     assert comment is not None
     assert comment[1] in said  # the error that the page shows is the one that is raised
     assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_deploying_names_existing_options_and_its_inventory_is_read(tmp_path: Path) -> None:
+    """docs/deploying.md has an inventory that is read, and only options that `plan export` or Triton's flags have."""
+    (body,) = re.findall(r"```toml\n(.*?)```", DEPLOYING, re.DOTALL)
+    (tmp_path / "gpus.toml").write_text(body)
+    (real,) = read_inventory([str(tmp_path / "gpus.toml")])
+    assert (real.node, real.address, len(real.slices)) == ("serving-1", "10.0.0.7", 1)
+    commands = re.findall(r"^plan export (.*)$|`(--[a-z-]+)[ `]", DEPLOYING, re.MULTILINE)
+    named = {word for found in commands for word in " ".join(found).split() if word.startswith("-")}
+    assert len(named) > 8
+    known = {flag for parameter in export_command.params for flag in parameter.opts}
+    assert named - known - {"--help"} == set()
 
 
 def test_files_that_the_architecture_names_exist() -> None:
