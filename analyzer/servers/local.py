@@ -107,7 +107,7 @@ class LocalServer:
         self, installation: Installation, repository: Path, directory: Path, gpus: Sequence[str]
     ) -> LocalProcess:
         environment = dict(os.environ, CUDA_VISIBLE_DEVICES=",".join(gpus))
-        flags = _prepare_package(installation.package, directory, environment) if installation.package else []
+        flags = prepare_package(installation.package, directory, environment) if installation.package else []
         models = directory / "models"
         try:
             _mirror(repository.resolve(), models, above=())
@@ -214,7 +214,7 @@ def _mirror(folder: Path, mirror: Path, *, above: tuple[Path, ...]) -> None:
             _mirror(path.resolve(), mirror / path.name, above=above)
 
 
-def _prepare_package(package: Path, directory: Path, environment: dict[str, str]) -> list[str]:
+def prepare_package(package: Path, directory: Path, environment: dict[str, str]) -> list[str]:
     """Link nvidia-pytriton's Python backend under `directory`; return Triton's flags and set paths in `environment`.
 
     The package keeps the Python backend and its stubs (one for each Python version) in different folders; Triton

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analyzer.servers.local import Installation, _prepare_package  # private: avoids a copy of the wheel's layout
+from analyzer.servers.local import Installation, prepare_package
 from analyzer.servers.ports import LOOPBACK, choose_ports
 from benchmarks.profiler.processes import CommandResult, PeerError, run
 
@@ -205,7 +205,7 @@ def _server_wrapper(folder: Path, prefix: str) -> Path:
     flags = [f"--{kind}-address={LOOPBACK}" for kind in ("http", "grpc", "metrics")]
     flags.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
     if installation.package:
-        flags += _prepare_package(installation.package, folder, environment)
+        flags += prepare_package(installation.package, folder, environment)
     settings = "".join(
         f"export {name}={shlex.quote(environment[name])}\n"
         for name in ("PATH", "LD_LIBRARY_PATH")
