@@ -11,7 +11,7 @@ from analyzer.models.repository import read_repository
 from analyzer.servers import DEFAULT_TRITON_VERSION
 from planner.export.files import Export, write_export
 from planner.export.inventory import read_inventory
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
 from planner.placement.file import read_placement

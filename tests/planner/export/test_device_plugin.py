@@ -12,7 +12,7 @@ import yaml
 from analyzer.errors import UsageError
 from planner.export.device_plugin import export
 from planner.export.inventory import RealGpu
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from tests.builders.placements import gpu, model, placement
 from tests.planner.export.test_mig_parted import cut

@@ -15,7 +15,7 @@ from analyzer.models.repository import Model, read_repository
 from planner.export.envoy import export
 from planner.export.files import Export, write_export
 from planner.export.inventory import RealGpu
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
 from tests.builders.hostile_names import HOSTILE

@@ -13,7 +13,8 @@ from helm_python.errors import HelmValuesError
 from analyzer.models.repository import read_repository
 from planner.export.helm import export
 from planner.export.kubernetes import export as export_kubernetes
-from planner.export.serving import ServingPlan, serving_plan
+from planner.export.place_servers import serving_plan
+from planner.export.serving import ServingPlan
 from planner.export.settings import ExportSettings
 from tests.builders.hostile_names import HOSTILE
 from tests.builders.placements import gpu, model, placement

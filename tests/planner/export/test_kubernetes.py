@@ -20,7 +20,7 @@ from planner.export.dra import export as export_dra
 from planner.export.files import Export, write_export
 from planner.export.inventory import RealGpu
 from planner.export.kubernetes import export
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
 from tests.builders.hostile_names import HOSTILE

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from planner.export.files import write_export
+from planner.export.place_servers import serving_plan
 from planner.export.prometheus import export, promql_string, template_text
-from planner.export.serving import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
 from tests.builders.hostile_names import HOSTILE

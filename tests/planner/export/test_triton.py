@@ -22,7 +22,7 @@ from analyzer.models.config_file import parse_config
 from analyzer.models.repository import read_repository
 from planner.export.files import Export, write_export
 from planner.export.inventory import RealGpu
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.export.triton import export
 from planner.placement.document import Placement

@@ -11,7 +11,7 @@ from analyzer.errors import UsageError
 from analyzer.models.config_file import parse_config
 from analyzer.models.repository import Model, read_repository
 from planner.export.inventory import RealGpu
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from tests.builders.placements import gpu, model, placement
 
 SLICED = {
