@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
 from analyzer import __version__
-from analyzer.cli.command import Group
+from planner.cli.lazy_group import LazyGroup
 
 _COMMANDS = {  # name: module, loaded when the command is used so that `plan --help` is instant, and what it does
     "solve": ("planner.cli.solve", "Place the models on as few GPUs as possible, and prove it."),
     "verify": ("planner.cli.verify", "Measure whether a plan holds: run what it packs together, and compare."),
     "export": ("planner.cli.export", "Write a plan for what deploys it: Triton, compose, Kubernetes, Envoy …"),
+    "import": ("planner.cli.import_group", "Write a demand from what runs."),
     "interference": ("planner.cli.interference", "Show what co-location costs, as fitted to what was measured."),
     "explain": ("planner.cli.explain", "Say why a plan needs the GPUs it needs, and what would save one."),
     "diff": ("planner.cli.diff", "Say what is different between two placements."),
@@ -21,25 +20,9 @@ _COMMANDS = {  # name: module, loaded when the command is used so that `plan --h
 }
 
 
-class _Lazy(Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = import_module(_COMMANDS[cmd_name][0]).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, modules=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="plan")
 def main() -> None:
     """Decide which models go on which GPUs, from what `analyze` measured.

@@ -13,6 +13,7 @@ from planner.export.files import Export, ExportFile
 from planner.export.serving import ServedModel, ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
+from planner.inputs.prometheus.promql import promql_string
 
 JOB = "triton"
 _RATE = "tritonpack:model_inferences:rate5m"
@@ -136,12 +137,6 @@ def _alert(
         "labels": {"severity": severity, **labels},
         "annotations": {"summary": text},
     }
-
-
-def promql_string(text: str) -> str:
-    """Return a text as a string of PromQL, in double quotes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def template_text(text: str) -> str:

@@ -12,8 +12,9 @@ import yaml
 
 from planner.export.files import write_export
 from planner.export.place_servers import serving_plan
-from planner.export.prometheus import export, promql_string, template_text
+from planner.export.prometheus import export, template_text
 from planner.export.settings import ExportSettings
+from planner.inputs.prometheus.promql import promql_string
 from planner.placement.document import Placement
 from tests.builders.hostile_names import HOSTILE
 from tests.builders.placements import gpu, model, placement
