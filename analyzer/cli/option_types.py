@@ -100,7 +100,7 @@ def click_option(
         is_flag=isinstance(kind, Flag),
         multiple=kind.repeated,
         default=_texts(default) if kind.repeated else _text(default),
-        show_default=default not in (None, (), "") and default is not False,
+        show_default=default not in (None, ()) and default is not False,
         metavar=None if isinstance(kind, Choice | Flag) else kind.metavar,
         help=help_,
         **attributes,

@@ -87,7 +87,9 @@ def week() -> str:
                 triton("nv_inference_request_summary_us", "chest", quantile="0.99"),
                 lambda at: 40_000 if daily(at - 1) == 20 else 10_000,
             ),
+            gauge('nv_gpu_memory_used_bytes{job="triton",gpu_uuid="GPU-1"}', lambda _: 3 * 2**30),
             gauge('DCGM_FI_DEV_FB_USED{UUID="GPU-1",GPU_I_ID="3"}', lambda _: 8192),
+            gauge('DCGM_FI_DEV_FB_USED{UUID="GPU-2"}', lambda _: 999),  # of others
             gauge('DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-1",GPU_I_ID="3"}', lambda _: 0.43),
             gauge('up{job="others"}', lambda _: 1),
         )
@@ -153,6 +155,8 @@ def test_batch_latency_and_gpus_are_in_the_file(url: str, tmp_path: Path) -> Non
     assert "# mean latency 8.00 ms" in liver
     assert "#   GPU-1/3    8192           43" in text
     assert "GPU-1/3    8192           43" in done.stdout
+    assert "#   GPU-1      3072            -" in text
+    assert "GPU-2" not in text
     again = plan("import", "prometheus", "--url", url, *END, "-o", "-")
     assert again.stdout == text  # the same window gives the same bytes
 
@@ -193,6 +197,12 @@ def test_nothing_found_says_why(url: str, arguments: tuple[str, ...], said: str)
     done = plan("import", "prometheus", "--url", url, *END, *arguments, code=1)
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_window_outside_the_peak_hours_says_so(url: str) -> None:
+    """The last hour of the week is hour 23, and hours 8 to 18 have none of it."""
+    done = plan("import", "prometheus", "--url", url, *END, "--window", "1h", "--peak-hours", "8-18", code=1)
+    assert "but none in these hours; give other --peak-hours" in done.stderr
 
 
 def test_prometheus_without_triton_says_what_was_looked_for() -> None:

@@ -21,6 +21,7 @@ from planner.inputs.prometheus.series import Grid, Series
 
 POINTS = 2000  # of a series in one answer; Prometheus refuses more than 11,000, and large answers take long
 _MOST_BYTES = 2**28
+_TOO_MUCH = (422, 503, 504)  # too many samples for its limits, or too long
 _FORMAT = "`url` is the address before /api/v1"
 
 
@@ -95,7 +96,7 @@ class PrometheusClient:
             if answer["data"]["resultType"] != result_type:
                 raise ValueError(result_type)
             return tuple(_series(one) for one in answer["data"]["result"])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # a time may be 1e999
             raise TritonpackError(f"{self.url} does not answer as Prometheus' HTTP API does; {_FORMAT}") from None
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class PrometheusClient:
         except HTTPError as error:
             with error:
                 self._refused(error.code, error.headers.get("Location"), _read_some(error))
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:  # a host such as a..b is no name in IDNA
             self._unreachable(error.reason if isinstance(error, URLError) else error)
         if len(body) > _MOST_BYTES:
             raise TritonpackError(f"{self.url} answers with more than 256 MiB; restrict the series with `labels`")
@@ -136,6 +137,8 @@ class PrometheusClient:
             text = body.decode(errors="replace").strip()
             said = "" if text.startswith("<") else text
         said = f": {_one_line(said)}" if said else f"; {_FORMAT}"
+        if code in _TOO_MUCH:
+            said += "; ask for a shorter `window`, or restrict the series with `labels`"
         raise TritonpackError(f"{self.url} does not answer the query (HTTP {code}){said}")
 
     def _unreachable(self, reason: object) -> NoReturn:

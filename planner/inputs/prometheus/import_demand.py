@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,10 +114,11 @@ def _series(client: PrometheusClient, grid: Grid, settings: ImportSettings) -> T
 
 def _gpus(client: PrometheusClient, at_s: int, filters: Sequence[LabelFilter]) -> tuple[ObservedGpu, ...]:
     """Ask for the GPUs that Triton names, else for those that DCGM has under the same labels."""
+    filters = [one for one in filters if one.label not in _BY]  # a GPU has no model
     own = client.now(selector_of_any(TRITON_METRICS, filters), at_s)
     known = uuids(own)
     if known:
-        filters = (LabelFilter(label="UUID", operator="=~", value="|".join(known)),)
+        filters = [LabelFilter(label="UUID", operator="=~", value="|".join(map(re.escape, known)))]
     return observe_gpus((*own, *client.now(selector_of_any(DCGM_METRICS, filters), at_s)))
 
 

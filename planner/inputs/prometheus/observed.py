@@ -67,6 +67,11 @@ class ObservedModel:
     new: bool
     gone: bool
 
+    @property
+    def idle(self) -> bool:
+        """Whether neither its rate nor that of any hour is above 0."""
+        return not self.rate_infer_per_s and not any(self.rates_by_hour_infer_per_s)
+
 
 def observe(
     series: TritonSeries,
@@ -161,7 +166,7 @@ def cautions(models: Sequence[ObservedModel]) -> tuple[str, ...]:
             "an hour of the day without samples, so one rate for all hours",
             lambda m: f"hours {', '.join(map(str, m.hours_without_samples))}" if m.hours_without_samples else "",
         ),
-        ("no rate above 0, so one copy without a rate", lambda m: _name_only(not m.rate_infer_per_s)),
+        ("no rate above 0, so one copy without a rate", lambda m: _name_only(m.idle)),
     )
     sentences = []
     for reason, fact in reasons:

@@ -185,7 +185,7 @@ class ImportSettings:
         For the first option whose value is not valid.
     """
 
-    url: str = option("", ServerAddress())
+    url: str = option(None, ServerAddress())  # needed, see below
     window: Duration = option(Duration(7 * 86400), Durations())
     end: datetime | None = option(None, Moment())
     rate_window: Duration = option(Duration(300), Durations())
@@ -210,6 +210,8 @@ class ImportSettings:
             raise UsageError("give either `token_file` or `token_env`, not both")
         if (self.token_file or self.token_env) and urlsplit(self.url).username is not None:
             raise UsageError("give either a user in `url` or a token, not both")
+        if self.ca_file and urlsplit(self.url).scheme != "https":
+            raise UsageError("`ca_file` has no effect on an address without TLS; write https:// in `url`")
         if self.rates_by_hour and self.peak_hours:
             raise UsageError("`rates_by_hour` gives every hour a rate; leave out `peak_hours`")
         if self.window.seconds < self.rate_window.seconds:

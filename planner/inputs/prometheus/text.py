@@ -73,7 +73,7 @@ def _entry(model: ObservedModel, *, budgets: bool) -> Iterator[str]:
 
 
 def _facts(model: ObservedModel) -> Iterator[str]:
-    if not model.rate_infer_per_s and not any(model.rates_by_hour_infer_per_s):
+    if model.idle:
         yield "one copy: it is loaded, and the quantile of its rates is 0"
     if len(model.versions) > 1:
         rates = ", ".join(f"{version} {number(rate)}" for version, rate in model.versions)

@@ -90,10 +90,12 @@ def test_redirect_is_not_followed_so_the_token_stays_here() -> None:
         (Reply(body=b'{"status": "success", "data": {"resultType": "vector"}}'), "does not answer as Prometheus"),
         (series_reply("vector", {"metric": {}, "value": [1]}), "does not answer as Prometheus"),
         (series_reply("vector", {"metric": {}, "value": [1, "x"]}), "does not answer as Prometheus"),
+        (series_reply("vector", {"metric": {}, "value": [float("inf"), "1"]}), "does not answer as Prometheus"),
         (series_reply("scalar"), "does not answer as Prometheus"),
         (Reply(code=401), "(HTTP 401): give `token_file` or `token_env`, or a user in `url`"),
         (Reply(code=400, body=b'{"status": "error", "error": "parse\\nerror"}'), "(HTTP 400): parse error"),
-        (Reply(code=503, body=b"busy\x1b[2J"), "(HTTP 503): busy [2J"),
+        (Reply(code=500, body=b"broken\x1b[2J"), "(HTTP 500): broken [2J"),
+        (Reply(code=422, body=b'{"error": "too many samples"}'), "too many samples; ask for a shorter `window`"),
     ],
 )
 def test_bad_answer_is_one_line(reply: Reply, expected: str) -> None:
@@ -128,6 +130,12 @@ def test_server_that_is_down_is_named() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(TritonpackError, match=f"no answer from {url}: Connection refused"):
         PrometheusClient(url).now("up", 10)
+
+
+def test_host_that_is_no_name_is_told() -> None:
+    """A host that cannot be written in a name query is an error, not a traceback."""
+    with pytest.raises(TritonpackError, match=r"no answer from http://a\.\.b"):
+        PrometheusClient("http://a..b").now("up", 10)
 
 
 def test_https_to_a_server_without_tls_says_so() -> None:

@@ -101,6 +101,13 @@ def test_gap_is_told_from_a_new_model() -> None:
     )
 
 
+def test_model_that_is_asked_in_one_hour_is_not_idle() -> None:
+    """Its median is 0, but hour 8 has 5/s, so with rates by hour it is no idle model; without them it is."""
+    known = TritonSeries(inferences=(series(hourly(0) | {8: 5.0}),))
+    assert not observe(known, DAY, quantile=0.5, by_hour=True)[0].idle
+    assert observe(known, DAY, quantile=0.5)[0].idle
+
+
 def test_series_without_a_model_or_without_samples_are_left_out() -> None:
     """What has no label model is not Triton's; a model without samples in these hours served nothing in them."""
     nameless = Series(labels={}, samples={HOUR: 1})

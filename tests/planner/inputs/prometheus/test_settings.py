@@ -53,6 +53,7 @@ def test_values_may_be_given_as_text() -> None:
         ({"quantile": 0}, "0<x<=1"),
         ({"peak_hours": "8"}, "write it as 8-18"),
         ({"peak_hours": (8, 25)}, "from 0 to 24"),
+        ({"ca_file": "ca.pem"}, "write https:// in `url`"),
         ({"peak_hours": "8-18", "rates_by_hour": True}, "leave out `peak_hours`"),
         ({"timezone": "Mars/Olympus"}, "no time zone"),
         ({"timezone": "../../etc/passwd"}, "no time zone"),
