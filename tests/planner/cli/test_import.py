@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from planner.cli.export import command as export
+from planner.cli.import_prometheus import command as prometheus
 from planner.cli.main import main
+from planner.cli.solve import command as solve
+
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 def test_help_lists_where_a_demand_comes_from() -> None:
@@ -45,3 +51,12 @@ def test_token_of_several_words_is_refused_unseen(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, arguments)
         assert "holds no token" in result.stderr
         assert "secret" not in result.stderr
+
+
+def test_page_on_demand_names_only_options_that_exist() -> None:
+    """Every flag in docs/demand.md is one of the commands that it shows, or Triton's --metrics-config."""
+    page = (ROOT / "docs" / "demand.md").read_text()
+    known = {flag for one in (prometheus, solve, export) for option in one.params for flag in option.opts}
+    named = set(re.findall(r"--[a-z][a-z0-9-]+", page))
+    assert len(named) > 10
+    assert named - known == {"--metrics-config"}
