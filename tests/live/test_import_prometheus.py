@@ -317,7 +317,7 @@ def test_triton_under_load_is_imported(repository: Path, tmp_path: Path) -> None
     chest, liver = tomllib.loads(done.stdout)["model"]
     rates = sorted(2 * sum(end - 2 * k - 2 < at <= end - 2 * k for at in sent) / 2 for k in range(2))
     assert rates[0] > 10
-    assert 0.9 * rates[0] <= chest["rate_infer_per_s"] <= 1.1 * rates[1]
+    assert 0.8 * rates[0] <= chest["rate_infer_per_s"] <= 1.2 * rates[1]  # scrapes are 0.25 s apart, of 2 s
     assert "# mean batch 2.00" in done.stdout
     assert chest["latency_p99_ms"] >= 5  # each request sleeps for 5 ms
     assert liver == {"model": "liver"}
