@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from analyzer.errors import UsageError
+from analyzer.formats.option_values import in_flags
 from analyzer.models.repository import read_repository
 from analyzer.servers import DEFAULT_TRITON_VERSION
-from planner.export.files import Export, write_export
+from planner.export.files import Export, ExportFile, write_export
 from planner.export.inventory import read_inventory
 from planner.export.place_servers import serving_plan
-from planner.export.settings import ExportSettings
+from planner.export.settings import FLAGS, ExportSettings
 from planner.placement.document import Placement
 from planner.placement.file import read_placement
 
@@ -130,6 +132,11 @@ def export_with(placement: Placement, settings: ExportSettings) -> Export:
     export: Export = module.export(plan, settings)
     if settings.strict and export.not_expressed:
         raise UsageError(f"{settings.to} cannot express all of the plan: {'; '.join(export.not_expressed)}")
+    if export.not_expressed:
+        facts = "".join(f"- {in_flags(fact, FLAGS)}\n" for fact in export.not_expressed)
+        text = f"{plan.header(settings.to)}# What of the plan is not expressed:\n{facts}"
+        notes = ExportFile(path=f"not-expressed-{settings.to}.txt", text=text)
+        export = replace(export, files=(*export.files, notes))
     assert settings.output is not None, "the settings ask for it"
-    write_export(export, settings.output, copy=settings.copy_models)
+    write_export(export, settings.output, target=settings.to, copy=settings.copy_models)
     return export

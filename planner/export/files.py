@@ -10,8 +10,6 @@ from pathlib import Path
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.files import write_whole
 
-MANIFEST = ".tritonpack-export"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
@@ -64,11 +62,13 @@ class Export:
     usage: tuple[str, ...] = ()
 
 
-def write_export(export: Export, folder: Path, *, copy: bool = False) -> None:
+def write_export(export: Export, folder: Path, *, target: str = "files", copy: bool = False) -> None:
     """Write an export to a folder, which is made; files of an earlier export to it that are no longer needed go.
 
     Parameters
     ----------
+    target : str
+        Exports to different targets may share a folder, where each replaces only its own files.
     copy : bool
         Whether the parts of the model repository are copied; they are linked otherwise.
 
@@ -81,28 +81,26 @@ def write_export(export: Export, folder: Path, *, copy: bool = False) -> None:
     """
     wanted = [file.path for file in export.files] + [link.path for link in export.links]
     assert len(set(wanted)) == len(wanted), "two parts of an export have one path"
+    manifest = folder / f".tritonpack-{target}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = _listed(folder)
+        earlier = set(manifest.read_text(encoding="utf-8").splitlines()) if manifest.is_file() else set()
         for path in wanted:
             there = (folder / path).is_symlink() or (folder / path).exists()
             if there and path not in earlier:
-                raise UsageError(f"{folder / path} exists and is of no earlier export: choose another `output`")
+                raise UsageError(
+                    f"{folder / path} exists and is of no earlier export to {target}: choose another `output`"
+                )
         # the list comes first: a run that is ended half way leaves nothing that the next one would not recognize
-        write_whole(folder / MANIFEST, "".join(f"{path}\n" for path in sorted({*earlier, *wanted})))
+        write_whole(manifest, "".join(f"{path}\n" for path in sorted({*earlier, *wanted})))
         _remove(folder, earlier - set(wanted))
         for file in export.files:
             _write(file, folder)
         for link in export.links:
             _link(link, folder, copy=copy)
-        write_whole(folder / MANIFEST, "".join(f"{path}\n" for path in sorted(wanted)))
+        write_whole(manifest, "".join(f"{path}\n" for path in sorted(wanted)))
     except OSError as error:
         raise TritonpackError(f"{folder} cannot be written: {error.strerror}: {error.filename}") from None
-
-
-def _listed(folder: Path) -> set[str]:
-    manifest = folder / MANIFEST
-    return set(manifest.read_text(encoding="utf-8").splitlines()) if manifest.is_file() else set()
 
 
 def _remove(folder: Path, paths: Iterable[str]) -> None:

@@ -66,7 +66,7 @@ class ExportSettings:
         For the first option whose value is not valid.
     """
 
-    to: str = option("", Choice(TARGETS))
+    to: str = option(None, Choice(TARGETS))  # which there is no default for
     output: Path | None = option(None, FilePath("DIR"))
     model_folder: Path | None = option(None, FilePath("DIR"))
     copy_models: bool = option(False, Flag())

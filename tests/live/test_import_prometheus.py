@@ -268,11 +268,11 @@ def summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if found.package is None:
         program = f'exec {found.binary} --metrics-config=summary_latencies=true "$@"'
     else:
-        from analyzer.servers.local import _prepare_package
+        from analyzer.servers.local import prepare_package
 
         environment = dict(os.environ)
         (tmp_path / "package").mkdir()
-        flags = " ".join(_prepare_package(found.package, tmp_path / "package", environment))
+        flags = " ".join(prepare_package(found.package, tmp_path / "package", environment))
         libraries = f"export LD_LIBRARY_PATH={environment['LD_LIBRARY_PATH']} PATH={environment['PATH']}"
         program = f'{libraries}\nexec {found.binary} {flags} --metrics-config=summary_latencies=true "$@"'
     (tmp_path / "bin").mkdir()

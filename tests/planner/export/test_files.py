@@ -25,10 +25,18 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     assert not (tmp_path / "a").exists()
 
 
+def test_exports_to_different_targets_share_a_folder(tmp_path: Path) -> None:
+    """Each target's files are replaced by its next export, and those of the other stay."""
+    write_export(Export(files=(ExportFile(path="a", text="1"), ExportFile(path="b", text="1"))), tmp_path, target="x")
+    write_export(Export(files=(ExportFile(path="c", text="1"),)), tmp_path, target="y")
+    write_export(Export(files=(ExportFile(path="a", text="2"),)), tmp_path, target="x")
+    assert contents(tmp_path) == {"a": "2", "c": "1"}
+
+
 def test_a_file_of_someone_else_is_not_overwritten(tmp_path: Path) -> None:
     """A file in the way that no export wrote is an error, and nothing is written."""
     (tmp_path / "b").write_text("mine")
-    with pytest.raises(UsageError, match="b exists and is of no earlier export"):
+    with pytest.raises(UsageError, match="b exists and is of no earlier export to files"):
         write_export(Export(files=(ExportFile(path="a", text="1"), ExportFile(path="b", text="1"))), tmp_path)
     assert contents(tmp_path) == {"b": "mine"}
 
