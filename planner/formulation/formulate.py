@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from analyzer.errors import UsageError
-from planner.formulation.candidates import Candidate, Mode, candidates
+from planner.formulation.candidates import Candidate, candidates
 from planner.formulation.co_location import UNLIMITED, needs_headroom, sharing
 from planner.formulation.gpu_places import GpuPlace, slices, whole_gpu
-from planner.formulation.integer_units import coarsen, rate_demand, rate_supply, share_capacity, share_load
+from planner.formulation.integer_units import coarsen, rate_demand, rate_supply
 from planner.formulation.measured_contents import known_to_hold, overloads
 from planner.formulation.objective import cost_divisor, gpu_cost, in_units, replica_cost
 from planner.formulation.request import Request, check_models
+from planner.formulation.resources import Resource, resource_rows
 from planner.formulation.rules import Rules
 from planner.inputs.demand import Requirement, Spread
 from planner.inputs.mig_geometry import WHOLE, Geometry, boards, geometries
@@ -25,16 +25,6 @@ from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Tas
 _WITHIN = {Spread.GPU: Within.GPU, Spread.NODE: Within.NODE}
 
 
-class Resource(StrEnum):
-    """What a replica takes of a GPU."""
-
-    MEMORY = "memory"
-    UTILIZATION = "utilization"
-    MEMORY_UTILIZATION = "memory utilization"
-    SLOW_DOWN = "slow-down"  # busy shares and pressures together
-    PRESSURE = "pressure"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formulation:
     """A Problem, and what its indices stand for.
@@ -43,6 +33,8 @@ class Formulation:
     ----------
     places : tuple of GpuPlace
         One for each place of the problem.
+    resources : tuple of Resource
+        What each of the problem's resources is; with rates by hour the same one may be there for several hours.
     request : Request
         Its requirements are the problem's tasks, one for each.
     cost_divisor : int
@@ -53,6 +45,7 @@ class Formulation:
 
     problem: Problem
     places: tuple[GpuPlace, ...]
+    resources: tuple[Resource, ...]
     request: Request
     cost_divisor: int
     notes: tuple[str, ...] = ()
@@ -72,12 +65,15 @@ def formulate(request: Request) -> Formulation:
     places, layouts, left_out = _places(request)
     found = [_candidates(requirement, places, known, request) for requirement in requirements]
     every = [candidate for own in found for candidate in own]
-    resources, notes = _resources(every, rules.mode)
+    rows, notes = resource_rows(every, requirements, rules.mode)
     gpu_costs = [gpu_cost(t, rules.objective) for t in request.fleet]
     costs = {c: replica_cost(c, places[c.place].fleet_type, rules.objective) for c in every}
     divisor = cost_divisor([*gpu_costs, *costs.values()])
-    loads, capacities = coarsen([_load(c, resources) for c in every], [_capacity(p, resources) for p in places])
-    load_of = {c: tuple(load) for c, load in zip(every, loads, strict=True)}
+    loads, capacities = coarsen(
+        [[row.load(c, t) for row in rows] for t, own in enumerate(found) for c in own],
+        [[row.capacity(place) for row in rows] for place in places],
+    )
+    next_load = iter(loads)
     sharings = [
         [sharing(c, requirement, request.learnt) for c in own]
         for requirement, own in zip(requirements, found, strict=True)
@@ -85,13 +81,14 @@ def formulate(request: Request) -> Formulation:
     limited = any(one.limits for own in sharings for one in own)
     if limited:  # else nobody minds how much others press
         capacities = [[*capacity, UNLIMITED, UNLIMITED] for capacity in capacities]
+    of_sharing = (Resource.SLOW_DOWN, Resource.PRESSURE) if limited else ()
     tasks = []
     for requirement, own, shared in zip(requirements, found, sharings, strict=True):
         options = tuple(
             Option(
                 place=c.place,
-                load=(*load_of[c], *one.load) if limited else load_of[c],
-                tolerance=(*(None for _ in resources), *one.tolerance) if limited else (),
+                load=(*next(next_load), *(one.load if limited else ())),
+                tolerance=(*(None for _ in rows), *one.tolerance) if limited else (),
                 supply=_supply(c, requirement),
                 cost=in_units(costs[c], divisor),
                 candidate=c,
@@ -100,7 +97,7 @@ def formulate(request: Request) -> Formulation:
         )
         tasks.append(_task(requirement, options, rules))
     problem = Problem(
-        resources=(*resources, *((Resource.SLOW_DOWN, Resource.PRESSURE) if limited else ())),
+        resources=(*(row.name for row in rows), *of_sharing),
         places=tuple(Place(name=p.name, capacity=tuple(c)) for p, c in zip(places, capacities, strict=True)),
         gpus=tuple(
             GpuType(
@@ -122,6 +119,7 @@ def formulate(request: Request) -> Formulation:
     return Formulation(
         problem=problem,
         places=places,
+        resources=(*(row.resource for row in rows), *of_sharing),
         request=request,
         cost_divisor=divisor,
         notes=(*request.notes, *notes, *left_out, *_assumptions(every, rules)),
@@ -181,32 +179,6 @@ def _candidates(
     ]
 
 
-def _resources(found: Sequence[Candidate], mode: Mode) -> tuple[list[Resource], tuple[str, ...]]:
-    """The counted resources: not a utilization that no candidate has; one that only some lack is an error."""
-    counted, notes = [Resource.MEMORY], []
-    if mode is Mode.MEMORY or not found:
-        return counted, ()
-    for resource, column, figures in (
-        (Resource.UTILIZATION, "max_utilization_pct", [c.utilization for c in found]),
-        (Resource.MEMORY_UTILIZATION, "max_memory_utilization_pct", [c.memory_utilization for c in found]),
-    ):
-        missing = [c for c, figure in zip(found, figures, strict=True) if figure is None]
-        if not missing:
-            counted.append(resource)
-        elif len(missing) < len(found):
-            raise UsageError(
-                f"model '{missing[0].model}' ({missing[0].point.label}) has no measured {resource} ({column} is empty)"
-                " where others have; measure it again, or use `mode='memory'`"
-            )
-        else:
-            notes.append(f"{resource} was not measured on {found[0].device}, so it does not limit this plan")
-    if len(counted) == 1:
-        raise UsageError(
-            f"no utilization was measured on '{found[0].device}'; throughput mode needs one: use `mode='memory'`"
-        )
-    return counted, tuple(notes)
-
-
 def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
     """Notes about figures that are used in another way than they were measured."""
     notes = []
@@ -220,25 +192,6 @@ def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
         more = f" and {len(estimated) - 3} more" if len(estimated) > 3 else ""
         notes.append(f"figures of {', '.join(estimated[:3])}{more} are estimates where the placement says so")
     return tuple(notes)
-
-
-def _load(candidate: Candidate, resources: Sequence[Resource]) -> list[int]:
-    figures = {
-        Resource.MEMORY: candidate.memory_bytes,
-        Resource.UTILIZATION: share_load(candidate.utilization or 0.0),
-        Resource.MEMORY_UTILIZATION: share_load(candidate.memory_utilization or 0.0),
-    }
-    return [figures[r] for r in resources]
-
-
-def _capacity(place: GpuPlace, resources: Sequence[Resource]) -> list[int]:
-    thresholds = place.fleet_type.thresholds
-    figures = {
-        Resource.MEMORY: place.memory_for_models,
-        Resource.UTILIZATION: share_capacity(thresholds.utilization),
-        Resource.MEMORY_UTILIZATION: share_capacity(thresholds.memory_utilization),
-    }
-    return [figures[r] for r in resources]
 
 
 def _supply(candidate: Candidate, requirement: Requirement) -> int:

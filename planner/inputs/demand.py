@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analyzer.errors import UsageError
 from analyzer.formats.json_keys import (
     FLAG,
     INTEGER,
@@ -19,6 +21,8 @@ from analyzer.formats.json_keys import (
     several,
     word,
 )
+
+HOURS = 24  # of a day, from 0 to 23
 
 
 class Spread(StrEnum):
@@ -35,7 +39,8 @@ class Requirement:
     Parameters
     ----------
     rate_infer_per_s : float or None
-        Rate to serve, before growth; None asks for `replicas` copies whatever they deliver.
+        Rate to serve, before growth; None asks for `replicas` copies whatever they deliver. With rates by hour it is
+        the highest of them, and may be left out.
     latency_p99_s : float or None
         Budget for the p99 latency; operating points above it, or without a measured p99, are not used.
     replicas : int or None
@@ -55,6 +60,14 @@ class Requirement:
         Factor on the rate.
     overhead_bytes : int
         Memory that each replica takes besides its measured memory, where its backend runs a process of its own.
+    rates_by_hour_infer_per_s : tuple of float
+        Rates to serve in each of the 24 hours of a day, before growth, hour 0 first; in one time zone for all models.
+        Empty: the rate is the same in all hours.
+
+    Raises
+    ------
+    UsageError
+        If the rates by hour are not 24, or all zero, or the highest is not the rate.
 
     Examples
     --------
@@ -76,11 +89,39 @@ class Requirement:
     variants: tuple[str, ...] = ()
     growth: float = 1.0
     overhead_bytes: int = 0
+    rates_by_hour_infer_per_s: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        rates = self.rates_by_hour_infer_per_s
+        if not rates:
+            return
+        fault = fault_of_rates_by_hour(rates, self.rate_infer_per_s)
+        if fault:
+            raise UsageError(f"rates_by_hour_infer_per_s of model '{self.model}' {fault}")
+        object.__setattr__(self, "rate_infer_per_s", max(rates))
+
+    @property
+    def shares_by_hour(self) -> tuple[float, ...]:
+        """(24,) the rate of each hour as a share of the highest; 1 in every hour where no hours are given."""
+        rates = self.rates_by_hour_infer_per_s
+        highest = max(rates, default=1.0)
+        return tuple(rate / highest for rate in rates) or (1.0,) * HOURS
 
     @property
     def rate_to_serve(self) -> float | None:
         """The rate with its growth, in inferences/s."""
         return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
+
+
+def fault_of_rates_by_hour(rates: Sequence[float], rate: float | None) -> str:
+    """Say in words what is wrong with rates by hour beside a plain rate; empty where nothing is."""
+    if len(rates) != HOURS:
+        return f"has {len(rates)} values; give {HOURS}, one for each hour of a day, hour 0 first"
+    if not all(math.isfinite(one) and one >= 0 for one in rates) or not any(rates):
+        return "needs rates of at least 0, one of them above 0; to serve no rate, leave the model out"
+    if rate is not None and rate != max(rates):
+        return f"has {max(rates):g} as its highest rate, and rate_infer_per_s is {rate:g}; leave rate_infer_per_s out"
+    return ""
 
 
 # The fields that restrict which replicas share a GPU: name, value without a restriction, and that value in words.
@@ -105,6 +146,7 @@ REQUIREMENT_KEYS = (  # of a requirement in a placement file
     key("variants", several(TEXT), absent=()),
     key("growth", NUMBER, absent=1.0),
     key("overhead_mib", MEBIBYTES, "overhead_bytes", absent=0),
+    key("rates_by_hour_infer_per_s", several(NUMBER), absent=(), left_out=True),
 )
 
 

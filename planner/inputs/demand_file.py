@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyzer.formats.units import MIB
-from planner.inputs.demand import Requirement, Spread
+from planner.inputs.demand import Requirement, Spread, fault_of_rates_by_hour
 from planner.inputs.table_reader import TableEntry, csv_entries, read_input, toml_entries, unique
 
 KEYS = (
     "model",
     "rate_infer_per_s",
+    "rates_by_hour_infer_per_s",
     "latency_p99_ms",
     "replicas",
     "spread",
@@ -87,11 +88,16 @@ def _requirement(entry: TableEntry, growth: float) -> Requirement:
     spread = entry.choice("spread", [*(s.value for s in Spread), "none"])
     own_growth = entry.number("growth", high=_MOST_GROWTH)
     rate = entry.number("rate_infer_per_s", high=_MOST_RATE)
-    if own_growth is not None and rate is None:
+    by_hour = entry.numbers("rates_by_hour_infer_per_s", high=_MOST_RATE)
+    fault = "" if by_hour is None else fault_of_rates_by_hour(by_hour, rate)
+    if fault:
+        entry.fail("rates_by_hour_infer_per_s", fault)
+    if own_growth is not None and rate is None and by_hour is None:
         entry.fail("growth", "has no effect without rate_infer_per_s; give the rate, or more replicas")
     return Requirement(
         model=_model(entry),
         rate_infer_per_s=rate,
+        rates_by_hour_infer_per_s=by_hour or (),
         latency_p99_s=None if latency_ms is None else latency_ms / 1000,
         replicas=entry.count("replicas"),
         spread=None if spread in (None, "none") else Spread(spread),

@@ -83,6 +83,18 @@ class TableEntry:
             self.fail(key, f"is {value}; it must be {least} {low:g} and at most {high:,.10g}")
         return found
 
+    def numbers(self, key: str, *, high: float) -> tuple[float, ...] | None:
+        """Read numbers from 0 to `high`: a list in TOML, separated by ``;`` in a CSV; None where absent."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        parts = value.split(";") if isinstance(value, str) else value
+        if not isinstance(parts, list):
+            self.fail(key, f"is {value!r}; write a list of numbers")
+        line = self.lines.get(key, self.line)
+        each = (TableEntry(file=self.file, line=line, values={key: part}) for part in parts)
+        return tuple(one.number(key, high=high, zero=True) or 0.0 for one in each)
+
     def count(self, key: str, *, low: int = 1, high: int = 1_000_000) -> int | None:
         """Read a whole number."""
         found = self.number(key, low=low, high=high, zero=True)

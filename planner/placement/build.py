@@ -14,6 +14,7 @@ from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
 from planner.formulation.objective import from_units
 from planner.formulation.request import Request
+from planner.formulation.resources import HourGroup, hour_groups
 from planner.inputs.fleet import FleetType
 from planner.inputs.profiles import Profile
 from planner.interference.fitted import Interference
@@ -96,6 +97,8 @@ def _fits(request: Request) -> tuple[Interference, ...]:
 
 def _version(request: Request) -> str:
     """Return the oldest version that has all keys."""
+    if any(r.rates_by_hour_infer_per_s for r in request.requirements):
+        return "1.3"
     if _fits(request):
         return "1.2"
     return "1.1" if any(r.group_max for r in request.requirements) else "1.0"
@@ -117,10 +120,11 @@ def _objective(plan: Plan, formulation: Formulation, plain_lower_bound: int | No
 
 def _gpus(plan: Plan, formulation: Formulation, ids: Sequence[str], *, group: bool) -> list[PlacedGpu]:
     rates = _rates(plan, formulation)
+    hours = hour_groups(formulation.request.requirements)
     entries: list[PlacedGpu] = []
     n = 0
     for i, placed in enumerate(plan.gpus):
-        entry = _placed(placed, formulation, rates, ids[i] if ids else gpu_id(n))
+        entry = _placed(placed, formulation, rates, hours, ids[i] if ids else gpu_id(n))
         entries += [entry] if ids or group else entry.one_by_one()
         n += placed.count
     return [replace(entry, count=None) for entry in entries] if ids else entries
@@ -136,11 +140,13 @@ def _rates(plan: Plan, formulation: Formulation) -> dict[int, float]:
     return {t: rate / total for t, total in delivered.items() if (rate := asked[t]) is not None and total}
 
 
-def _placed(placed: GpuGroup, formulation: Formulation, rates: Mapping[int, float], name: str) -> PlacedGpu:
+def _placed(
+    placed: GpuGroup, formulation: Formulation, rates: Mapping[int, float], hours: Sequence[HourGroup], name: str
+) -> PlacedGpu:
     layout = formulation.problem.gpus[placed.gpu].layouts[placed.layout]
     places = [formulation.places[p] for p in layout.places]
     contents = [_candidates(content, formulation) for content in placed.contents]
-    everything = [(place, c, n) for place, content in zip(places, contents, strict=True) for _, c, n in content]
+    everything = [(place, *item) for place, content in zip(places, contents, strict=True) for item in content]
     return PlacedGpu(
         id=name,
         count=placed.count,
@@ -148,14 +154,18 @@ def _placed(placed: GpuGroup, formulation: Formulation, rates: Mapping[int, floa
         type=places[0].fleet_type.type,
         memory_capacity_bytes=places[0].fleet_type.memory_bytes,
         memory_bytes=sum(_memory(place, content) for place, content in zip(places, contents, strict=True)),
-        utilization=_sum([_times(c.utilization, place.compute_share * n) for place, c, n in everything]),
-        memory_utilization=_sum([_times(c.memory_utilization, place.memory_share * n) for place, c, n in everything]),
+        utilization=_most(
+            [(t, _times(c.utilization, place.compute_share * n)) for place, t, c, n in everything], hours
+        ),
+        memory_utilization=_most(
+            [(t, _times(c.memory_utilization, place.memory_share * n)) for place, t, c, n in everything], hours
+        ),
         models=tuple(
             model
             for place, start, content in zip(places, layout.starts, contents, strict=True)
             for model in _models(content, place, start, formulation, rates)
         ),
-        geometry=_geometry(layout.name, layout.starts, places, contents),
+        geometry=_geometry(layout.name, layout.starts, places, contents, hours),
     )
 
 
@@ -211,7 +221,11 @@ def _model(
 
 
 def _geometry(
-    name: str, starts: Sequence[int], places: Sequence[GpuPlace], contents: Sequence[_Content]
+    name: str,
+    starts: Sequence[int],
+    places: Sequence[GpuPlace],
+    contents: Sequence[_Content],
+    hours: Sequence[HourGroup],
 ) -> GpuGeometry | None:
     """Return how the GPU is cut, with the figures of each slice; None for a whole GPU."""
     if places[0].slice_name is None:
@@ -224,8 +238,8 @@ def _geometry(
                 start=start,
                 memory_capacity_bytes=place.memory_bytes,
                 memory_bytes=_memory(place, content),
-                utilization=_sum([_times(c.utilization, n) for _, c, n in content]),
-                memory_utilization=_sum([_times(c.memory_utilization, n) for _, c, n in content]),
+                utilization=_most([(t, _times(c.utilization, n)) for t, c, n in content], hours),
+                memory_utilization=_most([(t, _times(c.memory_utilization, n)) for t, c, n in content], hours),
             )
             for place, start, content in zip(places, starts, contents, strict=True)
         ),
@@ -266,10 +280,12 @@ def _fingerprint(profiles: Sequence[Profile]) -> str:
     return digest.hexdigest()
 
 
-def _sum(shares: Sequence[float | None]) -> float | None:
-    """Return the sum; None where one of them was not measured."""
-    known = [share for share in shares if share is not None]
-    return math.fsum(known) if len(known) == len(shares) else None
+def _most(figures: Sequence[tuple[int, float | None]], hours: Sequence[HourGroup]) -> float | None:
+    """Return the sum over tasks and their shares in the hours in which it is largest; None where one is not known."""
+    known = [(task, figure) for task, figure in figures if figure is not None]
+    if len(known) < len(figures):
+        return None
+    return max(math.fsum(figure * group.shares[task] for task, figure in known) for group in hours)
 
 
 def _times(figure: float | None, factor: float) -> float | None:

@@ -30,7 +30,8 @@ from planner.placement.document import (
 from planner.placement.placed_gpu import GPU_KEYS, PlacedGpu
 from planner.problem.plan import Status
 
-SCHEMA_VERSION = "1.2"  # 1.1: demand[].group_max; 1.2: gpus[].models[].predicted_slow_down, interference
+# 1.1: demand[].group_max; 1.2: gpus[].models[].predicted_slow_down, interference; 1.3: demand[].rates_by_hour...
+SCHEMA_VERSION = "1.3"
 PLACEMENT_KEYS = (
     key("schema_version", TEXT),
     key("status", word(Status)),

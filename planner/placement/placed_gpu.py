@@ -71,11 +71,11 @@ class PlacedModel:
     latency_p99_s : float or None
         p99 latency measured at the operating point, with the model alone on the device.
     utilization, memory_utilization : float or None
-        Share of the whole GPU's time and of its memory's time, also on a slice.
+        Share of the whole GPU's time and of its memory's time, also on a slice; with rates by hour at the highest rate.
     load_share : float
         Share of the measured throughput that is asked of each replica, in (0, 1].
     rate_infer_per_s : float or None
-        Their part of the demand's rate; None where no rate is asked for.
+        Their part of the demand's rate, with rates by hour of the highest; None where no rate is asked for.
     serves : str or None
         The model of the demand, where another model runs in its place.
     estimate : str
@@ -187,7 +187,8 @@ class PlacedGpu:
     memory_bytes : int
         Memory of the models and of one idle server (with MIG: one on each slice in use), on one GPU.
     utilization, memory_utilization : float or None
-        Sum over the models of one GPU; None where one was not measured.
+        Sum over the models of one GPU, with rates by hour in the hour in which it is largest; None where one was not
+        measured.
     geometry : GpuGeometry or None
         How the GPU is cut; None for a whole GPU.
     """

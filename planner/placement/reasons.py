@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from analyzer.formats.units import milliseconds, within_limit
 from planner.formulation.candidates import Candidate, profiles_on
-from planner.formulation.formulate import Formulation, Resource
+from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
+from planner.formulation.resources import Resource
 from planner.inputs.memory_size import format_size
 from planner.inputs.profiles import by_model
 from planner.problem.plan import Cause, Unplaced
@@ -20,7 +21,7 @@ def why_unplaced(unplaced: Unplaced, formulation: Formulation) -> str:
     if unplaced.cause is Cause.NO_ROOM or unplaced.place is None or unplaced.resource is None:
         grouped = _together(unplaced.task, formulation)
         return f"{name} fits a GPU, but {_fleet(formulation)} cannot hold all that is asked for{grouped}"
-    resource = Resource(formulation.problem.resources[unplaced.resource])
+    resource = formulation.resources[unplaced.resource]
     place = formulation.places[unplaced.place]
     need, limit = _shortage(unplaced.task, unplaced.place, resource, place, formulation)
     return f"{name} fits no GPU: its {resource} of {need} exceeds {limit} on {place.name}"
