@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.packing import fleets, peers
+from benchmarks.packing import days, fleets, peers
 from benchmarks.packing.instances import DATA, Case, cases, drawn, problem_of
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -122,6 +122,8 @@ def write_files(case: Case, folder: Path) -> list[str] | None:
             shutil.copy(file, folder)
         fleet = ["--fleet", str(folder / "fleet.toml"), "--objective", "cost"]
         return [str(folder / "metrics-model.csv"), "--demand", str(folder / "demand.csv"), *fleet]
+    if case.kind in ("hours", "peaks"):
+        return days.write(case.sizes[0], case.seed, folder, by_hour=case.kind == "hours")
     if case.kind in ("parvagpu", "slowed") or case.kind.startswith("openb"):
         return None
     instance = drawn(case)

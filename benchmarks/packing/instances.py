@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
 
-from benchmarks.packing import fleets
+from benchmarks.packing import days, fleets
 from benchmarks.packing.slowed import slowed
 from planner.inputs.mig_geometry import boards, geometries
 from planner.problem.problem import GpuType, Layout, Option, Place, Problem, Task
@@ -61,6 +61,8 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"mixed-{n}", target=cost, kind="mixed", sizes=(n,))
     sizes = (50, 200, 1_000)
     yield from (Case(name=f"slowed-{n}", target="gap < 5 %", kind="slowed", sizes=(n,)) for n in sizes)
+    yield Case(name="hours-200", target="proven", kind="hours", sizes=(200,))
+    yield Case(name="peaks-200", target="proven", kind="peaks", sizes=(200,))
     ct = ((1, 50, 12), (1, 100, 27), (1, 200, 51), (2, 100, 64), (4, 25, 4), (4, 50, 7), (5, 50, 4))
     for k, n, gpus in (*ct, (6, 100, 41), (6, 200, 82), (7, 100, 41), (7, 200, 82)):
         yield Case(name=f"CTlike{k}-n{n}", target=f"{gpus}*", kind="vector", sizes=(k, n))
@@ -74,6 +76,8 @@ def problem_of(case: Case) -> tuple[Problem, int | None]:
         return mixed(case.sizes[0]), None
     if case.kind == "slowed":
         return slowed(case.sizes[0], case.seed), None
+    if case.kind in ("hours", "peaks"):
+        return days.problem(case.sizes[0], case.seed, by_hour=case.kind == "hours"), None
     if case.kind == "parvagpu":
         return parvagpu(case.sizes[0]), None
     if case.kind.startswith("openb_"):
