@@ -19,9 +19,12 @@ import numpy as np
 from numba import njit
 
 from planner.solver.column_generation.content_search import copies_allowed
+from planner.solver.column_generation.surrogate import surrogate
 
 _FINE = 12_000  # cells of the table of two small resources
 _COARSE = 40_000  # cells of the table that has a large resource on a grid
+_SQUARE = 200  # cells of each dimension of the table of two large resources
+_SEARCHED = 3  # resources up to which the multipliers are searched
 _TABLES = 700  # items up to which the search has a table for each
 _MOST_PAID = 2**61  # what all multipliers may charge for a place: int64 must hold that and the profits added to it
 
@@ -86,7 +89,19 @@ def best_contents_by_tables(
 
 
 def _views(load: Any, capacity: Any, bound: Any, profit: Any, stop: Any) -> list[_View]:
-    """Two views, with tables of the two smallest resources, and of the smallest and (on a grid) the largest one."""
+    """Two views, with tables of the two smallest resources, and of the smallest and (on a grid) the largest one.
+
+    Of more than three resources, as where utilization is counted by hours, the two dearest at the prices of the linear
+    bound have tables, on a grid, and the others keep these prices: to search a multiplier for each would take a table
+    for every value of it.
+    """
+    if load.shape[1] > _SEARCHED:
+        prices = _linear_prices(load, capacity, bound, profit)
+        first, second = np.argsort(-prices * capacity, kind="stable")[:2].tolist()
+        return [
+            _view(load, capacity, bound, profit, grid, stop, prices)
+            for grid in ([(first, _FINE)], [(first, _SQUARE), (second, _SQUARE)])
+        ]
     exact = sorted((max(1, int(capacity[r]) // _unit(load[:, r])), r) for r in range(load.shape[1]))
     small, large = exact[0], exact[-1]
     if len(exact) == 1:
@@ -102,7 +117,19 @@ def _unit(load: Any) -> int:
     return int(np.gcd.reduce(load)) or 1
 
 
-def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]], stop: Any) -> _View:
+def _linear_prices(load: Any, capacity: Any, bound: Any, profit: Any) -> Any:
+    """(n_resources,) price of a unit of each resource at the linear bound of the surrogate constraint."""
+    share = load / np.maximum(capacity, 1)
+    multipliers = surrogate(profit.astype(np.float64), share, bound)
+    weight = np.maximum(share @ multipliers, 1e-12)
+    order = np.argsort(-profit / weight, kind="stable")
+    last = min(int(np.searchsorted(np.cumsum((bound * weight)[order]), 1.0)), len(order) - 1)
+    return multipliers * (profit[order[last]] / weight[order[last]]) / np.maximum(capacity, 1)
+
+
+def _view(
+    load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[int, int]], stop: Any, prices: Any = None
+) -> _View:
     cells = np.zeros((len(profit), 2), dtype=np.int64)
     resource, filled = np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64)
     for d, (r, size) in enumerate(grid):
@@ -113,7 +140,10 @@ def _view(load: Any, capacity: Any, bound: Any, profit: Any, grid: list[tuple[in
     shape = np.array([*(size for _, size in grid), *[0] * (2 - len(grid))], dtype=np.int64)
     multipliers = np.zeros(load.shape[1], dtype=np.int64)
     rest = [r for r in range(load.shape[1]) if r not in {r for r, _ in grid}]
-    if rest and len(profit) * shape.prod() < 2 * _TABLES * _FINE:
+    if prices is not None:
+        most = _MOST_PAID // (len(rest) * np.maximum(np.maximum(capacity, load.max(axis=0)), 1))
+        multipliers[rest] = np.minimum(prices, most).astype(np.int64)[rest]
+    elif rest and len(profit) * shape.prod() < 2 * _TABLES * _FINE:
         multipliers = _multipliers(load, capacity, bound, profit, cells, shape, rest, stop)
     return _View(cells=cells, shape=shape, multipliers=multipliers, resource=resource, usable=filled)
 

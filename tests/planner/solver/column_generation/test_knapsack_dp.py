@@ -106,12 +106,12 @@ def test_search_that_is_stopped_proves_nothing() -> None:
     assert (at_most, exhausted, len(kept), counts.shape) == (-1, False, 0, (0, 20))
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 @examples(60)
 def test_both_kernels_prove_the_same_for_many_items(seed: int, n_resources: int) -> None:
     """Both searches agree on thirty items with up to three copies, which are too many for brute force."""
     random = np.random.default_rng(seed)
-    n, capacity = 30, np.array([80 * 2**30, 10**7, 10**7 - 9])[:n_resources]
+    n, capacity = 30, np.array([80 * 2**30, 10**7, 10**7 - 9, *range(10**7, 10**7 + 6)])[:n_resources]
     load = (random.uniform(0.04, 0.5, (n, n_resources)) * capacity).astype(np.int64)
     profit = (1e13 * (load / capacity).mean(axis=1) * random.uniform(0.8, 1.2, n)).astype(np.int64)
     task = [i if i < n - 10 else i - 10 for i in range(n)]
