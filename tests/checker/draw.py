@@ -24,6 +24,7 @@ def draw(seed: int) -> RequestFiles:
     fleet = _fleet(rng, options, with_mig=with_mig)
     rows = _rows(rng, models, fleet, options)
     demand = _demand(rng, models, rows, options)
+    _by_hour(Random(f"hours {seed}"), demand["model"])
     in_csv = rng.random() < 0.2
     if in_csv:
         demand.pop("growth", None)
@@ -218,6 +219,18 @@ def _demand(rng: Random, models: list[str], rows: list[dict[str, str]], options:
         entries.append(entry)
     top = {"growth": rng.choice([1.2, 2])} if rng.random() < 0.15 else {}
     return {**top, "model": entries}
+
+
+def _by_hour(rng: Random, models: list[dict[str, Any]]) -> None:
+    """Give some demands with a rate rates for each hour: the rate in some of four parts of the day, less in others."""
+    if rng.random() > 0.4:
+        return
+    for entry in models:
+        if "rate_infer_per_s" in entry and rng.random() < 0.8:
+            rate = entry.pop("rate_infer_per_s")
+            parts = [1, *rng.choices([0, 0.1, 0.4, 0.7, 1], k=3)]
+            rng.shuffle(parts)
+            entry["rates_by_hour_infer_per_s"] = [round(rate * part, 2) for part in parts for _ in range(6)]
 
 
 def _amount(rng: Random, model: str, rows: list[dict[str, str]]) -> dict[str, Any]:

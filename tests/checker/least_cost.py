@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from math import ceil, floor
 from typing import Any
 
@@ -73,6 +73,7 @@ class LeastCost:
 
     def __init__(self, asked: Asked, current: Mapping[str, tuple[str, int]] | None = None) -> None:
         self.asked = asked
+        self.hours = sorted(asked.hours)
         self.model = cp_model.CpModel()
         self.spare = asked.files.options.get("spare", 0)
         self.of_nodes = asked.files.options.get("spare_of", "gpu") == "node"
@@ -158,7 +159,7 @@ class LeastCost:
 
     def _fill(self, gpu: NamedGpu, place: Place, at: Position, there: Any) -> None:
         """Add the replicas that may run in a place, within its memory and its thresholds."""
-        loads: dict[str, list[Any]] = defaultdict(list)
+        loads: dict[Any, list[Any]] = defaultdict(list)
         for r in range(len(self.asked.models)):
             for point in self.asked.ways[r, gpu.kind.name, place.slice_name]:
                 most = self._most(r, point, place)
@@ -168,12 +169,12 @@ class LeastCost:
                 gpu.counts[r, point, at] = n
                 self.model.add(n <= most * there)
                 loads["memory"].append(point.memory * n)
-                for name in self.asked.counted:
-                    loads[name].append(ceil(getattr(point, name) * UNITS) * n)
+                for name, shares in product(self.asked.counted, self.hours):
+                    loads[name, shares].append(ceil(getattr(point, name) * shares[r] * UNITS) * n)
         self.model.add(sum(loads["memory"]) <= place.room)
-        for name in self.asked.counted:
+        for name, shares in product(self.asked.counted, self.hours):
             limit = floor((gpu.kind.thresholds[name] + SAME) * UNITS)
-            self.model.add(sum(loads[name]) <= limit)
+            self.model.add(sum(loads[name, shares]) <= limit)
 
     def _most(self, r: int, point: Point, place: Place) -> int:
         """Replicas by an operating point that a GPU without needless ones may hold."""

@@ -57,9 +57,22 @@ class Asked:
 
     def rate(self, r: int) -> Figure:
         """Return the rate to serve with its growth; None where copies are asked for."""
-        rate = self.models[r].get("rate_infer_per_s")
+        rate = max(self.models[r].get("rates_by_hour_infer_per_s", ()), default=self.models[r].get("rate_infer_per_s"))
         growth = self.models[r].get("growth") or self.files.demand.get("growth", 1)
         return None if rate is None else Fraction(rate) * Fraction(growth)
+
+    @property
+    def hours(self) -> set[tuple[Fraction, ...]]:
+        """For each hour the share of its highest rate that every demand has in it; hours that are alike once."""
+        return set(zip(*(self._shares(r) for r in range(len(self.models))), strict=True))
+
+    def _shares(self, r: int) -> list[Fraction]:
+        rates = self.models[r].get("rates_by_hour_infer_per_s")
+        return [Fraction(rate) / Fraction(max(rates)) for rate in rates] if rates else [Fraction(1)] * 24
+
+
+def _by_rate(demand: Mapping[str, Any]) -> bool:
+    return "rate_infer_per_s" in demand or "rates_by_hour_infer_per_s" in demand
 
 
 def asked(files: RequestFiles) -> Asked:
@@ -212,7 +225,7 @@ def _within(points: list[Point], budget: Any) -> list[Point]:
 
 def _chosen(usable: list[Point], on_whole: list[Point], demand: Mapping[str, Any], files: RequestFiles) -> list[Point]:
     """With a rate every point with a throughput; without, by mode the least memory or the best throughputs."""
-    if not usable or "rate_infer_per_s" in demand:
+    if not usable or _by_rate(demand):
         return [p for p in usable if p.throughput]
     if files.options.get("mode") == "memory":
         return [min(usable, key=lambda p: (p.memory, -(p.throughput or 0)))]
@@ -225,7 +238,7 @@ def _chosen(usable: list[Point], on_whole: list[Point], demand: Mapping[str, Any
 
 
 def _shares(point: Point, demand: Mapping[str, Any], files: RequestFiles) -> Iterator[Point]:
-    if not (files.options.get("proportional") and "rate_infer_per_s" in demand):
+    if not (files.options.get("proportional") and _by_rate(demand)):
         yield point
         return
     for tenths in range(1, 11):

@@ -117,22 +117,28 @@ class Reader:
     def _sums(self, gpu: Placed, entry: Document, slices: Any) -> None:
         """Compare the sums over the models of a GPU and of each slice, with one server each where models run."""
         by_position: dict[Position, Counter[Point]] = defaultdict(Counter)
-        for (_, point, at), n in gpu.counts.items():
+        busy: dict[Position, list[tuple[int, Fraction | None]]] = defaultdict(list)
+        for (r, point, at), n in gpu.counts.items():
             by_position[at][point] += n
+            busy[at].append((r, _times(point.utilization, n * 100)))
         memory = {at: used_bytes(gpu.place(at), points) for at, points in by_position.items()}
         self._same(f"{gpu.name}: memory_mib", entry["memory_mib"], Fraction(sum(memory.values()), MIB))
         self._same(f"{gpu.name}: capacity", entry["memory_capacity_mib"], Fraction(gpu.kind.whole.memory, MIB))
         for name, share in (("utilization", "compute"), ("memory_utilization", "bandwidth")):
-            figures = [_times(getattr(p, name), n * getattr(gpu.place(at), share) * 100)
-                       for (_, p, at), n in gpu.counts.items()]  # fmt: skip
-            self._same(f"{gpu.name}: {name}", entry[f"{name}_pct"], None if None in figures else sum(figures))
+            figures = [(r, _times(getattr(p, name), n * getattr(gpu.place(at), share) * 100))
+                       for (r, p, at), n in gpu.counts.items()]  # fmt: skip
+            self._same(f"{gpu.name}: {name}", entry[f"{name}_pct"], self._most(figures))
         for shown in slices:
             at = (shown["profile"], shown["start"])
             self._same(f"{gpu.name} {at}: memory", shown["memory_mib"], Fraction(memory.get(at, 0), MIB))
             self._same(f"{gpu.name} {at}: capacity", shown["memory_capacity_mib"], Fraction(gpu.place(at).memory, MIB))
-            figures = [_times(p.utilization, n * 100) for p, n in by_position[at].items()]
-            self._same(f"{gpu.name} {at}: utilization", shown["utilization_pct"],
-                       None if None in figures else sum(figures))  # fmt: skip
+            self._same(f"{gpu.name} {at}: utilization", shown["utilization_pct"], self._most(busy[at]))
+
+    def _most(self, figures: list[tuple[int, Fraction | None]]) -> Fraction | None:
+        """Add up what models take, by demand, in the hour in which it is most; None where a figure is not known."""
+        if any(figure is None for _, figure in figures):
+            return None
+        return max(sum((f * shares[r] for r, f in figures), Fraction(0)) for shares in self.asked.hours)
 
     def _objective(self) -> None:
         shown = self.document["objective"]

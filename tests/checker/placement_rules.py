@@ -44,16 +44,16 @@ def _geometry(gpu: Placed) -> Iterator[str]:
 
 
 def _limits(gpu: Placed, asked: Asked) -> Iterator[str]:
-    """Memory and the counted utilizations are within their limits in every place; a GPU that is listed has a model."""
+    """Memory, and the counted utilizations in every hour, are within their limits; a GPU that is listed has a model."""
     if not gpu.counts:
         yield f"{gpu.name} is empty"
     for at in {at for _, _, at in gpu.counts}:
-        here = [(point, n) for (_, point, other), n in gpu.counts.items() if other == at]
-        memory, room = sum(n * point.memory for point, n in here), gpu.place(at).room
+        here = [(r, point, n) for (r, point, other), n in gpu.counts.items() if other == at]
+        memory, room = sum(n * point.memory for _, point, n in here), gpu.place(at).room
         if memory > room:
             yield f"{gpu.name} {at}: models of {memory} bytes in {room}"
         for name in asked.counted:
-            used = sum(n * getattr(point, name) for point, n in here)
+            used = max(sum(n * getattr(point, name) * shares[r] for r, point, n in here) for shares in asked.hours)
             if used > gpu.kind.thresholds[name] + 2 * SAME:
                 yield f"{gpu.name} {at}: {name} of {float(used):.4f}"
 

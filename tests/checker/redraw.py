@@ -34,6 +34,10 @@ def _changed(rng: Random, model: dict[str, Any]) -> dict[str, Any]:
     changed = dict(model)
     if "rate_infer_per_s" in model and rng.random() < 0.6:
         changed["rate_infer_per_s"] = round(float(model["rate_infer_per_s"]) * rng.choice([0.5, 0.75, 1.5, 2]), 2)
+    elif "rates_by_hour_infer_per_s" in model and rng.random() < 0.6:
+        shift = rng.choice([6, 12])  # the same rates in other parts of the day
+        rates = model["rates_by_hour_infer_per_s"]
+        changed["rates_by_hour_infer_per_s"] = [*rates[shift:], *rates[:shift]]
     elif rng.random() < 0.5:
         changed["replicas"] = max(1, model.get("replicas", 1) + rng.choice([-1, 1]))
     for key in ("alone", "apart", "together", "group_max", "spread"):

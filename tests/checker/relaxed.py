@@ -45,7 +45,7 @@ def _options(files: RequestFiles) -> Iterator[tuple[str, RequestFiles]]:
     def with_option(name: str, value: Any) -> RequestFiles:
         return replace(files, options={**files.options, name: value})
 
-    rated = ["rate_infer_per_s" in model for model in files.demand["model"]]
+    rated = [any("rate" in key for key in model) for model in files.demand["model"]]
     keep, spare = files.options.get("keep_throughput", 1), files.options.get("spare", 0)
     if files.options.get("mode") != "memory" and not all(rated) and keep > 0.9:
         change = "models may give up a tenth of their throughput (`keep_throughput=0.9`)"

@@ -17,7 +17,7 @@ COLUMNS = (
 )
 DEMAND_KEYS = (
     *("model", "rate_infer_per_s", "latency_p99_ms", "replicas", "spread", "alone", "apart", "together"),
-    *("group_max", "variants", "growth", "overhead_mib"),
+    *("group_max", "variants", "growth", "overhead_mib", "rates_by_hour_infer_per_s"),
 )
 FLEET_KEYS = (
     *("type", "memory_mib", "reserved_mib", "model_overhead_mib", "count", "cost_per_hour", "power_w"),
@@ -128,7 +128,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ";".join(f"{name}={number}" for name, number in value.items())
     if isinstance(value, list | tuple):
-        return ";".join(value)
+        return ";".join(each if isinstance(each, str) else _number(each) for each in value)
     return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else _number(value)
 
 
@@ -142,6 +142,8 @@ def _typed(row: Mapping[str, str]) -> dict[str, Any]:
             found[key] = cell.split(";")
         elif key == "group_max":
             found[key] = {name: int(number) for name, number in (pair.split("=") for pair in cell.split(";"))}
+        elif key == "rates_by_hour_infer_per_s":
+            found[key] = [Fraction(number) for number in cell.split(";")]
         elif key == "alone":
             found[key] = cell == "true"
         else:
