@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
 from analyzer.formats.units import MIB, counted, number
+from planner.placement.busiest_hour import gpu_in_busiest_hour, shares_by_hour
 from planner.placement.document import CountedThresholds, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
@@ -98,7 +99,8 @@ def placement_figures(title: str, placement: Placement) -> list[Figure]:
     list of Figure
         At most 10; where more would be needed, the last one says how many GPUs are in the tables only.
     """
-    rows = shown_gpus(placement)
+    shares = shares_by_hour(placement.demand)
+    rows = [gpu_in_busiest_hour(gpu, shares) for gpu in shown_gpus(placement)]
     styles = _styles(rows)
     limits = {gpu.type: placement.thresholds_of(gpu.type) for gpu in rows}
     pages = [rows[start : start + MOST_SINGLE] for start in range(0, len(rows), MOST_SINGLE)]
@@ -109,7 +111,8 @@ def placement_figures(title: str, placement: Placement) -> list[Figure]:
         part = f", part {n} of {len(drawn)}" if len(drawn) > 1 else ""
         more = f"; {counted(left_out, 'GPU')} more in the tables" if left_out and n == len(drawn) else ""
         gpus = counted(sum(gpu.gpus for gpu in page), "GPU")
-        subtitle = f"{gpus}{more}; outlined is what a GPU has, models in the same order in every panel"
+        hour = "; utilizations of the hour in which a GPU is busiest" if shares else ""
+        subtitle = f"{gpus}{more}{hour}; outlined is what a GPU has, models in the same order in every panel"
         figures.append(_draw(f"{title}{part}", subtitle, page, limits, styles))
     return figures
 

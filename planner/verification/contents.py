@@ -10,8 +10,11 @@ from analyzer.errors import UsageError
 from analyzer.formats.suggestions import suggest
 from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Measurement, Trial, Variant
+from planner.placement.busiest_hour import in_busiest_hour, shares_by_hour
 from planner.placement.document import CountedThresholds, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
+
+_LEAST_SHARE = 0.01  # of a model's highest rate is sent to it, also in an hour in which it has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,15 @@ class PlannedContent:
 
 
 def contents_of(placement: Placement) -> tuple[PlannedContent, ...]:
-    """Return the distinct contents of a placement, each once, in the order of their first GPUs."""
+    """Return the distinct contents of a placement, each once, in the order of their first GPUs.
+
+    Where the demand has rates by hour, a content's rates are those of the hour in which its utilization is largest.
+    """
     found: dict[PlannedContent, list[str]] = defaultdict(list)
+    shares = shares_by_hour(placement.demand)
     for gpu in placement.one_by_one():
         for content, name in _servers(gpu, placement.thresholds_of(gpu.type)):
-            found[content].append(name)
+            found[replace(content, models=in_busiest_hour(content.models, shares, least=_LEAST_SHARE))].append(name)
     return tuple(replace(content, gpus=tuple(names)) for content, names in found.items())
 
 

@@ -101,3 +101,14 @@ def test_variant_is_found_by_its_name(variant: Variant) -> None:
     assert Variant.named(variant.name) == variant
     with pytest.raises(ValueError, match="names no configuration"):
         Variant.named(f"{variant.name};more=1")
+
+
+def test_content_with_rates_by_hour_is_measured_in_its_busiest_hour() -> None:
+    """Of a model with 100 infer/s by day and 10 by night, and one with 0 by day and 50 by night, at 60 and 50 %, the
+    day is busier: 100 infer/s are sent to the one, and a hundredth of its peak to the other."""
+    day, night = [100.0] * 12 + [10.0] * 12, [0.0] * 12 + [50.0] * 12
+    models = [model("a", 1000, 60, rate_infer_per_s=100), model("b", 2000, 50, rate_infer_per_s=50)]
+    demand = [{"model": name, "rates_by_hour_infer_per_s": rates} for name, rates in (("a", day), ("b", night))]
+    (content,) = contents_of(from_document(document(gpu(0, *models), demand=demand)))
+    assert [m.rate_infer_per_s for m in content.models] == [100, 0.5]
+    assert [m.utilization for m in content.models] == [0.6, 0.005]
