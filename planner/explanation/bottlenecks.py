@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from analyzer.formats.json_keys import rounded
 from analyzer.formats.units import MIB
 from planner.explanation.co_location import kept_off
+from planner.formulation.resources import hour_groups
 from planner.placement.document import CountedThresholds, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel, PlacedSlice
 
@@ -41,6 +44,34 @@ RESOURCES = (
         lambda _place, t: _percent(t.memory_utilization),
     ),
 )
+
+
+def _by_hour(placement: Placement) -> tuple[_Resource, ...]:
+    """The resources of whole GPUs where the demand has rates by hour, utilizations in each of the hours that count."""
+    groups = hour_groups(placement.demand)
+    if len(groups) == 1:
+        return ()
+    memory, *busy = RESOURCES
+    names = [requirement.model for requirement in placement.demand]
+    hours = [(group, dict(zip(names, group.shares, strict=True))) for group in groups]
+    return (
+        memory,
+        *(
+            resource._replace(name=resource.name + group.suffix, used=partial(_used_in_hour, resource, shares))
+            for resource in busy
+            for group, shares in hours
+        ),
+    )
+
+
+def _used_in_hour(
+    resource: _Resource, shares: Mapping[str, float], held: PlacedGpu | PlacedSlice | PlacedModel
+) -> float | None:
+    """What is used in an hour in which models serve these shares of their highest rates."""
+    models = held.models if isinstance(held, PlacedGpu) else [held] if isinstance(held, PlacedModel) else []
+    used = [(resource.used(model), shares.get(model.served, 1.0)) for model in models]
+    known = [figure * share for figure, share in used if figure is not None]
+    return rounded(math.fsum(known)) if len(known) == len(used) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +148,8 @@ def _reason(model: PlacedModel, others: Sequence[tuple[PlacedGpu, list[Fill]]], 
 
     Between slices only memory is compared: utilizations are those of other multiprocessors.
     """
-    needs = {resource.name: (resource.used(model) or 0.0) / model.replicas for resource in RESOURCES}
+    resources = (*RESOURCES, *_by_hour(placement))
+    needs = {resource.name: (resource.used(model) or 0.0) / model.replicas for resource in resources}
     rooms = [[fill for fill in fills if not model.slice or fill.resource == "memory"] for _, fills in others]
     fits = [all(needs[fill.resource] <= fill.free + 1e-6 for fill in room) for room in rooms]
     with_room = [gpu for (gpu, _), fit in zip(others, fits, strict=True) if fit]
@@ -126,7 +158,7 @@ def _reason(model: PlacedModel, others: Sequence[tuple[PlacedGpu, list[Fill]]], 
         if all(rules):
             return f"{model.name} would have room on {with_room[0].id}, but {rules[0]}"
         return f"{model.name} would fit elsewhere"
-    for resource in RESOURCES:
+    for resource in resources:
         most = max((fill.free for room in rooms for fill in room if fill.resource == resource.name), default=None)
         if most is not None and needs[resource.name] > most + 1e-6:
             need, left = f"{needs[resource.name]:.4g} {resource.unit} of {resource.name}", f"{most:.4g} {resource.unit}"
@@ -138,10 +170,11 @@ def _fills(gpu: PlacedGpu, placement: Placement) -> Iterator[list[Fill]]:
     """The counted resources of a whole GPU, or of each of its slices."""
     thresholds = placement.thresholds_of(gpu.type)
     places: Sequence[PlacedGpu | PlacedSlice] = gpu.geometry.slices if gpu.geometry else [gpu]
+    resources = RESOURCES if gpu.geometry else (_by_hour(placement) or RESOURCES)
     for place in places:
         where = f"{gpu.id} {place.name}" if isinstance(place, PlacedSlice) else gpu.id
         yield [
             Fill(where=where, resource=resource.name, used=used, limit=limit, unit=resource.unit)
-            for resource in RESOURCES
+            for resource in resources
             if (limit := resource.limit(place, thresholds)) is not None and (used := resource.used(place)) is not None
         ]

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from planner.formulation.formulate import Formulation
 from planner.formulation.objective import from_units
+from planner.formulation.resources import Resource
 from planner.problem.problem import Option
 
 
@@ -15,18 +16,21 @@ def resource_bounds(formulation: Formulation) -> dict[str, float]:
 
     A unit of demand takes some part of a place, by the option that takes least, and a place is a part of a GPU (a
     slice: its share of the memory slices). The parts of a GPU in use add up to one at most, so the sum of the parts
-    times the GPU's cost is a bound. It is rounded up to whole units of the objective.
+    times the GPU's cost is a bound. It is rounded up to whole units of the objective. Of a resource that is counted in
+    several hours, the hours with the highest bound are given.
     """
     problem = formulation.problem
     price = _prices(formulation)
-    found = {}
-    for r, resource in enumerate(problem.resources):
+    found: dict[Resource, tuple[float, str]] = {}
+    for r, (resource, name) in enumerate(zip(formulation.resources, problem.resources, strict=True)):
         total = Fraction(0)
         for task in problem.tasks:
             parts = [_part(o, r, price[o.place], problem.places[o.place].capacity[r]) for o in task.options]
             total += task.demand * min((p for p in parts if p is not None), default=Fraction(0))
-        found[str(resource)] = from_units(math.ceil(total), formulation.cost_divisor)
-    return found
+        bound = from_units(math.ceil(total), formulation.cost_divisor)
+        if resource not in found or bound > found[resource][0]:
+            found[resource] = bound, str(name)
+    return {name: bound for bound, name in found.values()}
 
 
 def _part(option: Option, resource: int, price: Fraction, capacity: int) -> Fraction | None:

@@ -72,6 +72,14 @@ def test_csv_columns_are_the_same_keys(tmp_path: Path) -> None:
         ("model,group_max\na,scans\n", "line 2, scans: is '', which is no number"),
         ("model,group_max\na,scans=0\n", "line 2, scans: is 0; it must be at least 1"),
         ("model\n", "line 1, model: there is no model"),
+        ("model,rates_by_hour_infer_per_s\na,1;2\n", "line 2, rates_by_hour_infer_per_s: has 2 values; give 24"),
+        (f"model,rates_by_hour_infer_per_s\na,{'0;' * 23}0\n", "rates_by_hour_infer_per_s: needs rates of at least 0"),
+        (f"model,rates_by_hour_infer_per_s\na,{'1;' * 23}x\n", "rates_by_hour_infer_per_s: is 'x', which is no num"),
+        (f"model,rates_by_hour_infer_per_s\na,{'1;' * 23}-1\n", "rates_by_hour_infer_per_s: is -1; it must be at"),
+        (
+            f"model,rate_infer_per_s,rates_by_hour_infer_per_s\na,7,{'1;' * 23}2\n",
+            "line 2, rates_by_hour_infer_per_s: has 2 as its highest rate, and rate_infer_per_s is 7; leave",
+        ),
     ],
 )
 def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str) -> None:
@@ -81,6 +89,23 @@ def test_mistake_names_its_line_and_key(tmp_path: Path, text: str, message: str)
     with pytest.raises(UsageError) as caught:
         read_demand(str(path))
     assert message in caught.value.message
+
+
+def test_rates_by_hour_are_a_list_or_separated_by_semicolons(tmp_path: Path) -> None:
+    """TOML and CSV give the same requirement, whose rate is the highest of the day; growth raises every hour."""
+    rates = [float(hour) for hour in range(24)]
+    toml, table = tmp_path / "demand.toml", tmp_path / "demand.csv"
+    toml.write_text(f'[[model]]\nmodel = "a"\nrates_by_hour_infer_per_s = {rates}\ngrowth = 2\n')
+    table.write_text(f"model,growth,rates_by_hour_infer_per_s\na,2,{';'.join(map(str, rates))}\n")
+    (found,) = read_demand(str(toml))
+    assert read_demand(str(table)) == (found,)
+    assert (found.rate_infer_per_s, found.rate_to_serve, found.shares_by_hour[12]) == (23, 46, 12 / 23)
+
+
+def test_requirement_with_other_rates_than_24_is_refused() -> None:
+    """A record is checked as a file is."""
+    with pytest.raises(UsageError, match="of model 'a' has 3 values; give 24"):
+        Requirement(model="a", rates_by_hour_infer_per_s=(1, 2, 3))
 
 
 def test_ten_thousand_models_read_in_under_a_second(tmp_path: Path) -> None:
