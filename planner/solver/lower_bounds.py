@@ -20,7 +20,8 @@ from planner.problem.problem import Task
 from planner.solver.column_model import ColumnModel, Ints
 from planner.solver.limits import SearchLimits
 
-_FUNCTIONS = 60  # thresholds of the first family that are tried, per resource (about)
+_FUNCTIONS = 300  # thresholds of the first family that are tried, of all resources together (about)
+_MOST_FUNCTIONS = 60  # and of one resource
 _PRICED = 20  # and per resource of one place, where an LP combines them
 _STAIRS = 12  # functions of the second family have fewer steps than this
 
@@ -85,7 +86,7 @@ def _thresholds(model: ColumnModel, r: int) -> list[int]:
         capacity = model.problem.places[items.place].capacity[r]
         if capacity:
             found.update(_steps(_loads(model, items.place, r), capacity))
-    return _thinned(sorted(found), _FUNCTIONS)
+    return _thinned(sorted(found), min(_MOST_FUNCTIONS, -(-_FUNCTIONS // len(model.problem.resources))))
 
 
 def _steps(load: Ints, capacity: int, most: int | None = None) -> list[int]:
