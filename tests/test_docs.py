@@ -37,6 +37,13 @@ def test_demand_example_is_planned(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
+def test_example_of_rates_by_hour_is_read(tmp_path: Path) -> None:
+    """The example has a rate for each of 24 hours, the highest at 09:00."""
+    (found,) = read_demand(str(example("hours.toml", tmp_path)))
+    assert found.shares_by_hour.index(1.0) == 9
+    assert found.rate_infer_per_s == 2500
+
+
 def test_fleet_example_is_read(tmp_path: Path) -> None:
     """The fleet example has types from the catalogue, with MIG and with scaling."""
     t4, a100, lab = read_fleet(str(example("fleet.toml", tmp_path)))
