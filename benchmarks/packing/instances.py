@@ -61,7 +61,7 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"mixed-{n}", target=cost, kind="mixed", sizes=(n,))
     sizes = (50, 200, 1_000)
     yield from (Case(name=f"slowed-{n}", target="gap < 5 %", kind="slowed", sizes=(n,)) for n in sizes)
-    yield Case(name="hours-200", target="proven", kind="hours", sizes=(200,))
+    yield Case(name="hours-200", target="gap < 2 %", kind="hours", sizes=(200,))
     yield Case(name="peaks-200", target="proven", kind="peaks", sizes=(200,))
     ct = ((1, 50, 12), (1, 100, 27), (1, 200, 51), (2, 100, 64), (4, 25, 4), (4, 50, 7), (5, 50, 4))
     for k, n, gpus in (*ct, (6, 100, 41), (6, 200, 82), (7, 100, 41), (7, 200, 82)):
