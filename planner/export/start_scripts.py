@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from planner.export.serving import LOOPBACK, TritonServer
 
@@ -24,6 +25,19 @@ set -m # a process group of its own: Ctrl-C reaches this script only, which then
 cd -- "$(dirname -- "${{{{BASH_SOURCE[0]}}}}")"
 """
 
+# Defines a function of the shell; it reads $own_address and $http_port.
+ANSWERS = """\
+# Say whether a GET of this path is answered with status 200.
+answers() {
+  (
+    exec 3<>"/dev/tcp/$own_address/$http_port" || exit 1
+    printf 'GET %s HTTP/1.0\\r\\n\\r\\n' "$1" >&3
+    IFS= read -r -t 5 line <&3 || exit 1
+    [[ $line == HTTP/1.?' 200 '* ]]
+  ) 2>/dev/null
+}
+"""
+
 _SERVER_BODY = f"""\
 address=${{ADDRESS:-{LOOPBACK}}}
 ready_timeout_s=${{READY_TIMEOUT_S:-{READY_TIMEOUT_S}}}
@@ -38,16 +52,7 @@ say() {{ printf '%s: %s\\n' "$name" "$1" >&2; }}
 
 listens() {{ (exec 3<>"/dev/tcp/$own_address/$1") 2>/dev/null; }}
 
-# Say whether a GET of this path is answered with status 200.
-answers() {{
-  (
-    exec 3<>"/dev/tcp/$own_address/$http_port" || exit 1
-    printf 'GET %s HTTP/1.0\\r\\n\\r\\n' "$1" >&3
-    IFS= read -r -t 5 line <&3 || exit 1
-    [[ $line == HTTP/1.?' 200 '* ]]
-  ) 2>/dev/null
-}}
-
+{ANSWERS}
 is_ready() {{
   local path
   for path in /v2/health/ready "${{ready[@]}}"; do
@@ -86,16 +91,10 @@ for port in "$http_port" "$grpc_port" "$metrics_port"; do
   fi
 done
 
-arguments=(
-  --model-repository="$PWD/models" --model-control-mode=explicit
-  --http-address="$address" --http-port="$http_port"
-  --grpc-address="$address" --grpc-port="$grpc_port"
-  --metrics-address="$address" --metrics-port="$metrics_port"
-  --exit-timeout-secs={DRAIN_S}
+arguments+=(
+  --model-repository="$PWD/models"
+  --http-address="$address" --grpc-address="$address" --metrics-address="$address"
 )
-for model in "${{models[@]}}"; do
-  arguments+=(--load-model="$model")
-done
 
 trap end TERM INT
 "${{TRITONSERVER:-tritonserver}}" "${{arguments[@]}}" "$@" </dev/null &
@@ -156,13 +155,32 @@ wait_for_all
 """
 
 
-def start_script(header: str, server: TritonServer, *, ready: Sequence[str], visible: str | None) -> str:
+def arguments(server: TritonServer) -> list[str]:
+    """Return the arguments of tritonserver but those that say where the repository is and which address it takes."""
+    return [
+        "--model-control-mode=explicit",
+        *(f"--load-model={name}" for name in server.load),  # in the order of loading
+        f"--http-port={server.http_port}",
+        f"--grpc-port={server.grpc_port}",
+        f"--metrics-port={server.metrics_port}",
+        "--metrics-config=summary_latencies=true",  # the p99 that target `prometheus` watches
+        f"--exit-timeout-secs={DRAIN_S}",
+    ]
+
+
+def ready_paths(server: TritonServer) -> list[str]:
+    """Return the paths that are answered with 200 once the models are ready.
+
+    Triton 24.10 does not decode percent-encoded paths, so only names that need none can be asked for.
+    """
+    return [f"/v2/models/{model.name}/ready" for model in server.models if quote(model.name, safe="") == model.name]
+
+
+def start_script(header: str, server: TritonServer, *, visible: str | None) -> str:
     """Return the script that starts one Triton, in the folder above its ``models``.
 
     Parameters
     ----------
-    ready : sequence of str
-        Paths that are answered with 200 once the models are ready.
     visible : str or None
         What CUDA_VISIBLE_DEVICES is; with None it must be in the environment.
     """
@@ -176,8 +194,8 @@ def start_script(header: str, server: TritonServer, *, ready: Sequence[str], vis
         f"http_port={server.http_port}\n"
         f"grpc_port={server.grpc_port}\n"
         f"metrics_port={server.metrics_port}\n"
-        f"models={_array(server.load)} # in the order of loading\n"
-        f"ready={_array(ready)}\n"
+        f"arguments={_array(arguments(server))}\n"
+        f"ready={_array(ready_paths(server))}\n"
         "export CUDA_DEVICE_ORDER=PCI_BUS_ID # numbers as nvidia-smi's\n"
     )
     head = _SERVER_HEAD.format(name=server.name)

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+from tritonclient.utils import InferenceServerException
 
 from tests.builders.model_repositories import write_model
 from tests.builders.placements import gpu, model, placement
 from tests.conftest import wait_for
+from tests.live.clients import (
+    ECHO,
+    HEALTH_CHECK_S,
+    PROTOCOLS,
+    Load,
+    client,
+    count_of,
+    infer,
+    infer_zeros,
+    process_of,
+    send,
+)
 from tests.live.deployed import Deployed, deployed
 
 pytestmark = pytest.mark.xdist_group("export")  # all share one deployment
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
-PROTOCOLS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 MODELS = ("image_classifier", "segmenter", "text_encoder", "echo", "large", "a%2B,b@1")
-ECHO = np.array([[1, 2]], np.float32)
-HEALTH_CHECK_S = 3.0  # two checks, a second apart, and a second more
 
 
 @pytest.fixture(scope="module")
@@ -64,32 +68,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield found
 
 
-def client(served: Deployed, protocol: str) -> Any:
-    """Return an unchanged client of Triton for the address of Envoy."""
-    return PROTOCOLS[protocol].InferenceServerClient(served.http if protocol == "http" else served.grpc)
-
-
-def infer(served_by: Any, module: ModuleType, name: str, array: np.ndarray, datatype: str = "FP32") -> np.ndarray:
-    """Send one array to the first input of a copying model; return its output."""
-    tensor = module.InferInput("X", array.shape, datatype)
-    tensor.set_data_from_numpy(array)
-    output: np.ndarray = served_by.infer(name, [tensor]).as_numpy("Y")
-    return output
-
-
-def counts(served: Deployed) -> dict[str, int]:
-    """Return the requests of ``echo`` that each Triton has answered."""
-    found = {}
-    for name, address in served.servers.items():
-        with urllib.request.urlopen(f"http://{address}/v2/models/echo/stats", timeout=5) as answer:
-            found[name] = json.load(answer)["model_stats"][0]["inference_stats"]["success"]["count"]
-    return found
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_model_is_reached(served: Deployed, protocol: str) -> None:
     """Every model of the plan answers requests for its readiness, metadata, configuration, statistics and inference."""
-    module, through = PROTOCOLS[protocol], client(served, protocol)
+    through = client(served, protocol)
     form = {"as_json": True} if protocol == "grpc" else {}
     for name in MODELS:
         if protocol == "http" and name == "a%2B,b@1":
@@ -97,12 +79,7 @@ def test_every_model_is_reached(served: Deployed, protocol: str) -> None:
         assert through.is_model_ready(name)
         assert through.get_model_config(name, **form)
         assert through.get_inference_statistics(name, **form)["model_stats"][0]["name"] == name
-        inputs = []
-        for one in through.get_model_metadata(name, **form)["inputs"]:
-            shape = [1 if int(size) == -1 else int(size) for size in one["shape"]]
-            inputs.append(module.InferInput(one["name"], shape, one["datatype"]))
-            inputs[-1].set_data_from_numpy(np.zeros(shape, triton_to_np_dtype(one["datatype"])))
-        assert through.infer(name, inputs).get_response() is not None
+        assert infer_zeros(through, protocol, name).get_response() is not None
     assert through.is_server_ready()
     assert through.get_server_metadata(**form)["name"] == "triton"
 
@@ -163,16 +140,7 @@ def test_a_stream_names_its_model_in_a_header(served: Deployed) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_requests_are_split_as_planned(served: Deployed, protocol: str) -> None:
     """Of 2,000 requests, two thirds reach the server with twice the planned rate, within 5 %."""
-    before = counts(served)
-
-    def send(_: int) -> None:
-        through = client(served, protocol)
-        for _ in range(500):
-            infer(through, PROTOCOLS[protocol], "echo", ECHO)
-
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(send, range(4)))
-    sent = {name: count - before[name] for name, count in counts(served).items()}
+    sent = send(served, protocol, requests=2000)
     assert sum(sent.values()) == 2000
     assert sent["gpu-0"] == pytest.approx(2000 * 2 / 3, rel=0.05)
     assert sent["gpu-1"] == pytest.approx(2000 / 3, rel=0.05)
@@ -184,49 +152,6 @@ def test_large_tensors_pass_both_ways(served: Deployed, protocol: str) -> None:
     array = np.arange(4 * 2**20, dtype=np.float32)
     assert array.nbytes == 16 * 2**20
     assert np.array_equal(infer(client(served, protocol), PROTOCOLS[protocol], "large", array), array)
-
-
-class Load:
-    """Requests for ``echo`` over both protocols, one after the other on each, until the end of the ``with``."""
-
-    def __init__(self, served: Deployed) -> None:
-        self._served = served
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(protocol,)) for protocol in PROTOCOLS]
-        self.answered: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
-        self.failed: list[tuple[float, str]] = []
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, protocol: str) -> None:
-        through = client(self._served, protocol)
-        while not self._ended.is_set():
-            try:
-                infer(through, PROTOCOLS[protocol], "echo", ECHO)
-                self.answered[protocol].append(time.monotonic())
-            except (InferenceServerException, OSError) as error:
-                self.failed.append((time.monotonic(), f"{protocol}: {error}"))
-
-    def since(self, began: float) -> dict[str, int]:
-        """Return how many requests of each protocol were answered since then."""
-        return {protocol: sum(end > began for end in ends) for protocol, ends in self.answered.items()}
-
-
-def process_of(address: str) -> psutil.Process:
-    """Return the Triton that listens on this address."""
-    port = int(address.rpartition(":")[2])
-    listening = [
-        c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == psutil.CONN_LISTEN
-    ]
-    return psutil.Process(listening[0])
 
 
 def test_a_killed_server_is_left_out_and_comes_back(served: Deployed, tmp_path: Path) -> None:
@@ -252,11 +177,3 @@ def test_a_killed_server_is_left_out_and_comes_back(served: Deployed, tmp_path: 
             finally:
                 again.kill()
         assert [error for at, error in load.failed if at > killed + HEALTH_CHECK_S] == []
-
-
-def count_of(served: Deployed, name: str) -> int:
-    """Return the requests of ``echo`` that a Triton has answered; 0 where it does not answer."""
-    try:
-        return counts(served)[name]
-    except OSError:
-        return 0

@@ -223,6 +223,13 @@ def script(repository: Path, tmp_path: Path) -> Path:
     return tmp_path / "out" / "gpu-0" / "start.sh"
 
 
+def test_servers_report_the_latencies_that_alerts_watch(script: Path, tmp_path: Path) -> None:
+    """The p99 that the target `prometheus` watches is one of Triton's summaries, which a flag turns on."""
+    with started(tmp_path, script) as run:
+        run.wait_until_ready()
+        assert dict(run.server()["flags"])["--metrics-config"] == "summary_latencies=true"
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_and_its_status_is_the_scripts(script: Path, tmp_path: Path, sent: int) -> None:
     """SIGTERM and SIGINT are passed on as SIGTERM; the script ends with the server's status, here 3."""
