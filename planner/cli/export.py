@@ -43,6 +43,9 @@ def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback
 @_option("envoy_address", "Address on which Envoy takes requests.")
 @_option("envoy_http_port", "Port on which Envoy takes HTTP.")
 @_option("envoy_grpc_port", "Port on which Envoy takes gRPC.")
+@_option("envoy_image", "Image of Envoy, for compose.")
+@_option("prometheus_port", "Loopback port of Prometheus.")
+@_option("prometheus_image", "Image of Prometheus, for compose.")
 @_option("sharing", "How pods share a GPU: for device-plugin (time-slicing if not given) and dra.")
 @_option("strict", "Fail if the target cannot express all of the plan.")
 @click.pass_context
@@ -55,6 +58,8 @@ def command(ctx: click.Context, /, placement: str, **options: Any) -> None:
     Scripts that start the plan's Tritons on this host, and Envoy in front of them:
       plan export placement.json --to triton --model-folder models -o deploy/triton
       plan export placement.json --to envoy -o deploy/envoy
+    Containers of this host, with Envoy and Prometheus:
+      plan export placement.json --to compose --model-folder models -o deploy/compose
     Kubernetes objects, with the models on a volume:
       plan export placement.json --to kubernetes --model-folder models --model-source pvc:models -o deploy/k8s
     The plan's MIG geometry on the GPUs that there are:

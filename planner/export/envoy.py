@@ -48,7 +48,17 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     UsageError
         If two of Envoy's ports are one, or a Triton beside it has one of them.
     """
-    ports = _ports(plan, settings)
+    document = configuration(plan, settings)
+    return Export(
+        files=(ExportFile(path="envoy.yaml", text=yaml_text(plan.header("envoy"), document)),),
+        not_expressed=(*plan.not_expressed, *not_expressed(plan)),
+        usage=("envoy -c envoy.yaml",),
+    )
+
+
+def configuration(plan: ServingPlan, settings: ExportSettings) -> dict[str, Any]:
+    """Return the whole configuration; for its errors see `export`."""
+    own_ports = ports(plan, settings)
     by_model = plan.by_model()
     labels = unique(by_model, dns_label)
     every = [(server, 1) for server in plan.servers]
@@ -60,22 +70,23 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
             clusters.append(_cluster(f"model-{labels[name]}-{protocol}", protocol, _weighted(placed), ready))
         clusters.append(_cluster(f"servers-{protocol}", protocol, every, "/v2/health/ready"))
     listeners = [
-        _listener("http", settings.envoy_address, ports["http"], _http_routes(labels), []),
-        _listener("grpc", settings.envoy_address, ports["grpc"], _grpc_routes(labels), [_lua()]),
+        _listener("http", settings.envoy_address, own_ports["http"], _http_routes(labels), []),
+        _listener("grpc", settings.envoy_address, own_ports["grpc"], _grpc_routes(labels), [_lua()]),
     ]
-    document = {
-        "admin": {"address": _address(LOOPBACK, ports["admin"])},
+    return {
+        "admin": {"address": _address(LOOPBACK, own_ports["admin"])},
         "static_resources": {"listeners": listeners, "clusters": clusters},
     }
-    return Export(
-        files=(ExportFile(path="envoy.yaml", text=yaml_text(plan.header("envoy"), document)),),
-        not_expressed=(*plan.not_expressed, *_not_expressed(plan, by_model)),
-        usage=("envoy -c envoy.yaml",),
-    )
 
 
-def _ports(plan: ServingPlan, settings: ExportSettings) -> dict[str, int]:
-    """Return the ports of HTTP, gRPC and administration, the next free one after that of gRPC."""
+def ports(plan: ServingPlan, settings: ExportSettings) -> dict[str, int]:
+    """Return the ports of HTTP, gRPC and administration, the next free one after that of gRPC.
+
+    Raises
+    ------
+    UsageError
+        If two of them are one, or a Triton beside Envoy has one of them.
+    """
     http, grpc = settings.envoy_http_port, settings.envoy_grpc_port
     if http == grpc:
         raise UsageError(f"HTTP and gRPC cannot share port {http}: choose another `envoy_http_port`")
@@ -268,8 +279,9 @@ def _spellings(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _not_expressed(plan: ServingPlan, by_model: Mapping[str, _Placed]) -> Iterable[str]:
-    for name, placed in by_model.items():
+def not_expressed(plan: ServingPlan) -> Iterable[str]:
+    """Yield what of the plan the configuration cannot say."""
+    for name, placed in plan.by_model().items():
         source = plan.repository.get(placed[0][1].source)
         if not _plain(name):
             yield f"{name!r} has characters that Triton 24.10 does not decode in a path: clients call it over gRPC"

@@ -35,6 +35,9 @@ def export_plan(
     envoy_address: str = "127.0.0.1",
     envoy_http_port: int = 9000,
     envoy_grpc_port: int = 9001,
+    envoy_image: str = "envoyproxy/envoy:v1.40.0",
+    prometheus_port: int = 9090,
+    prometheus_image: str = "prom/prometheus:v2.55.1",
     sharing: str | None = None,
     strict: bool = False,
 ) -> Export:
@@ -70,6 +73,10 @@ def export_plan(
         Address on which Envoy takes requests.
     envoy_http_port, envoy_grpc_port : int
         Ports on which Envoy takes HTTP and gRPC.
+    envoy_image, prometheus_image : str
+        Images of Envoy and Prometheus, for ``compose``.
+    prometheus_port : int
+        Loopback port of Prometheus.
     sharing : str, optional
         How pods share a GPU, for ``device-plugin`` and ``dra``: ``time-slicing`` or ``mps``.
     strict : bool
@@ -113,6 +120,9 @@ def export_plan(
         envoy_address=envoy_address,
         envoy_http_port=envoy_http_port,
         envoy_grpc_port=envoy_grpc_port,
+        envoy_image=envoy_image,
+        prometheus_port=prometheus_port,
+        prometheus_image=prometheus_image,
         sharing=sharing,
         strict=strict,
     )

@@ -6,11 +6,11 @@ The metrics are Triton's own (docs/user_guide/metrics.md of triton-inference-ser
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from planner.export.files import Export, ExportFile
-from planner.export.serving import ServedModel, ServingPlan, TritonServer
+from planner.export.serving import LOOPBACK, ServedModel, ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
 from planner.inputs.prometheus.promql import promql_string
@@ -25,23 +25,29 @@ _WAIT_FOR_REPLICA = "1m"
 
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return prometheus.yml and rules.yml."""
-    header = plan.header("prometheus")
+    return Export(
+        files=configuration(plan, plan.header("prometheus")),
+        not_expressed=(*plan.not_expressed, *not_expressed(plan)),
+        usage=(f"prometheus --config.file=prometheus.yml --web.listen-address={LOOPBACK}:{settings.prometheus_port}",),
+    )
+
+
+def configuration(plan: ServingPlan, header: str) -> tuple[ExportFile, ...]:
+    """Return prometheus.yml and rules.yml, which are in one folder."""
     groups = [{"name": "tritonpack-recording", "rules": _recording()}, {"name": "tritonpack", "rules": _alerts(plan)}]
-    files = (
+    return (
         ExportFile(path="prometheus.yml", text=yaml_text(header, scrape_config(plan.servers))),
         ExportFile(path="rules.yml", text=yaml_text(header, {"groups": groups})),
     )
-    facts = [*plan.not_expressed]
+
+
+def not_expressed(plan: ServingPlan) -> Iterable[str]:
+    """Yield what of the plan no alert watches."""
     if any(server.slice for server in plan.servers):
-        facts.append("Triton reports no memory of MIG slices, so there is no alert on theirs")
+        yield "Triton reports no memory of MIG slices, so there is no alert on theirs"
     unrated = [name for name, places in plan.by_model().items() if _rate(places) is None]
     if unrated:
-        facts.append(f"no rate is planned for {', '.join(unrated)}, so there is no alert on their demand")
-    return Export(
-        files=files,
-        not_expressed=tuple(facts),
-        usage=("prometheus --config.file=prometheus.yml --web.listen-address=127.0.0.1:9090",),
-    )
+        yield f"no rate is planned for {', '.join(unrated)}, so there is no alert on their demand"
 
 
 def scrape_config(servers: Sequence[TritonServer]) -> dict[str, Any]:

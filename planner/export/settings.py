@@ -79,6 +79,9 @@ class ExportSettings:
     envoy_address: str = option(LOOPBACK, IpAddress())
     envoy_http_port: int = option(9000, Number(1, 65535, whole=True, metavar="PORT"))
     envoy_grpc_port: int = option(9001, Number(1, 65535, whole=True, metavar="PORT"))
+    envoy_image: str = option("envoyproxy/envoy:v1.40.0", Word("IMAGE"))
+    prometheus_port: int = option(9090, Number(1, 65535, whole=True, metavar="PORT"))
+    prometheus_image: str = option("prom/prometheus:v2.55.1", Word("IMAGE"))
     sharing: str | None = option(None, Choice(("time-slicing", "mps")))
     strict: bool = option(False, Flag())
 
