@@ -30,6 +30,7 @@ from planner.placement.placed_gpu import SlicePosition
 from tests.builders.hostile_names import HOSTILE
 from tests.builders.placements import gpu, model, placement
 from tests.conftest import missing, wait_for
+from tests.live.deployed import free_ports
 from tests.planner.export.test_mig_parted import cut
 
 # A server that writes its arguments and environment to a file, answers any path with 200 once it is told to, and
@@ -217,8 +218,7 @@ def started(folder: Path, script: Path, behaviour: str = "", **environment: str)
 def script(repository: Path, tmp_path: Path) -> Path:
     """Export a server with one model, on free ports; return its script."""
     write_foreign(repository, "a")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports(*range(3))
     exported(placement(gpu(0, model("a", 1))), repository, tmp_path / "out", first_port=port)
     return tmp_path / "out" / "gpu-0" / "start.sh"
 
@@ -277,8 +277,7 @@ def test_a_port_in_use_is_said(script: Path, tmp_path: Path) -> None:
 def test_all_servers_of_a_host_start_and_end_together(repository: Path, tmp_path: Path) -> None:
     """One script starts both servers; SIGTERM to it ends both, and gives the status of one that failed."""
     write_foreign(repository, "a")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports(*range(3), *range(10, 13))
     exported(placement(gpu(0, model("a", 1)), gpu(1, model("a", 1))), repository, tmp_path / "out", first_port=port)
     with started(tmp_path, tmp_path / "out" / "start.sh") as run:
         run.wait_until_ready()
@@ -293,8 +292,7 @@ def test_hostile_names_reach_the_server_unchanged(repository: Path, tmp_path: Pa
     """Names with the signs of shells and templates are folders and flags as they are; nothing of them is run."""
     names = [name for name in HOSTILE if "\n" not in name and len(name) < 256]
     write_foreign(repository, "a")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports(*range(3))
     plan = placement(gpu(0, *(model("a", 1, serves=name) for name in names)))
     exported(plan, repository, tmp_path / "out", first_port=port)
     check(tmp_path / "out", severity="warning")  # that $( does nothing in single quotes is information, and intended
