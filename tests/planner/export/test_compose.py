@@ -17,7 +17,7 @@ from planner.export import envoy, prometheus
 from planner.export.compose import export
 from planner.export.files import Export, write_export
 from planner.export.inventory import RealGpu
-from planner.export.serving import serving_plan
+from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
 from planner.placement.placed_gpu import SlicePosition

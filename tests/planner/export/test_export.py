@@ -12,7 +12,6 @@ from analyzer import UsageError
 from analyzer.formats.option_values import options_of
 from planner import export_plan, write_placement
 from planner.cli.export import command
-
 from planner.export.settings import ExportSettings
 from tests.builders.placements import gpu, model, placement
 
