@@ -7,6 +7,7 @@ fails instead.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=0, help="seed of the first of them")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a Docker engine or a server on one worker, and start with those that take longest."""
     for item in items:
@@ -64,6 +66,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif SHARED_IN_A_FILE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: (LIVE not in item.path.parents, item.get_closest_marker("xdist_group") is None))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let tests that are marked `alone` run while no other worker runs one: their claims rest on the host's cores.
+
+    A test waits at the gate while one that is to be alone waits for those that run, so that its turn comes.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return (yield)
+    folder = Path(tempfile.gettempdir())
+    alone = item.get_closest_marker("alone") is not None
+    with (folder / f"tritonpack-{run}.gate").open("a") as gate, (folder / f"tritonpack-{run}.host").open("a") as host:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(host, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the files of the locks between workers."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    for name in ("gate", "host") if run else ():
+        Path(tempfile.gettempdir(), f"tritonpack-{run}.{name}").unlink(missing_ok=True)
 
 
 def missing(reason: str) -> NoReturn:

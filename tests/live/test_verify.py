@@ -137,6 +137,7 @@ def gpus_of(results: Path) -> list[set[str]]:
     return [{model.name for model in gpu.models} for gpu in read_placement(placement(results)).one_by_one()]
 
 
+@pytest.mark.alone
 def test_three_busy_models_miss_and_the_plan_that_follows_holds(profiled: Path, results: Path) -> None:
     """Two cores hold two models that each keep a core busy, with one that sleeps beside them, and not three.
 
@@ -178,6 +179,7 @@ def test_three_busy_models_miss_and_the_plan_that_follows_holds(profiled: Path, 
     assert all(name in fitted for name in everything)
 
 
+@pytest.mark.alone
 def test_content_that_runs_easily_at_its_rates_holds(profiled: Path, results: Path) -> None:
     """Two models at a quarter of what they serve alone hold, although 50 Poisson arrivals are not exactly as planned.
 
@@ -192,6 +194,7 @@ def test_content_that_runs_easily_at_its_rates_holds(profiled: Path, results: Pa
         assert model["served_infer_per_s"] == pytest.approx(model["offered_infer_per_s"], rel=0.1)
 
 
+@pytest.mark.alone
 def test_overloaded_content_misses_what_was_offered(profiled: Path, results: Path) -> None:
     """Three models at 70 requests/s of 10 ms need 2.1 of two cores: a backlog grows, and the cause has both rates."""
     busy = ("busy_a", "busy_b", "busy_c")
