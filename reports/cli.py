@@ -38,7 +38,8 @@ def main(profiles: str, plans: tuple[Path, ...], output: Path) -> None:
     A PLACEMENT is a file that plan solve wrote, a VERIFICATION a verification.json that plan verify wrote.
 
     PROFILES is an output folder of analyze, a store's URL or a metrics-model.csv. The report is report.html, one
-    page that needs no other file; its pictures as PNG; and its tables as CSV. Trials that failed are shown too.
+    page of charts and tables to explore, which needs no other file and no network; pictures as PNG; and its tables as
+    CSV. Trials that failed are shown too.
 
     The paths of the files are printed, the page first.
 

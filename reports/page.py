@@ -1,10 +1,13 @@
-"""Write the report as one HTML page that needs no other file and loads nothing from the network."""
+"""Write the report as one HTML page of charts and tables that needs no other file and no network."""
 
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from analyzer.formats.units import number
 from analyzer.measurements.record import UNKNOWN, Measurement, ServerOnly, Status
@@ -16,8 +19,35 @@ from planner.verification.document import Verification
 from planner.verification.text import headline as verdict_sentence
 from planner.verification.text import remarks
 from reports import page_tables as tables
+from reports.charts import Chart
+from reports.model_charts import model_charts
+from reports.operating_points import planned
 from reports.page_tables import Table
+from reports.placement_charts import placement_charts
 from reports.placement_figures import MOST_SINGLE, shown_gpus
+from reports.plotly_script import plotly_script
+from reports.verification_charts import verification_charts
+
+MOST_AT_ONCE = 6  # models that are shown one below the other; of more, the reader chooses one
+MOST_PICTURE_BYTES = 2 * 1024**2  # PNGs of one page, for readers without JavaScript; more are not embedded
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script of the page."""
+
+    code: str
+
+    @property
+    def source(self) -> str:
+        """What allows this script, and no other, in a Content-Security-Policy (CSP 3, section 2.3.1)."""
+        digest = hashlib.sha256(self.code.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+    @property
+    def packed(self) -> str:
+        """The script compressed by gzip, in base64: 1.9 MB instead of 4.8 MB of plotly.js."""
+        return base64.b64encode(gzip.compress(self.code.encode("utf-8"), mtime=0)).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +70,7 @@ class PlacementSection:
     title: str
     facts: tuple[tuple[str, str], ...]
     joined: bool  # whether GPUs of the same geometry and content share a row
+    charts: tuple[Chart, ...]
     pictures: tuple[Picture, ...]
     gpus: Table
     models: Table
@@ -60,6 +91,7 @@ class VerificationSection:
     sentence: str
     css_class: str
     facts: tuple[tuple[str, str], ...]
+    charts: tuple[Chart, ...]
     pictures: tuple[Picture, ...]
     models: Table
     contents: Table
@@ -72,7 +104,8 @@ class ModelSection:
 
     title: str
     device: str
-    picture: Picture
+    charts: tuple[Chart, ...]
+    pictures: tuple[Picture, ...]
     trials: Table
 
 
@@ -90,7 +123,7 @@ def render(
     measurements, server_only : sequence
         All trials, failed ones included, and what the idle server takes.
     model_pictures : mapping of Subject to bytes
-        A PNG for each subject of `measurements`.
+        A PNG for each subject of `measurements`, for readers without JavaScript; see `MOST_PICTURE_BYTES`.
     placements : sequence of (name, placement, pictures)
         The title, the placement and its PNGs.
     verifications : sequence of (name, verification, pictures)
@@ -109,14 +142,26 @@ def render(
     failed = [m for m in measurements if not m.status.measured]
     unsettled = [m for m in measurements if m.status is Status.UNSETTLED]
     plans = {sha256(placement): name for name, placement, _ in placements} if verifications else {}
+    named = [(name, placement) for name, placement, _ in placements]
+    pngs = [*model_pictures.values(), *(png for *_, pictures in (*placements, *verifications) for png in pictures)]
+    embedded = sum(map(len, pngs)) <= MOST_PICTURE_BYTES
+    own = resources.files("reports").joinpath("templates/page.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         facts=_facts(measurements, server_only),
-        placements=[_placement(*placement) for placement in placements],
-        verifications=[_verification(*verification, plans) for verification in verifications],
+        placements=[_placement(name, plan, pngs if embedded else ()) for name, plan, pngs in placements],
+        verifications=[
+            _verification(name, found, pngs if embedded else (), plans) for name, found, pngs in verifications
+        ],
         overview=tables.overview(groups),
         failed=tables.failures(failed),
         unsettled=tables.failures(unsettled),
-        models=[_model(about, group, model_pictures[about]) for about, group in groups.items()],
+        models=[
+            _model(about, group, [model_pictures[about]] if embedded else (), named) for about, group in groups.items()
+        ],
+        many=len(groups) > MOST_AT_ONCE,
+        embedded=embedded,
+        script=Script(own),
+        plotly=Script(plotly_script()),
         server_only=tables.server_only(server_only),
     )
 
@@ -146,6 +191,7 @@ def _placement(name: str, placement: Placement, pictures: Sequence[bytes]) -> Pl
         title=name,
         facts=tuple(_placement_facts(placement)),
         joined=len(placement.gpus) > MOST_SINGLE,
+        charts=tuple(placement_charts(placement)),
         pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
         gpus=tables.gpus(shown),
         models=tables.placed_models(shown),
@@ -180,6 +226,7 @@ def _verification(
         sentence=f"{sentence[0].upper()}{sentence[1:]}.",
         css_class=tables.VERDICT_CLASSES[found.verdict],
         facts=tuple(_verification_facts(found, plans)),
+        charts=tuple(verification_charts(found)),
         pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
         models=tables.verified_models(found),
         contents=tables.verified_contents(found),
@@ -198,11 +245,14 @@ def _verification_facts(found: Verification, plans: Mapping[str, str]) -> list[t
     return [(name, value) for name, value in facts if value]
 
 
-def _model(about: Subject, group: Sequence[Measurement], png: bytes) -> ModelSection:
+def _model(
+    about: Subject, group: Sequence[Measurement], pictures: Sequence[bytes], placements: Sequence[tuple[str, Placement]]
+) -> ModelSection:
     alt = f"Throughput, p99 latency, memory and utilization of {about.title}; the figures are in the table below."
     return ModelSection(
         title=about.title,
         device=device(about.provenance),
-        picture=Picture(png=png, alt=alt),
+        charts=tuple(model_charts(about, group, planned(about, placements))),
+        pictures=tuple(Picture(png=png, alt=alt) for png in pictures),
         trials=tables.measurements(about, group),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from analyzer.formats.text_table import Column, worth_showing
@@ -197,8 +197,8 @@ def unplaced(entries: Sequence[UnplacedModel]) -> Table:
 
 
 def verified_models(found: Verification) -> Table:
-    """Write one row for each model of each content that was measured."""
-    return table(MODEL_COLUMNS, model_rows(found), _BY_VERDICT)
+    """Write one row for each model of each content that was measured; each names its GPU, as rows are sorted."""
+    return table(MODEL_COLUMNS, [replace(row, first=True) for row in model_rows(found)], _BY_VERDICT)
 
 
 def verified_contents(found: Verification) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer.formats.figure_style import DIM, INK, PALETTE, SERVER_GREY, head, house_style, label
 from analyzer.formats.units import MIB, counted, number
@@ -42,6 +42,15 @@ class Resource:
     threshold: Callable[[CountedThresholds], float | None]  # share of the capacity
     of_model: Callable[[PlacedModel], float | None]
     width: float  # in shares of the figure
+
+
+class Segment(NamedTuple):
+    """One part of a GPU's bar: where it starts, its width, whose it is, and which of the GPU's models that is."""
+
+    start: float
+    width: float
+    name: str
+    model: int | None
 
 
 def _percent(share: float | None) -> float | None:
@@ -84,6 +93,12 @@ def shown_gpus(placement: Placement) -> list[PlacedGpu]:
     return list(placement.gpus) if len(placement.gpus) <= MOST_SINGLE else placement.grouped()
 
 
+def drawn_gpus(placement: Placement) -> list[PlacedGpu]:
+    """Return the `shown_gpus`, each with what its models take in its busiest hour."""
+    shares = shares_by_hour(placement.demand)
+    return [gpu_in_busiest_hour(gpu, shares) for gpu in shown_gpus(placement)]
+
+
 def placement_figures(title: str, placement: Placement) -> list[Figure]:
     """Draw the GPUs of a plan, with a row for each and at most 60 rows in a figure.
 
@@ -99,9 +114,8 @@ def placement_figures(title: str, placement: Placement) -> list[Figure]:
     list of Figure
         At most 10; where more would be needed, the last one says how many GPUs are in the tables only.
     """
-    shares = shares_by_hour(placement.demand)
-    rows = [gpu_in_busiest_hour(gpu, shares) for gpu in shown_gpus(placement)]
-    styles = _styles(rows)
+    rows = drawn_gpus(placement)
+    styles = styles_of(rows)
     limits = {gpu.type: placement.thresholds_of(gpu.type) for gpu in rows}
     pages = [rows[start : start + MOST_SINGLE] for start in range(0, len(rows), MOST_SINGLE)]
     left_out = sum(gpu.gpus for page in pages[MOST_FIGURES:] for gpu in page)
@@ -162,7 +176,7 @@ def _panel(
     ]
     axes.barh(range(len(rows)), capacities, height=0.72, color=EMPTY, edgecolor=DIM, lw=0.8, gid="capacity")
     for position, gpu in enumerate(rows):
-        for start, width, name in segments(resource, gpu):
+        for start, width, name, _ in segments(resource, gpu):
             style = styles[name]
             axes.barh(
                 position, width, left=start, height=0.56, facecolor=style["color"], hatch=style["hatch"],
@@ -185,8 +199,8 @@ def _panel(
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= furthest])
 
 
-def segments(resource: Resource, gpu: PlacedGpu) -> list[tuple[float, float, str]]:
-    """Return the parts of a GPU's bar for one resource: start, width, and the model's name.
+def segments(resource: Resource, gpu: PlacedGpu) -> list[Segment]:
+    """Return the parts of a GPU's bar for one resource.
 
     What belongs to no model is named `SERVER`. Where the placement does not say how much each model takes, the GPU's
     total is one part named `TOTAL`.
@@ -194,13 +208,13 @@ def segments(resource: Resource, gpu: PlacedGpu) -> list[tuple[float, float, str
     used = resource.used(gpu)
     if used is None:
         return []
-    shares = [(model.name, resource.of_model(model), model.replicas) for model in gpu.models]
-    if any(share is None for _, share, _ in shares):
-        return [(0.0, used, TOTAL)]
-    known = [(name, (share or 0.0) / count) for name, share, count in shares for _ in range(count)]
-    parts = [(SERVER, max(0.0, used - sum(share for _, share in known))), *known]
-    starts = accumulate((width for _, width in parts), initial=0.0)
-    return [(start, width, name) for start, (name, width) in zip(starts, parts, strict=False) if width > 0]
+    shares = [(n, model.name, resource.of_model(model), model.replicas) for n, model in enumerate(gpu.models)]
+    if any(share is None for _, _, share, _ in shares):
+        return [Segment(0.0, used, TOTAL, None)]
+    known = [(n, name, (share or 0.0) / count) for n, name, share, count in shares for _ in range(count)]
+    parts = [(None, SERVER, max(0.0, used - sum(share for *_, share in known))), *known]
+    starts = accumulate((width for *_, width in parts), initial=0.0)
+    return [Segment(start, width, name, n) for start, (n, name, width) in zip(starts, parts, strict=False) if width > 0]
 
 
 def _name_segments(
@@ -210,7 +224,7 @@ def _name_segments(
     left, right = axes.get_xlim()
     inches_a_unit = axes.get_window_extent().width / axes.figure.dpi / (right - left)
     for position, gpu in enumerate(rows):
-        for start, width, name in segments(resource, gpu):
+        for start, width, name, _ in segments(resource, gpu):
             room = int((width * inches_a_unit - 0.06) / CHARACTER_INCHES)
             if name not in (SERVER, TOTAL) and room >= min(len(name), 7):
                 color = styles[name]["color"]
@@ -220,7 +234,7 @@ def _name_segments(
                 )  # fmt: skip
 
 
-def _styles(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
+def styles_of(rows: Sequence[PlacedGpu]) -> dict[str, dict[str, str]]:
     """Give each part a colour, and models a hatch where colours alone do not suffice but with hatches do."""
     names = list(dict.fromkeys(model.name for gpu in rows for model in gpu.models))
     hatches = HATCHES if len(names) <= MOST_DISTINCT else HATCHES[:1]
@@ -240,7 +254,7 @@ def _legend(
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    drawn = {name for resource in resources for gpu in rows for _, _, name in segments(resource, gpu)}
+    drawn = {name for resource in resources for gpu in rows for _, _, name, _ in segments(resource, gpu)}
     words = {SERVER: "Triton itself, and what is no model's", TOTAL: "All models together"}
     if len(drawn - {SERVER, TOTAL}) <= MOST_DISTINCT:
         # matplotlib leaves out what begins with an underscore

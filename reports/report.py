@@ -138,7 +138,7 @@ def _csv(record: Placement | Verification) -> str:
 def _write_pages(
     folder: Path, measurements: Measurements, records: Sequence[tuple[str, Placement | Verification]]
 ) -> tuple[Path, list[Path]]:
-    """Write the pictures, and the page that holds them."""
+    """Write the pictures, and the page, which holds them for readers without JavaScript if they are small."""
     from analyzer.formats.figure_style import png
     from analyzer.measurements.figures import write_measurement_figures
     from reports.page import render

@@ -63,13 +63,17 @@ MODULES_OF = {
         "planner.replan.cp_sat_moves",
     ),
     "pandas": ("*.frame",),
+    "plotly": ("reports.plotly_script",),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
     "rich": ("analyzer.cli.*",),
     "sqlalchemy": ("analyzer.measurements.store",),
     "tritonclient": ("analyzer.servers.control", "analyzer.load.kserve"),
     "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
-HEAVY = ("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "sqlalchemy", "tritonclient")
+HEAVY = (
+    *("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "plotly", "sqlalchemy"),
+    "tritonclient",
+)
 
 
 @cache

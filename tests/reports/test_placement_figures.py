@@ -61,14 +61,14 @@ def test_many_gpus_are_divided_into_figures() -> None:
 def test_replicas_are_drawn_one_by_one() -> None:
     """Three replicas that take 300 MiB together are three segments of 100."""
     (row,) = placement(gpu(0, model("a", 300, 30, replicas=3))).gpus
-    assert segments(MEMORY, row) == [(0, 309, SERVER), (309, 100, "a"), (409, 100, "a"), (509, 100, "a")]
+    assert segments(MEMORY, row) == [(0, 309, SERVER, None), (309, 100, "a", 0), (409, 100, "a", 0), (509, 100, "a", 0)]
 
 
 def test_unknown_share_is_not_drawn() -> None:
     """If one model's utilization is unknown, the GPU's total is drawn as one part; an unknown total is not drawn."""
     unknown = gpu(0, model("a", 1, None), model("b", 1))
     (row,) = placement(unknown | {"utilization_pct": 50}).gpus
-    assert segments(UTILIZATION, row) == [(0.0, 50, TOTAL)]
+    assert segments(UTILIZATION, row) == [(0.0, 50, TOTAL, None)]
     (row,) = placement(unknown).gpus
     assert segments(UTILIZATION, row) == []
     figures = placement_figures("t", placement(unknown, gpu(1, model("c", 1))))
