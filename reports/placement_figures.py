@@ -125,7 +125,7 @@ def placement_figures(title: str, placement: Placement) -> list[Figure]:
         part = f", part {n} of {len(drawn)}" if len(drawn) > 1 else ""
         more = f"; {counted(left_out, 'GPU')} more in the tables" if left_out and n == len(drawn) else ""
         gpus = counted(sum(gpu.gpus for gpu in page), "GPU")
-        hour = "; utilizations of the hour in which a GPU is busiest" if shares else ""
+        hour = "; utilizations of the hour in which a GPU is busiest" if shares_by_hour(placement.demand) else ""
         subtitle = f"{gpus}{more}{hour}; outlined is what a GPU has, models in the same order in every panel"
         figures.append(_draw(f"{title}{part}", subtitle, page, limits, styles))
     return figures
