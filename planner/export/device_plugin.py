@@ -13,6 +13,7 @@ from typing import Any
 
 from analyzer.errors import UsageError
 from planner.export.files import Export, ExportFile
+from planner.export.hosts import one_host
 from planner.export.names import WHOLE_GPU, gpu_resource
 from planner.export.serving import ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
@@ -23,9 +24,10 @@ MPS = "mps"
 
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return the ConfigMap with a configuration for each kind of node, and the labels of the nodes."""
-    facts: list[str] = []
+    facts: list[str] = [*one_host(plan)]
     sharing = settings.sharing or "time-slicing"
-    configs: dict[str, str] = {}
+    configs: dict[str, str] = {}  # name of each text
+    any_shared = False
     of_node: dict[str, str] = {}
     for node, servers in plan.hosts().items():
         shares = _shares(node, servers, facts)
@@ -34,18 +36,17 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
                 f"{_of(node)} has MIG slices, which the device plugin cannot share by MPS: use `sharing='time-slicing'`"
             )
         shared = {resource: count for resource, count in shares.items() if count > 1}
-        if not shared:
-            continue
-        name = "-".join((sharing, *(f"{_short(resource)}-{count}" for resource, count in shared.items())))
-        configs[name] = yaml_text("", _config(sharing, shared))
-        of_node[node] = name
-    if not configs:
+        any_shared |= bool(shared)
+        text = yaml_text("", _config(sharing, shared, mig=any(resource != WHOLE_GPU for resource in shares)))
+        # also for a node that shares nothing: one without a label would take the only configuration that there is
+        of_node[node] = configs.setdefault(text, f"plan-{plan.digest[:8]}-{len(configs)}")
+    if not any_shared:
         raise UsageError("no GPU or slice of the plan has more than one model: there is nothing to share")
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "device-plugin-config", "namespace": settings.namespace},
-        "data": configs,
+        "data": {name: text for text, name in configs.items()},
     }
     files = [ExportFile(path="configmap.yaml", text=yaml_text(plan.header("device-plugin"), config_map))]
     labels = "".join(
@@ -74,18 +75,12 @@ def _shares(node: str, servers: Sequence[TritonServer], facts: list[str]) -> dic
     return {resource: max(counts) for resource, counts in sorted(models.items())}
 
 
-def _config(sharing: str, shared: dict[str, int]) -> dict[str, Any]:
+def _config(sharing: str, shared: dict[str, int], *, mig: bool) -> dict[str, Any]:
     resources = [{"name": resource, "replicas": count} for resource, count in shared.items()]
-    if sharing == MPS:
-        return {"version": "v1", "sharing": {MPS: {"resources": resources}}}
     slicing = {"renameByDefault": False, "failRequestsGreaterThanOne": True, "resources": resources}
-    mig = any(resource != WHOLE_GPU for resource in shared)
+    kind = {MPS: {"resources": resources}} if sharing == MPS else {"timeSlicing": slicing}
     flags = {"flags": {"migStrategy": "mixed"}} if mig else {}
-    return {"version": "v1", **flags, "sharing": {"timeSlicing": slicing}}
-
-
-def _short(resource: str) -> str:
-    return resource.removeprefix("nvidia.com/")
+    return {"version": "v1", **flags, **({"sharing": kind} if resources else {})}
 
 
 def _of(node: str) -> str:

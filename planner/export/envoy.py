@@ -232,7 +232,9 @@ def _lua() -> dict[str, Any]:
 
 
 def _http_routes(labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    routes = [
+    settings = {"safe_regex": {"regex": "/v2/models/.*/trace/setting"}}  # which changes one server
+    routes = [{**_refusal('{"error": "settings are not routed"}'), "match": settings}]
+    routes += [
         _route({"path_separated_prefix": f"/v2/models/{spelling}"}, f"model-{label}-http")
         for name, label in labels.items()
         for spelling in _spellings(name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.files import write_whole
@@ -84,23 +85,36 @@ def write_export(export: Export, folder: Path, *, target: str = "files", copy: b
     manifest = folder / f".tritonpack-{target}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = set(manifest.read_text(encoding="utf-8").splitlines()) if manifest.is_file() else set()
+        earlier = set(json.loads(manifest.read_text(encoding="utf-8"))) if manifest.is_file() else set()
         for path in wanted:
             there = (folder / path).is_symlink() or (folder / path).exists()
-            if there and path not in earlier:
+            if there and not _is_of(earlier, folder, path):
                 raise UsageError(
                     f"{folder / path} exists and is of no earlier export to {target}: choose another `output`"
                 )
         # the list comes first: a run that is ended half way leaves nothing that the next one would not recognize
-        write_whole(manifest, "".join(f"{path}\n" for path in sorted({*earlier, *wanted})))
+        write_whole(manifest, json.dumps(sorted({*earlier, *wanted}), indent=0))
         _remove(folder, earlier - set(wanted))
         for file in export.files:
             _write(file, folder)
         for link in export.links:
             _link(link, folder, copy=copy)
-        write_whole(manifest, "".join(f"{path}\n" for path in sorted(wanted)))
+        write_whole(manifest, json.dumps(sorted(wanted), indent=0))
+    except json.JSONDecodeError:
+        raise UsageError(f"{manifest} is no list of an export's files: choose another `output`") from None
     except OSError as error:
         raise TritonpackError(f"{folder} cannot be written: {error.strerror}: {error.filename}") from None
+
+
+def _is_of(earlier: set[str], folder: Path, path: str) -> bool:
+    """Say whether what is there is of an earlier export: listed, below a link of it, or a folder of its files only."""
+    if any(str(part) in earlier for part in (PurePosixPath(path), *PurePosixPath(path).parents)):
+        return True
+    place = folder / path
+    if place.is_symlink() or not place.is_dir():
+        return False
+    parts = [part for part in place.rglob("*") if part.is_symlink() or not part.is_dir()]
+    return all(_is_of(earlier, folder, str(part.relative_to(folder))) for part in parts)
 
 
 def _remove(folder: Path, paths: Iterable[str]) -> None:

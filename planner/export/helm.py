@@ -9,6 +9,7 @@ from planner.export.kubernetes import lacking, placing, uploads
 from planner.export.kubernetes_objects import ClusterNames, arguments, repository_files
 from planner.export.model_source import model_source
 from planner.export.names import gpu_resource
+from planner.export.overlay import check_names
 from planner.export.serving import ServingPlan
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
@@ -18,6 +19,8 @@ CHART = "tritonpack-serving"
 
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return values.yaml, and the configurations to upload where the models are in an object store."""
+    check_names(plan)
+    check_names(plan)
     names, source = ClusterNames.of(plan), model_source(settings.model_source)
     facts = [*plan.not_expressed, *lacking(plan)]
     servers: list[dict[str, Any]] = []
@@ -54,6 +57,7 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
         files=(ExportFile(path="values.yaml", text=yaml_text(plan.header("helm"), values)), *configurations),
         not_expressed=tuple(dict.fromkeys(facts)),
         usage=(
-            f"helm install {names.plan} deploy/charts/{CHART} --namespace {settings.namespace} --values values.yaml",
+            f"helm upgrade --install tritonpack .../deploy/charts/{CHART} --namespace {settings.namespace} "
+            "--values values.yaml",
         ),
     )

@@ -199,7 +199,7 @@ def _from_kubectl(text: str, file: str) -> list[RealGpu]:
         return [gpu for item in items for gpu in _of_node(item, file)]
     except json.JSONDecodeError as error:
         raise UsageError(f"{file} is no JSON: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{file} is no output of kubectl get nodes -o json: {error!r} is missing or wrong") from None
 
 
@@ -250,24 +250,47 @@ def assign(placement: Placement, gpus: Sequence[RealGpu]) -> dict[str, RealGpu]:
                 f"the plan needs {len(wanted)} GPUs of type {gpu_type} and the inventory has {len(free)} "
                 f"(of {', '.join(sorted({real.type for real in gpus})) or 'no type'})"
             )
-        found |= _by_node(wanted, free) if any(gpu.nodes for gpu in wanted) else _in_order(wanted, free)
+        of_type = [gpu for gpu in planned if gpu.type == gpu_type and gpu.nodes]
+        named = {gpu.nodes[0]: found[gpu.id].node for gpu in of_type if gpu.id in found}
+        found |= _by_node(wanted, free, named) if any(gpu.nodes for gpu in wanted) else _in_order(wanted, free)
+    _check_nodes(planned, found)
     return found
+
+
+def _check_nodes(planned: Sequence[PlacedGpu], found: Mapping[str, RealGpu]) -> None:
+    """Raise UsageError where ids of the inventory put GPUs of two planned nodes on one, or of one on two."""
+    pairs = {(gpu.type, gpu.nodes[0], found[gpu.id].node) for gpu in planned if gpu.nodes}
+    for gpu_type, number, node in pairs:
+        others = [other for other in pairs if other[0] == gpu_type and (other[1] == number) != (other[2] == node)]
+        if others:
+            raise UsageError(
+                f"by the ids of the inventory, {gpu_type}s of different nodes of the plan are on {node}, or those "
+                "of one node on several"
+            )
 
 
 def _in_order(wanted: Sequence[PlacedGpu], free: Sequence[RealGpu]) -> dict[str, RealGpu]:
     return {gpu.id: real for gpu, real in zip(wanted, free, strict=False)}
 
 
-def _by_node(wanted: Sequence[PlacedGpu], free: Sequence[RealGpu]) -> dict[str, RealGpu]:
-    """Match planned nodes with real ones, those with most GPUs first."""
+def _by_node(wanted: Sequence[PlacedGpu], free: Sequence[RealGpu], named: Mapping[int, str]) -> dict[str, RealGpu]:
+    """Match planned nodes with real ones: those that ids name, then those with most GPUs first."""
     planned: dict[int, list[PlacedGpu]] = defaultdict(list)
     real: dict[str, list[RealGpu]] = defaultdict(list)
     for gpu in wanted:
         planned[gpu.nodes[0]].append(gpu)
     for each in free:
         real[each.node].append(each)
-    most_first = sorted(real.values(), key=len, reverse=True)
     found: dict[str, RealGpu] = {}
+    for number, node in named.items():
+        there = real.pop(node, [])
+        gpus = planned.pop(number, [])
+        if len(there) < len(gpus):
+            raise UsageError(
+                f"the plan has {len(gpus)} more GPUs of type {gpus[0].type} on the node {node} than there are"
+            )
+        found |= _in_order(gpus, there)
+    most_first = sorted(real.values(), key=len, reverse=True)
     for k, gpus in enumerate(sorted(planned.values(), key=len, reverse=True)):
         if k >= len(most_first) or len(most_first[k]) < len(gpus):
             raise UsageError(

@@ -7,6 +7,8 @@ from typing import Any
 
 from planner.export.files import Export, ExportFile
 from planner.export.kubernetes_objects import (
+    APPLY,
+    PART_OF,
     ClusterNames,
     GpuRequest,
     config_map,
@@ -17,6 +19,7 @@ from planner.export.kubernetes_objects import (
 )
 from planner.export.model_source import model_source
 from planner.export.names import gpu_resource
+from planner.export.overlay import check_names
 from planner.export.serving import ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
@@ -34,7 +37,7 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     return Export(
         files=tuple(files),
         not_expressed=tuple(dict.fromkeys(facts)),
-        usage=("kubectl apply -k .",),
+        usage=(APPLY,),
     )
 
 
@@ -56,6 +59,7 @@ def objects(
     gpu_request : callable
         How the pods of servers that run the same get their GPUs.
     """
+    check_names(plan)
     header, namespace, names = plan.header(target), settings.namespace, ClusterNames.of(plan)
     source = model_source(settings.model_source)
     resources: dict[str, list[Mapping[str, Any]]] = {}
@@ -80,7 +84,7 @@ def objects(
             found.insert(0, config_map(first, namespace, names))
         else:
             configurations += uploads(first, names, facts)
-        resources[f"{first.name}.yaml"] = found
+        resources[f"server-{first.name}.yaml"] = found
     by_model = plan.by_model()
     resources["models.yaml"] = [
         service(names.service(model), namespace, names, {names.model_label(model): "true"}) for model in by_model
@@ -107,9 +111,19 @@ def _by_device_plugin(servers: Sequence[TritonServer]) -> GpuRequest:
 
 def lacking(plan: ServingPlan) -> list[str]:
     """Say what pods with a resource limit cannot ask for."""
-    facts = []
+    facts = lacking_of_services(plan)
     if any(server.uuid for server in plan.servers):
         facts.append("the device plugin chooses the GPU of a pod, so UUIDs are not used: `to='dra'` asks for them")
+    return facts
+
+
+def lacking_of_services(plan: ServingPlan) -> list[str]:
+    """Say what neither pods nor Services of any kind can do."""
+    facts = []
+    if not plan.repository:
+        facts.append(
+            "models that planned ones call, and GPU numbers in their configurations, are not known: give `model_folder`"
+        )
     if any(len({round(model.share, 6) for _, model in places}) > 1 for places in plan.by_model().values()):
         facts.append("a Service splits connections evenly over the pods of a model, not by their planned shares")
     return facts
@@ -128,7 +142,7 @@ def placing(
     elif known is not None:
         # feature discovery writes the device's name with - for spaces, and adds what the plugin is configured to
         products = [device.replace(" ", "-") for device in known.device_names]
-        suffixes = ("", "-SHARED") if first.slice is None else ("", f"-MIG-{first.slice.profile}")
+        suffixes = ("",) if first.slice is None else ("", f"-MIG-{first.slice.profile.replace('+', '.')}")
         values = sorted({f"{product}{suffix}" for product in products for suffix in suffixes})
         terms.append({"key": _PRODUCT, "operator": "In", "values": values})
     else:
@@ -190,9 +204,9 @@ def _disruption_budget(plan: ServingPlan, namespace: str, names: ClusterNames) -
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": metadata(names.plan, namespace, names),
+        "metadata": metadata("tritonpack", namespace, names),
         "spec": {
             "maxUnavailable": plan.placement.rules.spare,
-            "selector": {"matchLabels": {"tritonpack/plan": names.plan}},
+            "selector": {"matchLabels": dict(PART_OF)},
         },
     }

@@ -15,6 +15,8 @@ from planner.export.serving import ServingPlan, TritonServer
 OVERLAY = "/overlay"
 CONFIGS = "/configs"
 PART_OF = {"app.kubernetes.io/part-of": "tritonpack"}
+# objects of an earlier plan that are no longer needed go
+APPLY = "kubectl apply -k . --prune -l app.kubernetes.io/part-of=tritonpack"
 _PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 _USER = 1000  # triton-server in NVIDIA's image
 
@@ -119,8 +121,8 @@ def deployment(
         What gives the pod its GPU: entries of the container and of the pod's specification.
     """
     first = servers[0]
-    selector = {"tritonpack/server": first.name, "tritonpack/plan": names.plan}
-    labels = {"app.kubernetes.io/name": "triton", **PART_OF, **selector}
+    selector = {"tritonpack/server": first.name}  # not the plan: a selector can never be changed
+    labels = {"app.kubernetes.io/name": "triton", **PART_OF, **selector, "tritonpack/plan": names.plan}
     labels |= {names.model_label(model.name): "true" for model in first.models}
     return {
         "apiVersion": "apps/v1",
@@ -232,5 +234,5 @@ def service(name: str, namespace: str, names: ClusterNames, selector: Mapping[st
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(name, namespace, names),
-        "spec": {"selector": {**selector, "tritonpack/plan": names.plan}, "ports": ports},
+        "spec": {"selector": dict(selector), "ports": ports},
     }

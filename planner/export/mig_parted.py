@@ -13,6 +13,7 @@ from typing import Any
 
 from analyzer.errors import UsageError
 from planner.export.files import Export, ExportFile
+from planner.export.hosts import one_host
 from planner.export.inventory import RealGpu
 from planner.export.serving import ServingPlan
 from planner.export.settings import ExportSettings
@@ -26,7 +27,7 @@ _KEY = "config.yaml"  # the key that the MIG manager reads in its ConfigMap
 
 def export(plan: ServingPlan, settings: ExportSettings) -> Export:
     """Return the configuration, the ConfigMap that holds it, and the labels of the nodes."""
-    facts: list[str] = []
+    facts: list[str] = [*one_host(plan)]
     configs: dict[str, list[dict[str, Any]]] = {}
     name_of_node: dict[str, str] = {}
     for node, gpus in plan.gpus_by_host().items():
@@ -69,7 +70,12 @@ def _node_config(
 ) -> list[dict[str, Any]]:
     """Return the entries of one node: GPUs with the same slices in one."""
     devices: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    indexed = any(real is not None and real.index is not None for _, real in gpus)
     for number, (gpu, real) in enumerate(gpus):
+        if real is None or real.index is None:
+            if indexed:
+                raise UsageError(f"the inventory has no index of {gpu.id}, and has one of others of its node: give all")
+            facts.append(f"{gpu.id} is taken to be number {number} of its node: give its index with `inventory`")
         slices = tuple(sorted(_slices(plan, gpu, facts).items()))
         devices.setdefault(slices, []).append(number if real is None or real.index is None else real.index)
     return [

@@ -43,12 +43,19 @@ def overlay(plan: ServingPlan, server: TritonServer, folder: str) -> tuple[list[
     return files, links
 
 
-def _check_name(name: str, source: Model) -> None:
+def check_names(plan: ServingPlan) -> None:
+    """Raise UsageError for a model whose name a server's repository cannot have."""
+    for server in plan.servers:
+        for model in server.models:
+            _check_name(model.name, plan.repository.get(model.source))
+
+
+def _check_name(name: str, source: Model | None) -> None:
     """Raise UsageError for a name that no folder can have, or that Triton would not treat as a name."""
     if "/" in name or name in (".", "..") or any(unicodedata.category(sign) == "Cc" for sign in name):
         raise UsageError(f"{name!r} cannot be the name of a folder in a model repository")
     # Triton 24.10's Python backend starts a model with `bash -c "exec … FOLDER/1/model.py …"`, without quotes
-    if source.backend in ("python", "") and shlex.quote(name) != name:
+    if source is not None and source.backend in ("python", "") and shlex.quote(name) != name:
         raise UsageError(
             f"Triton's Python backend cannot serve {name!r}: it runs the folder's name in a shell, so only letters "
             "without accents, digits and @%+=:,.-_ are safe; give the model another name"

@@ -62,7 +62,7 @@ def serving_plan(
         if port + 2 > 65535:
             raise UsageError(f"the ports from {first_port} on do not suffice for all servers of {host or 'one host'}")
         models = _models(gpu.id, placed, repository)
-        dependencies, load = _dependencies(models, repository)
+        called, load = dependencies(models, repository)
         servers.append(
             TritonServer(
                 name=labels[_name(gpu, position)],
@@ -72,7 +72,7 @@ def serving_plan(
                 node=gpu.nodes[0] if gpu.nodes else None,
                 real=where,
                 models=models,
-                dependencies=dependencies,
+                dependencies=called,
                 load=load,
                 memory_bytes=_memory(gpu, position),
                 http_port=port,
@@ -186,7 +186,7 @@ def _config(model: Model, name: str, variant: Variant, instances: int | None) ->
     return config_text(config), config != model.config
 
 
-def _dependencies(
+def dependencies(
     models: Sequence[ServedModel], repository: Mapping[str, Model]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the models of the repository that come besides, and what is loaded in which order."""

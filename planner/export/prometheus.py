@@ -54,7 +54,7 @@ def scrape_config(servers: Sequence[TritonServer]) -> dict[str, Any]:
     """Return a whole configuration that scrapes every server, with labels for its name, GPU and host."""
     static = [
         {
-            "targets": [f"{server.address}:{server.metrics_port}"],
+            "targets": [f"{_in_url(server.address)}:{server.metrics_port}"],
             "labels": {"server": server.name, "gpu": server.gpu, **({"node": server.host} if server.host else {})},
         }
         for server in servers
@@ -64,6 +64,10 @@ def scrape_config(servers: Sequence[TritonServer]) -> dict[str, Any]:
         "rule_files": ["rules.yml"],
         "scrape_configs": [{"job_name": JOB, "static_configs": static}],
     }
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _recording() -> list[dict[str, Any]]:

@@ -156,10 +156,13 @@ class ServingPlan:
     not_expressed: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[tuple[TritonServer, ...], ...]:
-        """Return the servers, those that run the same together, in the order of the first of each."""
-        found: dict[TritonServer, list[TritonServer]] = defaultdict(list)
+        """Return the servers, those that run the same on one host together, in the order of the first of each.
+
+        Where hosts are not known, all that run the same are together.
+        """
+        found: dict[tuple[TritonServer, str], list[TritonServer]] = defaultdict(list)
         for server in self.servers:
-            found[server.content].append(server)
+            found[server.content, server.host].append(server)
         return tuple(map(tuple, found.values()))
 
     def by_model(self) -> dict[str, tuple[tuple[TritonServer, ServedModel], ...]]:

@@ -19,3 +19,4 @@ HOSTILE = (
     "x" * 300,
     "Ünïcödé",
 )
+NAMES = tuple(name for name in HOSTILE if "\n" not in name)  # which folders of a model repository can have

@@ -10,7 +10,7 @@ set -euo pipefail
 tag=${1:?the image tag to make}
 python=${PYTHON:-python3}
 suite=bookworm  # its python3 is 3.11, its glibc 2.36 (the server needs 2.35)
-packages=python3,python3-numpy,libpython3.11,libcurl4,ca-certificates
+packages=python3,python3-numpy,python3-venv,libpython3.11,libcurl4,ca-certificates  # venv for deploy/Dockerfile
 
 fail() { echo "build_triton_image.sh: $*" >&2; exit 1; }
 for tool in debootstrap docker tar apt-get; do

@@ -43,7 +43,7 @@ SLICING = {
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["version", "sharing"],
+    "required": ["version"],
     "properties": {
         "version": {"const": "v1"},
         "flags": {
@@ -97,14 +97,17 @@ def test_gpus_of_one_node_with_different_numbers_are_said() -> None:
 
 
 def test_nodes_are_labelled_with_what_they_need() -> None:
-    """Each node that shares has a label; one whose GPUs have a model each has none."""
+    """Nodes that share have one configuration; one whose GPUs have a model each is labelled with that of no sharing."""
     inventory = tuple(RealGpu(type="T4", node=node) for node in ("a", "b", "c"))
     two = (model("a", 100), model("b", 100))
     configs, texts, _ = exported(gpu(0, *two), gpu(1, model("a", 100)), gpu(2, *two), inventory=inventory)
-    (name,) = configs
+    shared, single = configs
+    assert ("sharing" in configs[shared], "sharing" in configs[single]) == (True, False)
     assert [line for line in texts["label-nodes.sh"].splitlines() if line.startswith("kubectl")] == [
-        f"kubectl label node {node} nvidia.com/device-plugin.config={name} --overwrite" for node in ("a", "c")
+        f"kubectl label node {node} nvidia.com/device-plugin.config={name} --overwrite"
+        for node, name in (("a", shared), ("b", single), ("c", shared))
     ]
+    assert all(len(name) <= 63 for name in configs)  # as values of labels
 
 
 def test_slices_can_be_shared_in_time_but_not_by_mps() -> None:

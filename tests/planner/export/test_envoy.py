@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -164,7 +165,14 @@ def test_what_is_not_routed_is_refused_last() -> None:
     for protocol in ("http", "grpc"):
         *others, last = routes(found, protocol)
         assert (last["match"], last["direct_response"]["status"]) == ({"prefix": "/"}, 404)
-        assert {route["route"]["timeout"] for route in others} == {"0s"}
+        assert {route["route"]["timeout"] for route in others if "route" in route} == {"0s"}
+
+
+def test_settings_of_one_server_are_refused_first() -> None:
+    """A model's trace settings are below its path, and are refused before it is routed."""
+    first, *_ = routes(exported(placement(gpu(0, model("a", 1)))), "http")
+    assert first["direct_response"]["status"] == 404
+    assert re.fullmatch(first["match"]["safe_regex"]["regex"], "/v2/models/a/trace/setting")
 
 
 @pytest.mark.parametrize(

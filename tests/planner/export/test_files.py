@@ -33,6 +33,27 @@ def test_exports_to_different_targets_share_a_folder(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": "2", "c": "1"}
 
 
+def test_a_link_becomes_a_folder_and_a_folder_a_link(tmp_path: Path) -> None:
+    """A model that only another called becomes planned, and back: its link and its folder are of the export."""
+    source = tmp_path / "source"
+    source.mkdir()
+    linked = Export(files=(), links=(ExportLink(path="models/d", source=source),))
+    planned = Export(files=(ExportFile(path="models/d/config.pbtxt", text="x"),))
+    folder = tmp_path / "out"
+    for export in (linked, planned, linked):
+        write_export(export, folder)
+    assert (folder / "models/d").is_symlink()
+    assert not list(source.iterdir())
+
+
+def test_names_with_line_ends_of_any_kind_are_recognized(tmp_path: Path) -> None:
+    """What Unicode calls the end of a line is no end of an entry in the list of the export's files."""
+    write_export(Export(files=(ExportFile(path="a\u2028mine", text="1"),)), tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    write_export(Export(files=()), tmp_path)
+    assert contents(tmp_path) == {"mine": "mine"}
+
+
 def test_a_file_of_someone_else_is_not_overwritten(tmp_path: Path) -> None:
     """A file in the way that no export wrote is an error, and nothing is written."""
     (tmp_path / "b").write_text("mine")

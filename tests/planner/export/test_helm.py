@@ -16,7 +16,7 @@ from planner.export.kubernetes import export as export_kubernetes
 from planner.export.place_servers import serving_plan
 from planner.export.serving import ServingPlan
 from planner.export.settings import ExportSettings
-from tests.builders.hostile_names import HOSTILE
+from tests.builders.hostile_names import NAMES
 from tests.builders.placements import gpu, model, placement
 from tests.planner.export.test_kubernetes import SPREAD, VERSIONS, samples
 from tests.planner.export.test_mig_parted import cut
@@ -95,7 +95,7 @@ def test_slices_are_rendered_as_their_resource() -> None:
 
 def test_hostile_names_are_no_templates() -> None:
     """Model names with template actions are rendered as they are."""
-    plan = serving_plan(placement(gpu(0, *(model(name, 9) for name in HOSTILE))))
+    plan = serving_plan(placement(gpu(0, *(model(name, 9) for name in NAMES))))
     found = rendered(values(plan))
     assert bare(found["Deployment", "gpu-0"]) == bare(exported(plan)["Deployment", "gpu-0"])
 

@@ -109,6 +109,16 @@ def test_gpus_of_different_nodes_of_the_plan_are_on_different_nodes() -> None:
         assign(plan, real[:2])
 
 
+def test_a_gpu_that_is_named_takes_its_node_along() -> None:
+    """Where an id puts one GPU of a planned node on a host, the others of the node follow, and no other node does."""
+    plan = placement({**gpu(0, model("a", 100)), "nodes": [0]}, {**gpu(1, model("a", 100)), "nodes": [1]})
+    real = [RealGpu(type="T4", node="x", id="gpu-0"), RealGpu(type="T4", node="x"), RealGpu(type="T4", node="y")]
+    assert {name: found.node for name, found in assign(plan, real).items()} == {"gpu-0": "x", "gpu-1": "y"}
+    both = [RealGpu(type="T4", node="x", id=f"gpu-{k}") for k in (0, 1)]
+    with pytest.raises(UsageError, match="of different nodes of the plan are on x"):
+        assign(plan, both)
+
+
 def test_too_few_gpus_are_an_error_with_the_numbers() -> None:
     """The message has the type, how many the plan needs, and how many there are."""
     plan = placement(gpu(0, model("a", 100)), gpu(1, model("b", 100)))

@@ -23,7 +23,7 @@ from planner.export.kubernetes import export
 from planner.export.place_servers import serving_plan
 from planner.export.settings import ExportSettings
 from planner.placement.document import Placement
-from tests.builders.hostile_names import HOSTILE
+from tests.builders.hostile_names import HOSTILE, NAMES
 from tests.builders.placements import gpu, model, placement
 from tests.planner.export.test_mig_parted import cut
 
@@ -161,10 +161,10 @@ def test_as_many_pods_may_go_as_the_plan_can_spare() -> None:
 
 
 def test_nodes_of_the_inventory_are_asked_for() -> None:
-    """With an inventory pods run on its nodes, else on nodes that are labelled with the GPU type."""
+    """With an inventory each node has its Deployments, else pods run on nodes that are labelled with the GPU type."""
     inventory = tuple(RealGpu(type="T4", node=node) for node in ("b", "a", "c"))
     for given, expected in (
-        (inventory, {"key": "kubernetes.io/hostname", "operator": "In", "values": ["a", "b"]}),
+        (inventory, {"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}),
         ((), {"key": "nvidia.com/gpu.product", "operator": "In"}),
     ):
         first = of_kind(exported(samples(), inventory=given), "Deployment")[0]
@@ -195,15 +195,52 @@ def test_a_model_source_that_is_none_is_refused(source: str | None) -> None:
 @pytest.mark.parametrize("to", ["kubernetes", "dra"])
 def test_hostile_names_are_legal_and_stay_names(tmp_path: Path, to: str) -> None:
     """Models with hostile names give valid objects; Triton is asked for each by its own name."""
-    plan = placement(gpu(0, *(model(name, 9) for name in HOSTILE)))
+    plan = placement(gpu(0, *(model(name, 9) for name in NAMES)))
     found = (export_dra if to == "dra" else export)(serving_plan(plan), settings(to))
     validate(found, tmp_path)
     (one,) = of_kind(found, "Deployment")
     arguments = one["spec"]["template"]["spec"]["containers"][0]["args"]
     # Kubernetes replaces $(NAME) in arguments, and $$( by $(
     loaded = [entry.removeprefix("--load-model=") for entry in arguments if entry.startswith("--load")]
-    assert [name.replace("$$(", "$(") for name in loaded] == list(HOSTILE)
+    assert [name.replace("$$(", "$(") for name in loaded] == list(NAMES)
     assert not any(re.search(r"(?<!\$)\$\(", name) for name in loaded)
+
+
+def test_the_next_plan_is_applied_over_this_one() -> None:
+    """Deployments and Services of equal names have equal selectors, and what cannot be changed has another name."""
+    first, second = (exported(samples(gpu(0, model("segmenter", memory))), to="dra") for memory in (300, 301))
+    for kind in ("Deployment", "Service"):
+        found = [
+            [(one["metadata"]["name"], one["spec"]["selector"]) for one in of_kind(x, kind)] for x in (first, second)
+        ]
+        assert found[0] == found[1]
+    templates = [of_kind(x, "ResourceClaimTemplate")[0]["metadata"]["name"] for x in (first, second)]
+    assert templates[0] != templates[1]
+
+
+@pytest.mark.parametrize("name", ["x;id>&2;#", "../../models", "a\nb"])
+@pytest.mark.parametrize("to", ["kubernetes", "dra"])
+def test_names_that_a_server_would_run_or_a_script_leave_its_folder_by_are_refused(to: str, name: str) -> None:
+    """A model that is to be served under such a name is refused before anything is made of it."""
+    with pytest.raises(UsageError, match=r"cannot serve|cannot be the name of a folder"):
+        exported(samples(gpu(0, model("segmenter", 9, serves=name))), to=to)
+
+
+def test_what_is_not_known_without_the_repository_is_said() -> None:
+    """Called models would be lost in silence."""
+    for to, write in (("kubernetes", export), ("dra", export_dra)):
+        found = write(serving_plan(placement(gpu(0, model("a", 9)))), settings(to))
+        assert any("models that planned ones call" in fact for fact in found.not_expressed)
+
+
+def test_many_gpus_are_asked_for_by_their_type() -> None:
+    """A selector of more UUIDs than the API takes is left out, and that is said."""
+    gpus = [gpu(k, model("segmenter", 9)) for k in range(300)]
+    inventory = tuple(RealGpu(type="T4", uuid=f"GPU-{k:036}") for k in range(300))
+    found = exported(samples(*gpus), to="dra", inventory=inventory)
+    (claim,) = of_kind(found, "ResourceClaimTemplate")
+    assert fits(claim, attributes(productName="Tesla T4", uuid="GPU-other"))
+    assert any("300 UUIDs of gpu-0 are too many" in fact for fact in found.not_expressed)
 
 
 def attributes(**known: str) -> dict[str, Any]:
@@ -237,7 +274,7 @@ def test_claims_select_the_gpus_of_the_inventory() -> None:
         name: [k for k in range(3) if fits(claim, attributes(productName="Tesla T4", uuid=f"GPU-{k}"))]
         for name, claim in found.items()
     }
-    assert fitting == {"gpu-0": [0, 1], "gpu-2": [2]}
+    assert {name.partition("-plan-")[0]: gpus for name, gpus in fitting.items()} == {"gpu-0": [0, 1], "gpu-2": [2]}
 
 
 def test_claims_of_slices_select_the_profile() -> None:

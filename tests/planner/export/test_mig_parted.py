@@ -99,9 +99,16 @@ def test_each_node_gets_the_label_of_its_configuration() -> None:
 def test_places_that_counts_leave_open_are_said() -> None:
     """Two 1g.5gb may be at 21 pairs of places of an A100; seven of them at one only."""
     *_, open_places = configs(cut(0, ("1g.5gb", 0), ("1g.5gb", 3)))
-    assert "the driver chooses where 1g.5gb + 1g.5gb are on a A100-40GB" in open_places[0]
+    assert "the driver chooses where 1g.5gb + 1g.5gb are on a A100-40GB" in open_places[1]
     *_, fixed = configs(cut(0, *(("1g.5gb", start) for start in range(7))))
-    assert fixed == ()
+    assert fixed == ("gpu-0 is taken to be number 0 of its node: give its index with `inventory`",)
+
+
+def test_a_card_whose_number_is_not_known_beside_others_is_refused() -> None:
+    """With the number of one card of a node, that of another is not guessed."""
+    inventory = (RealGpu(type="A100-40GB", uuid="GPU-1"), RealGpu(type="A100-40GB", index=0))
+    with pytest.raises(UsageError, match="the inventory has no index of gpu-0"):
+        configs(cut(0, ("7g.40gb", 0)), cut(1, ("7g.40gb", 0)), inventory=inventory)
 
 
 @pytest.mark.parametrize(

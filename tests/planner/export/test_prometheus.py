@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from planner.export.files import write_export
+from planner.export.inventory import RealGpu
 from planner.export.place_servers import serving_plan
 from planner.export.prometheus import export, template_text
 from planner.export.settings import ExportSettings
@@ -129,6 +130,15 @@ def test_hostile_names_stay_names(tmp_path: Path, name: str) -> None:
         {f"nv_inference_count{{{labels}}}": "0+1x60"},
         {"TritonReplicaMissing": one(text, "critical", model=name)},
     )
+
+
+def test_an_ipv6_address_is_a_target(tmp_path: Path) -> None:
+    """The address is in brackets, so that promtool and Prometheus read its port."""
+    inventory = (RealGpu(type="T4", node="a", address="fd00::7"),)
+    plan = serving_plan(placement(gpu(0, model("m", 500))), inventory=inventory)
+    write_export(export(plan, ExportSettings(to="prometheus", output=tmp_path)), tmp_path)
+    assert "[fd00::7]:8002" in (tmp_path / "prometheus.yml").read_text()
+    promtool("check", "config", "prometheus.yml", folder=tmp_path)
 
 
 def test_every_server_is_scraped_with_its_place(tmp_path: Path) -> None:

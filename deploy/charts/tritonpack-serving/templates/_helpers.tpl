@@ -5,10 +5,9 @@ app.kubernetes.io/part-of: tritonpack
 tritonpack/plan: {{ .Values.plan.name }}
 {{- end }}
 
-{{/* What selects the pods of one server. */}}
+{{/* What selects the pods of one server; not the plan, because a selector can never be changed. */}}
 {{- define "serving.selector" -}}
 tritonpack/server: {{ .server.name }}
-tritonpack/plan: {{ .root.Values.plan.name }}
 {{- end }}
 
 {{/* Ports of a Service. */}}
