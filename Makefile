@@ -39,7 +39,7 @@ demo: env ## Measure the sample models on a real Triton, plan their GPUs, verify
 	  "report: $(RESULTS)/report/report.html"
 
 test: env ## Run the tests; those that need a program that is not installed are skipped with the reason
-	$(BIN)/python -m pytest -rs -n 3 --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -rs -n 2 --dist loadgroup --durations 10
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let tests that are marked `alone` run while no other worker runs one: their claims rest on the host's cores.
+    """Let tests that are marked `alone` run while no other worker runs one: their claims rest on the host.
 
     A test waits at the gate while one that is to be alone waits for those that run, so that its turn comes.
     """

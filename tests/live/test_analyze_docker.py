@@ -60,6 +60,7 @@ def test_first_users_command_line_works_unchanged(repository: Path, triton_image
     assert containers(docker_host) == []
 
 
+@pytest.mark.alone  # it looks at all of /dev/shm
 def test_shared_memory_is_shared_with_a_container_of_another_user(
     repository: Path, triton_image: str, docker_host: str
 ) -> None:
