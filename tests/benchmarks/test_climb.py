@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from analyzer.measurements.record import UNKNOWN, Measurement, Status, Trial, Variant
-from benchmarks.profiler.climb import MODELS, Configuration, best_of, best_row
+from benchmarks.profiler.climb import MODELS, Configuration, best_of, best_row, search_settings
 
 MODEL = replace(MODELS[1], latency_p99_ms=50)
 
@@ -43,3 +43,17 @@ def test_no_configuration_is_found_where_none_keeps_the_budget() -> None:
     """A search whose every trial is slower than the budget has found nothing."""
     assert best_of((ours(1, 10, 0.06),), MODEL) is None
     assert best_row([theirs(1, 10, 60)], MODEL) is None
+
+
+def test_bounds_of_a_batch_are_given_only_for_a_model_that_batches() -> None:
+    """Model Analyzer's search has no bounds of max_batch_size for the first model, and 1 to 4 for the second."""
+    bounds = ("run_config_search_min_model_batch_size", "run_config_search_max_model_batch_size")
+    assert [search_settings(MODELS[0], "brute").get(bound) for bound in bounds] == [None, None]
+    assert [search_settings(MODELS[1], "brute").get(bound) for bound in bounds] == [1, 4]
+
+
+def test_only_the_brute_search_has_a_constraint() -> None:
+    """A constraint beside its bounds made the quick search of Model Analyzer 1.58.0 end with an OverflowError."""
+    constrained = {"climb_budget": {"cpu_only": True, "constraints": {"perf_latency_p99": {"max": 32}}}}
+    assert search_settings(MODELS[2], "brute")["profile_models"] == constrained
+    assert search_settings(MODELS[2], "quick")["profile_models"] == {"climb_budget": {"cpu_only": True}}
