@@ -31,20 +31,21 @@ _IDLE = 0.10  # share of the processors in use above which the machine does not 
 @click.command(context_settings={"max_content_width": 100}, epilog="Example: python -m benchmarks.profiler rate sweep")
 @click.argument("cases", nargs=-1, type=click.Choice(list(CASES)), metavar="[CASE]…")
 @click.option("--quick", is_flag=True, help="Use short settings to try the benchmark; RESULTS.md stays as it is.")
+@click.option("--no-brute", is_flag=True, help="Leave Model Analyzer's brute search out of the cases climb-*.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="File to write the results to.  [default: benchmarks/RESULTS.md]",
 )
-def main(cases: tuple[str, ...], *, quick: bool, results: Path | None) -> None:
+def main(cases: tuple[str, ...], *, quick: bool, no_brute: bool, results: Path | None) -> None:
     """Compare `analyze` with perf_analyzer and Model Analyzer: rate, sweep, accuracy, memory, startup, climb.
 
     Without a CASE all are run, in that order. benchmarks/README.md says what each compares.
     """
     signal.signal(signal.SIGTERM, _end)
     began_s = time.perf_counter()
-    bench = Bench(peers=Peers(), quick=quick)
+    bench = Bench(peers=Peers(), quick=quick, brute=not no_brute)
     keep = results or (None if quick else RESULTS)
     try:
         _ = bench.peers.folder  # fetches the peers before anything is timed

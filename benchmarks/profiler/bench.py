@@ -19,10 +19,13 @@ class Bench:
     ----------
     quick : bool
         Whether settings are short, to try the benchmark; the figures are then not worth keeping.
+    brute : bool
+        Whether the cases `climb-*` run Model Analyzer's brute search too, which takes minutes.
     """
 
     peers: Peers
     quick: bool
+    brute: bool = True
 
     def pick(self, full: Setting, *, quick: Setting) -> Setting:
         """Return the full or the quick setting."""

@@ -107,8 +107,9 @@ def _compare(bench: Bench, model: SearchedModel) -> Table:
         searches: dict[str, Callable[[], Found]] = {
             OURS: lambda: _climb(repository, model),
             QUICK: lambda: _search_with_model_analyzer(bench, repository, model, "quick"),
-            BRUTE: lambda: _search_with_model_analyzer(bench, repository, model, "brute"),
         }
+        if bench.brute:
+            searches[BRUTE] = lambda: _search_with_model_analyzer(bench, repository, model, "brute")
         found: dict[str, Found] = {}
         for name, search in searches.items():
             bench.say(f"{model.name}: {name}")
