@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from analyzer.formats.figure_style import SERVER_GREY
-from analyzer.formats.units import MIB, counted, number, whole
+from analyzer.formats.units import MIB, counted, number, times, whole
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import Subject, load, processor
 from reports.charts import LIMIT_RED, NEUTRAL_GREY, Chart, Trace, figures, line_across, text
@@ -30,7 +30,7 @@ def model_charts(about: Subject, group: Sequence[Measurement], plans: Planned) -
         _memory_over_batch(f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", group),
         _over_load(
             f"{unit}{'utilization' if unit else 'Utilization'}, highest",
-            "%", load_words, group, lambda m: _times(m.max_utilization, 100),
+            "%", load_words, group, lambda m: times(m.max_utilization, 100),
         ),
     ]  # fmt: skip
     head = f"{about.title}, {counted(about.instances, 'instance')}"
@@ -268,21 +268,17 @@ def _batches(group: Sequence[Measurement]) -> list[int]:
     return sorted({m.trial.batch for m in group})
 
 
-def _times(value: float | None, factor: float | None) -> float | None:
-    return None if value is None or factor is None else value * factor
-
-
 def _throughput(measurement: Measurement) -> float | None:
     return measurement.throughput_infer_per_s
 
 
 def _p99_ms(measurement: Measurement) -> float | None:
-    return _times(measurement.latency_p99_s, 1e3)
+    return times(measurement.latency_p99_s, 1e3)
 
 
 def _throughput_half(measurement: Measurement) -> float | None:
-    return _times(measurement.throughput_infer_per_s, measurement.throughput_ci)
+    return times(measurement.throughput_infer_per_s, measurement.throughput_ci)
 
 
 def _p99_half_ms(measurement: Measurement) -> float | None:
-    return _times(_p99_ms(measurement), measurement.latency_p99_ci)
+    return times(_p99_ms(measurement), measurement.latency_p99_ci)

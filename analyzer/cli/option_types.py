@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from analyzer.formats.option_values import Choice, Flag, Kind, Number, Option
+from analyzer.formats.option_values import Choice, Flag, Kind, Number, Option, options_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,6 +105,22 @@ def click_option(
         help=help_,
         **attributes,
     )
+
+
+def option_of(settings: type, **attributes: Any) -> Callable[..., Callable[[Command], Command]]:
+    """Return a function that makes the click option of one setting of a record: of its name, its help and other flags.
+
+    Parameters
+    ----------
+    attributes
+        Further arguments of `click.option`, for all of them.
+    """
+    declared = options_of(settings)
+
+    def option(name: str, help_: str, *short: str) -> Callable[[Command], Command]:
+        return click_option(name, declared[name], help_, *short, **attributes)
+
+    return option
 
 
 def _text(default: Any) -> Any:

@@ -9,17 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from analyzer.cli.command import GroupedOption
-from analyzer.cli.option_types import click_option
-from analyzer.formats.option_values import options_of
+from analyzer.cli.option_types import option_of
 from analyzer.sweep.settings import SweepSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_SETTINGS = options_of(SweepSettings)
-
-
-def _option(name: str, help_: str, *short: str) -> Callable[[Command], Command]:
-    return click_option(name, _SETTINGS[name], help_, *short, cls=GroupedOption)
+_option = option_of(SweepSettings, cls=GroupedOption)
 
 
 _GROUPS = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from analyzer.formats.units import shortened_list
+
 _LISTED = 12  # most names that are listed when none is near
 
 
@@ -17,5 +19,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{folded[near[0]]}'?"
     if not names:
         return "there is none"
-    rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"known are {', '.join(names[:_LISTED])}{rest}"
+    return f"known are {shortened_list(names, _LISTED)}"

@@ -60,6 +60,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def times(figure: float | None, factor: float | None) -> float | None:
+    """Multiply a figure; None where it or the factor is not known."""
+    return None if figure is None or factor is None else figure * factor
+
+
+def shortened_list(names: Sequence[str], most: int) -> str:
+    """Write names with commas; of more than `most`, the first and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{rest}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Write names as in a sentence: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from analyzer.cli.command import Command
-from analyzer.cli.option_types import click_option, typed
-from analyzer.formats.option_values import in_flags, options_of
+from analyzer.cli.option_types import option_of, typed
+from analyzer.formats.option_values import in_flags
 from analyzer.formats.units import printable
 from planner.export.export import export_with
 from planner.export.settings import FLAGS, ExportSettings
 from planner.placement.file import read_placement
 
-Callback = TypeVar("Callback", bound=Callable[..., Any])
-
-_SETTINGS = options_of(ExportSettings)
-
-
-def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback]:
-    return click_option(name, _SETTINGS[name], help_, *short)
+_option = option_of(ExportSettings)
 
 
 @click.command(name="export", cls=Command)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from analyzer.cli.command import Command
-from analyzer.cli.option_types import click_option, typed
+from analyzer.cli.option_types import option_of, typed
 from analyzer.errors import TritonpackError, UsageError
 from analyzer.formats.files import write_whole
-from analyzer.formats.option_values import options_of
-from analyzer.formats.units import printable
+from analyzer.formats.units import printable, shortened_list
 from planner.inputs.prometheus.import_demand import import_demand
-from planner.inputs.prometheus.observed import shortened_list
+from planner.inputs.prometheus.observed import MOST_NAMED
 from planner.inputs.prometheus.settings import ImportSettings
 from planner.inputs.prometheus.text import demand_toml, gpus_text, models_text
 
-Callback = TypeVar("Callback", bound=Callable[..., Any])
-
-_SETTINGS = options_of(ImportSettings)
-
-
-def _option(name: str, help_: str) -> Callable[[Callback], Callback]:
-    return click_option(name, _SETTINGS[name], help_)
+_option = option_of(ImportSettings)
 
 
 @click.command(name="prometheus", cls=Command)
@@ -70,7 +62,7 @@ def command(ctx: click.Context, /, output: str | None, **options: Any) -> None:
     for note in found.notes:
         click.echo(printable(f"note: {note}"), err=True)
     if found.not_profiled:
-        names = shortened_list(sorted(found.not_profiled))
+        names = shortened_list(sorted(found.not_profiled), MOST_NAMED)
         click.echo(printable(f"running but not profiled: {names}; measure them with analyze"), err=True)
     if output and output != "-":
         try:

@@ -7,18 +7,13 @@ from typing import Any, TypeVar
 
 import click
 
-from analyzer.cli.option_types import click_option, click_type
-from analyzer.formats.option_values import options_of
+from analyzer.cli.option_types import click_type, option_of
 from planner.formulation.settings import PlanSettings
 from planner.inputs.memory_size import MemorySize
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_SETTINGS = options_of(PlanSettings)
-
-
-def _option(name: str, help_: str) -> Callable[[Command], Command]:
-    return click_option(name, _SETTINGS[name], help_)
+_option = option_of(PlanSettings)
 
 
 _PLANNING = (

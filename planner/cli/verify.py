@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from analyzer.cli.command import Command
-from analyzer.cli.option_types import click_option, typed
+from analyzer.cli.option_types import option_of, typed
 from analyzer.cli.options import sweep_options
 from analyzer.cli.pull_progress import show_pull
 from analyzer.errors import EXIT_FAILURE, UsageError
-from analyzer.formats.option_values import in_flags, options_of
+from analyzer.formats.option_values import in_flags
 from analyzer.formats.units import printable
 from analyzer.sweep.settings import FLAGS as SWEEP_FLAGS
 from analyzer.sweep.signals import signals_as_interrupts
@@ -27,13 +26,7 @@ from planner.verification.settings import FLAGS, MEASURING, VerifySettings
 from planner.verification.text import verification_text
 from planner.verification.verify import PreparedVerification, prepare_verification
 
-Callback = TypeVar("Callback", bound=Callable[..., Any])
-
-_SETTINGS = options_of(VerifySettings)
-
-
-def _option(name: str, help_: str, *short: str) -> Callable[[Callback], Callback]:
-    return click_option(name, _SETTINGS[name], help_, *short)
+_option = option_of(VerifySettings)
 
 
 @click.command(name="verify", cls=Command)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from analyzer.formats.units import within_limit
+from analyzer.formats.units import times, within_limit
 from planner.formulation.gpu_places import GpuPlace
 from planner.inputs.demand import Requirement
 from planner.inputs.fleet import Scaling
@@ -160,8 +160,8 @@ def _on_slice(profile: Profile, place: GpuPlace) -> Profile:
         points.append(
             replace(
                 p,
-                throughput_infer_per_s=_times(p.throughput_infer_per_s, 1 / overload),
-                latency_p99_s=_times(p.latency_p99_s, slowest),
+                throughput_infer_per_s=times(p.throughput_infer_per_s, 1 / overload),
+                latency_p99_s=times(p.latency_p99_s, slowest),
                 utilization=None if p.utilization is None else min(1.0, used),
                 memory_utilization=None if p.memory_utilization is None else min(1.0, read),
                 power_w=None,
@@ -180,21 +180,17 @@ def _scaled(profile: Profile, scaling: Scaling) -> Profile:
     points = tuple(
         replace(
             p,
-            throughput_infer_per_s=_times(p.throughput_infer_per_s, scaling.throughput),
-            latency_p99_s=_times(p.latency_p99_s, scaling.latency),
+            throughput_infer_per_s=times(p.throughput_infer_per_s, scaling.throughput),
+            latency_p99_s=times(p.latency_p99_s, scaling.latency),
             memory_bytes=round(p.memory_bytes * scaling.memory),
-            utilization=_times(p.utilization, scaling.utilization),
-            memory_utilization=_times(p.memory_utilization, scaling.utilization),
+            utilization=times(p.utilization, scaling.utilization),
+            memory_utilization=times(p.memory_utilization, scaling.utilization),
             power_w=None,  # another card's power says nothing about this one's
             estimate="; ".join(filter(None, (p.estimate, label))),
         )
         for p in profile.points
     )
     return replace(profile, points=points)
-
-
-def _times(figure: float | None, factor: float) -> float | None:
-    return None if figure is None else figure * factor
 
 
 def _within_budget(profile: Profile, budget_s: float | None) -> Iterator[OperatingPoint]:

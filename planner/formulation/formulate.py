@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzer.errors import UsageError
+from analyzer.formats.units import shortened_list
 from planner.formulation.candidates import Candidate, candidates
 from planner.formulation.co_location import UNLIMITED, needs_headroom, sharing
 from planner.formulation.gpu_places import GpuPlace, slices, whole_gpu
@@ -189,8 +190,7 @@ def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
         )
     estimated = sorted({c.model for c in found if c.point.estimate})
     if estimated:
-        more = f" and {len(estimated) - 3} more" if len(estimated) > 3 else ""
-        notes.append(f"figures of {', '.join(estimated[:3])}{more} are estimates where the placement says so")
+        notes.append(f"figures of {shortened_list(estimated, 3)} are estimates where the placement says so")
     return tuple(notes)
 
 

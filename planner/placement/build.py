@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from analyzer import __version__
+from analyzer.formats.units import times
 from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
@@ -154,11 +155,9 @@ def _placed(
         type=places[0].fleet_type.type,
         memory_capacity_bytes=places[0].fleet_type.memory_bytes,
         memory_bytes=sum(_memory(place, content) for place, content in zip(places, contents, strict=True)),
-        utilization=_most(
-            [(t, _times(c.utilization, place.compute_share * n)) for place, t, c, n in everything], hours
-        ),
+        utilization=_most([(t, times(c.utilization, place.compute_share * n)) for place, t, c, n in everything], hours),
         memory_utilization=_most(
-            [(t, _times(c.memory_utilization, place.memory_share * n)) for place, t, c, n in everything], hours
+            [(t, times(c.memory_utilization, place.memory_share * n)) for place, t, c, n in everything], hours
         ),
         models=tuple(
             model
@@ -206,14 +205,14 @@ def _model(
         concurrency=point.concurrency,
         instances=point.instances,
         memory_bytes=candidate.memory_bytes * count,
-        throughput_infer_per_s=_times(candidate.throughput_infer_per_s, count),
+        throughput_infer_per_s=times(candidate.throughput_infer_per_s, count),
         replicas=count,
         variant=point.variant,
         latency_p99_s=point.latency_p99_s,
-        utilization=_times(candidate.utilization, count * place.compute_share),
-        memory_utilization=_times(candidate.memory_utilization, count * place.memory_share),
+        utilization=times(candidate.utilization, count * place.compute_share),
+        memory_utilization=times(candidate.memory_utilization, count * place.memory_share),
         load_share=candidate.share,
-        rate_infer_per_s=None if rate is None else _times(candidate.throughput_infer_per_s, count * rate),
+        rate_infer_per_s=None if rate is None else times(candidate.throughput_infer_per_s, count * rate),
         serves=None if served == candidate.model else served,
         estimate=point.estimate,
         slice=SlicePosition(profile=place.slice_name, start=start) if place.slice_name else None,
@@ -238,8 +237,8 @@ def _geometry(
                 start=start,
                 memory_capacity_bytes=place.memory_bytes,
                 memory_bytes=_memory(place, content),
-                utilization=_most([(t, _times(c.utilization, n)) for t, c, n in content], hours),
-                memory_utilization=_most([(t, _times(c.memory_utilization, n)) for t, c, n in content], hours),
+                utilization=_most([(t, times(c.utilization, n)) for t, c, n in content], hours),
+                memory_utilization=_most([(t, times(c.memory_utilization, n)) for t, c, n in content], hours),
             )
             for place, start, content in zip(places, starts, contents, strict=True)
         ),
@@ -286,7 +285,3 @@ def _most(figures: Sequence[tuple[int, float | None]], hours: Sequence[HourGroup
     if len(known) < len(figures):
         return None
     return max(math.fsum(figure * group.shares[task] for task, figure in known) for group in hours)
-
-
-def _times(figure: float | None, factor: float) -> float | None:
-    return None if figure is None else figure * factor

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from analyzer.formats.units import times
 from planner.inputs.demand import HOURS, Requirement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 
@@ -46,9 +47,9 @@ def in_busiest_hour(
 def _scaled(model: PlacedModel, share: float) -> PlacedModel:
     return replace(
         model,
-        utilization=_times(model.utilization, share),
-        memory_utilization=_times(model.memory_utilization, share),
-        rate_infer_per_s=_times(model.rate_infer_per_s, share),
+        utilization=times(model.utilization, share),
+        memory_utilization=times(model.memory_utilization, share),
+        rate_infer_per_s=times(model.rate_infer_per_s, share),
     )
 
 
@@ -60,7 +61,3 @@ def gpu_in_busiest_hour(gpu: PlacedGpu, shares: Mapping[str, tuple[float, ...]])
     read = [model.memory_utilization for model in models]
     known = [share for share in read if share is not None]
     return replace(gpu, models=models, memory_utilization=math.fsum(known) if len(known) == len(read) else None)
-
-
-def _times(figure: float | None, factor: float) -> float | None:
-    return None if figure is None else figure * factor

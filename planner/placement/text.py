@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
-from analyzer.formats.units import MIB, counted, milliseconds, number, percent, printable, whole
+from analyzer.formats.units import MIB, counted, milliseconds, number, percent, printable, shortened_list, whole
 from planner.formulation.objective import Objective
 from planner.placement.document import Action, Move, Placement
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
@@ -76,9 +76,7 @@ def _move(move: Move) -> str:
 
 
 def _models(gpu: PlacedGpu) -> str:
-    named = [_model(m) for m in gpu.models[:MOST_MODELS]]
-    more = len(gpu.models) - MOST_MODELS
-    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+    return shortened_list([_model(m) for m in gpu.models], MOST_MODELS)
 
 
 def _model(model: PlacedModel) -> str:

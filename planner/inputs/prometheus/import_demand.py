@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyzer.errors import TritonpackError, UsageError
+from analyzer.formats.units import shortened_list
 from planner.inputs.profile_source import read_profiles
 from planner.inputs.prometheus.client import PrometheusClient
 from planner.inputs.prometheus.gpus import DCGM_METRICS, TRITON_METRICS, ObservedGpu, observe_gpus, uuids
-from planner.inputs.prometheus.observed import TritonSeries, cautions, observe, shortened_list
+from planner.inputs.prometheus.observed import MOST_NAMED, TritonSeries, cautions, observe
 from planner.inputs.prometheus.promql import (
     DURATION,
     EXECUTIONS,
@@ -62,7 +63,7 @@ def import_demand(settings: ImportSettings) -> Observation:
     not_profiled = frozenset() if profiled is None else frozenset(names) - profiled
     if len(not_profiled) == len(names):
         raise TritonpackError(
-            f"none of the running models is profiled in {settings.profiles}: {shortened_list(names)}; "
+            f"none of the running models is profiled in {settings.profiles}: {shortened_list(names, MOST_NAMED)}; "
             "measure them with analyze, or leave out `profiles`"
         )
     return Observation(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from analyzer.formats.units import shortened_list
+from planner.inputs.demand import HOURS
 from planner.inputs.prometheus.series import Grid, Series, at, in_hours, nearest_rank, ratio, total
 
-HOURS = 24
+MOST_NAMED = 10  # models in one sentence
 MOST_GAPS = 0.1  # share of the window without samples that is accepted without a warning
 
 
@@ -172,7 +174,7 @@ def cautions(models: Sequence[ObservedModel]) -> tuple[str, ...]:
     for reason, fact in reasons:
         concerned = [f"{m.model} ({said})" if said.strip() else m.model for m in models if (said := fact(m))]
         if concerned:
-            sentences.append(f"{reason}: {shortened_list(concerned)}")
+            sentences.append(f"{reason}: {shortened_list(concerned, MOST_NAMED)}")
     return tuple(sentences)
 
 
@@ -182,9 +184,3 @@ def _share(fraction: float) -> str:
 
 def _name_only(concerned: bool) -> str:
     return " " if concerned else ""
-
-
-def shortened_list(names: Sequence[str], most: int = 10) -> str:
-    """Write names with commas; of many, the first and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:most])} and {rest} more"
