@@ -39,7 +39,20 @@ def _ms(column: str, field: str) -> Figure:
     return Figure(column, field, 1e-3, 1e9)
 
 
-TEXTS = frozenset({"model", "device", "server", "variant", "status", "cause", "transport", "inputs", "arrivals"})
+TEXTS = frozenset(
+    {
+        "model",
+        "device",
+        "server",
+        "variant",
+        "status",
+        "cause",
+        "transport",
+        "inputs",
+        "arrivals",
+        "memory_is_reservation",
+    }
+)
 FIGURES = (
     Figure("throughput_infer_per_s", "throughput_infer_per_s"),
     _ms("latency_avg_ms", "latency_avg_s"),
@@ -71,7 +84,32 @@ FIGURES = (
     Figure("offered", "offered", whole=True),
     Figure("backlog_half_width", "backlog_half_width"),
 )
+STREAM_FIGURES = (
+    Figure("responses_per_s", "responses_per_s"),
+    Figure("responses_ci_pct", "responses_ci", 0.01, 1e9),
+    _ms("first_response_avg_ms", "first_response_avg_s"),
+    _ms("first_response_p50_ms", "first_response_p50_s"),
+    _ms("first_response_p99_ms", "first_response_p99_s"),
+    Figure("first_response_p99_ci_pct", "first_response_p99_ci", 0.01, 1e9),
+    _ms("response_gap_avg_ms", "response_gap_avg_s"),
+    _ms("response_gap_p50_ms", "response_gap_p50_s"),
+    _ms("response_gap_p99_ms", "response_gap_p99_s"),
+    Figure("response_gap_p99_ci_pct", "response_gap_p99_ci", 0.01, 1e9),
+    Figure("input_tokens_avg", "input_tokens_avg"),
+    Figure("output_tokens_avg", "output_tokens_avg"),
+    Figure("output_tokens_per_s", "output_tokens_per_s"),
+    Figure("output_tokens_ci_pct", "output_tokens_ci", 0.01, 1e9),
+    _ms("itl_avg_ms", "itl_avg_s"),
+    _ms("itl_p50_ms", "itl_p50_s"),
+    _ms("itl_p99_ms", "itl_p99_s"),
+    Figure("itl_p99_ci_pct", "itl_p99_ci", 0.01, 1e9),
+)
 RATE = Figure("request_rate_per_s", "request_rate_per_s")
+TRIAL_FIGURES = (  # that a trial may have
+    RATE,
+    Figure("input_length", "input_length", whole=True),
+    Figure("output_length", "output_length", whole=True),
+)
 SERVER_FIGURES = (
     _mib("server_memory_mib", "memory_bytes"),
     _percent("max_utilization_pct", "max_utilization"),
@@ -83,7 +121,9 @@ COLUMNS = (
     *(figure.column for figure in FIGURES[:_AFTER_RATE]),
     RATE.column,
     *(figure.column for figure in FIGURES[_AFTER_RATE:]),
-    *("transport", "inputs", "arrivals"),
+    *("transport", "inputs", "arrivals", "memory_is_reservation"),
+    *(figure.column for figure in TRIAL_FIGURES[1:]),
+    *(figure.column for figure in STREAM_FIGURES),
 )
 SERVER_COLUMNS = ("device", "server", *(figure.column for figure in SERVER_FIGURES))
 

@@ -19,10 +19,11 @@ from analyzer.formats.units import MIB
 from analyzer.measurements.csv_columns import (
     COLUMNS,
     FIGURES,
-    RATE,
     SERVER_COLUMNS,
     SERVER_FIGURES,
+    STREAM_FIGURES,
     TEXTS,
+    TRIAL_FIGURES,
     guarded,
     to_cells,
     to_count,
@@ -31,10 +32,12 @@ from analyzer.measurements.csv_columns import (
     unguarded,
 )
 from analyzer.measurements.record import UNKNOWN, Measurement, Provenance, ServerOnly, Status, Trial
+from analyzer.measurements.stream_figures import StreamFigures
 
 REQUIRED = ("model", "batch", "concurrency")
 ARRIVALS = ("poisson", "constant")
 _CRLF = "\r\n"
+_YES = "yes"
 
 
 def write_measurements_csv(path: Path, measurements: Iterable[Measurement]) -> None:
@@ -123,8 +126,10 @@ def measurement_cells(measurement: Measurement) -> dict[str, str]:
         "transport": trial.transport,
         "inputs": trial.inputs,
         "arrivals": "" if trial.request_rate_per_s is None else trial.arrivals,
-        **to_cells((RATE,), trial),
+        "memory_is_reservation": _YES if measurement.memory_is_reservation else "",
+        **to_cells(TRIAL_FIGURES, trial),
         **to_cells(FIGURES, measurement),
+        **to_cells(STREAM_FIGURES, measurement.stream),
     }
 
 
@@ -198,13 +203,13 @@ def to_measurement(cells: Mapping[str, str]) -> Measurement:
     if not cells["model"].strip():
         raise ValueError("column model is empty; give the model's name")
     variant = to_variant(cells.get("variant", ""))
-    rate = to_figures((RATE,), cells)["request_rate_per_s"]
+    given = to_figures(TRIAL_FIGURES, cells)
     trial = Trial(
         model=cells["model"],
         variant=variant,
         batch=to_count(cells, "batch"),
-        concurrency=to_count(cells, "concurrency", least=1 if rate is None else 0),
-        request_rate_per_s=rate,
+        concurrency=to_count(cells, "concurrency", least=1 if given["request_rate_per_s"] is None else 0),
+        **given,
         transport=cells.get("transport") or "http",
         inputs=cells.get("inputs", ""),
         arrivals=_arrivals(cells.get("arrivals") or "poisson"),
@@ -217,6 +222,8 @@ def to_measurement(cells: Mapping[str, str]) -> Measurement:
         status=_status(cells.get("status") or Status.OK),
         instances=to_count(cells, "instances", default=variant.instances or 1),
         cause=cells.get("cause", ""),
+        stream=StreamFigures(**to_figures(STREAM_FIGURES, cells)),
+        memory_is_reservation=_flag("memory_is_reservation", cells),
         **figures,
     )
 
@@ -235,6 +242,13 @@ def _complete_memory(figures: dict[str, Any], model: int | None) -> None:
     elif abs(max(0, highest - server) - model) > MIB + highest * 2e-5:  # the most that rounding of all three can cause
         less = f"max_memory_mib less server_memory_mib is {(highest - server) / MIB:.0f}"
         raise ValueError(f"column model_memory_mib: {model / MIB:.0f}, but {less}; correct one of the three")
+
+
+def _flag(column: str, cells: Mapping[str, str]) -> bool:
+    cell = cells.get(column, "")
+    if cell not in ("", "no", _YES):
+        raise ValueError(f"column {column}: {cell!r} is neither yes nor no")
+    return cell == _YES
 
 
 def _arrivals(name: str) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import UsageError
-from analyzer.measurements.csv_columns import COLUMNS, FIGURES, RATE, TEXTS
+from analyzer.measurements.csv_columns import COLUMNS, FIGURES, STREAM_FIGURES, TEXTS, TRIAL_FIGURES
 from analyzer.measurements.csv_file import check_header, measurement_cells, to_measurement
 from analyzer.measurements.record import Measurement
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIGURES = {figure.column for figure in (*FIGURES, RATE)}
+_FIGURES = {figure.column for figure in (*FIGURES, *TRIAL_FIGURES, *STREAM_FIGURES)}
 
 
 def measurements_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:

@@ -6,9 +6,11 @@ The units are seconds, bytes, inferences/s, watts and fractions of one; an unmea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
+
+from analyzer.measurements.stream_figures import StreamFigures
 
 UNKNOWN = "unknown"  # in a provenance that was read from a CSV file: what the file does not contain
 
@@ -112,6 +114,8 @@ class Trial:
         the default; empty for random values in the shapes of the configuration.
     arrivals : str
         ``poisson`` or ``constant``: the gaps between the requests of an open loop.
+    input_length, output_length : int or None
+        Tokens of each request, and tokens that are asked of a language model; None where the sweep does not set them.
     """
 
     model: str
@@ -122,6 +126,8 @@ class Trial:
     transport: str = "http"
     inputs: str = ""
     arrivals: str = "poisson"
+    input_length: int | None = None
+    output_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +202,10 @@ class Measurement:
     window_s, left_out_s : float
         Length of the window; and time that is left out of the trial, because a hypervisor gave the processors of the
         sending host to others.
+    stream : StreamFigures
+        What a decoupled model delivered response by response.
+    memory_is_reservation : bool
+        Whether the memory is what the backend reserves whatever the load, as vLLM does; it is no need of the model.
     """
 
     trial: Trial
@@ -231,6 +241,8 @@ class Measurement:
     left_out_s: float | None = None
     offered: int | None = None
     backlog_half_width: float | None = None
+    stream: StreamFigures = field(default_factory=StreamFigures)
+    memory_is_reservation: bool = False
 
     @property
     def offered_infer_per_s(self) -> float | None:

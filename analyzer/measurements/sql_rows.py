@@ -10,11 +10,13 @@ from typing import Any, get_type_hints
 
 from analyzer.measurements.co_location import CoLocatedModel
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.stream_figures import StreamFigures
 
 _PREFIXES = {
     Trial: "",
     Provenance: "",
     Variant: "variant_",
+    StreamFigures: "",
     Measurement: "",
 }  # Measurement and Variant both have `instances`
 
@@ -52,7 +54,11 @@ def to_row(record: Any, prefix: str = "") -> dict[str, Any]:
 def to_measurement(row: Mapping[str, Any]) -> Measurement:
     """Build a measurement from its row; the inverse of `to_row`."""
     trial = Trial(**{**_part(row, Trial), "variant": Variant(**_part(row, Variant, "variant_"))})
-    own = {**_part(row, Measurement), "status": Status(row["status"])}
+    own = {
+        **_part(row, Measurement),
+        "status": Status(row["status"]),
+        "stream": StreamFigures(**_part(row, StreamFigures)),
+    }
     return Measurement(**{**own, "trial": trial, "provenance": Provenance(**_part(row, Provenance))})
 
 

@@ -348,8 +348,18 @@ def _columns(record: type) -> Iterator[Column[Any]]:
 
     kinds = {str: sa.Text, Status: sa.Text, bool: sa.Boolean, int: sa.BigInteger, float: sa.Double}
     for column in columns(record):
-        given = None if column.default in (None, MISSING) else str(column.default)  # for rows of older tools
-        yield sa.Column(column.name, kinds[column.kind], nullable=column.optional, server_default=given)
+        yield sa.Column(
+            column.name, kinds[column.kind], nullable=column.optional, server_default=_default(column.default)
+        )
+
+
+def _default(value: Any) -> Any:
+    """Return what rows of older tools have in a column that they lack."""
+    import sqlalchemy as sa
+
+    if isinstance(value, bool):
+        return sa.true() if value else sa.false()  # as text, SQLite would take either for true
+    return None if value in (None, MISSING) else str(value)
 
 
 def _subject(measurement: Measurement) -> tuple[str, str]:

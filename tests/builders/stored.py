@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
 from analyzer.measurements.sql_rows import columns
+from analyzer.measurements.stream_figures import StreamFigures
 
 HOST = Provenance(
     device_name="Tesla T4",
@@ -33,7 +34,8 @@ def full_record() -> Measurement:
     """Make a measurement with a different figure in every column."""
     hints = {column.name: column.kind for column in columns(Measurement) if column.optional}
     own = [name for name in hints if name in Measurement.__dataclass_fields__]
-    return replace(DONE, **{name: hints[name](index + 2) for index, name in enumerate(own)})
+    stream = StreamFigures(**{field.name: index / 8 for index, field in enumerate(fields(StreamFigures))})
+    return replace(DONE, stream=stream, **{name: hints[name](index + 2) for index, name in enumerate(own)})
 
 
 APPEND_100 = """

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import UsageError
-from analyzer.measurements.csv_columns import FIGURES
+from analyzer.measurements.csv_columns import FIGURES, STREAM_FIGURES
 from analyzer.measurements.csv_file import (
     read_measurements_csv,
     read_server_only_csv,
@@ -21,6 +21,7 @@ from analyzer.measurements.csv_file import (
     write_server_only_csv,
 )
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.stream_figures import StreamFigures
 
 MIB = 1024**2
 UNKNOWN = Provenance(
@@ -35,14 +36,18 @@ UNKNOWN = Provenance(
 FAILED = Measurement(
     trial=Trial(model="chest", batch=4, concurrency=2), provenance=UNKNOWN, status=Status.OUT_OF_MEMORY
 )
-# The order that users' programs rely on: issue 2's columns, issue 3's, then the settings that distinguish trials.
+# The order that users' programs rely on: issue 2's columns, issue 3's, the trial's settings, then streams.
 HEADER = (
     "model,device,variant,instances,batch,concurrency,status,cause,throughput_infer_per_s,latency_avg_ms,"
     "latency_p50_ms,latency_p90_ms,latency_p95_ms,latency_p99_ms,max_memory_mib,server_memory_mib,"
     "model_memory_mib,max_utilization_pct,max_memory_utilization_pct,mean_utilization_pct,power_w,requests,"
     "window_s,request_rate_per_s,throughput_ci_pct,latency_p99_ci_pct,load_peak_memory_mib,steady_memory_mib,"
     "run_peak_memory_mib,sm_utilization_pct,tensor_utilization_pct,dram_bandwidth_utilization_pct,sm_clock_mhz,"
-    "errors,late,left_out_s,offered,backlog_half_width,transport,inputs,arrivals"
+    "errors,late,left_out_s,offered,backlog_half_width,transport,inputs,arrivals,memory_is_reservation,"
+    "input_length,output_length,responses_per_s,responses_ci_pct,first_response_avg_ms,first_response_p50_ms,"
+    "first_response_p99_ms,first_response_p99_ci_pct,response_gap_avg_ms,response_gap_p50_ms,response_gap_p99_ms,"
+    "response_gap_p99_ci_pct,input_tokens_avg,output_tokens_avg,output_tokens_per_s,output_tokens_ci_pct,"
+    "itl_avg_ms,itl_p50_ms,itl_p99_ms,itl_p99_ci_pct"
 )
 
 
@@ -67,21 +72,23 @@ def test_written_csv_has_the_documented_columns_and_units(tmp_path: Path) -> Non
         requests=1724375,  # counted, so not rounded
         sm_clock_hz=1.59e9,
         errors=0,
+        stream=StreamFigures(first_response_p99_s=0.25, itl_p99_ci=0.05),
     )
     write_measurements_csv(tmp_path / "m.csv", [full, FAILED])
     lines = (tmp_path / "m.csv").read_text().splitlines()
     assert lines == [
         HEADER,
         "chest,Tesla T4,instances=2,2,1,1,ok,,172.438,,,,,12.3457,5035,309,4726,56,,,,1724375,,"
-        "50,,,,,,,,,1590,0,,,,,http,,poisson",
-        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,",
+        "50,,,,,,,,,1590,0,,,,,http,,poisson,,,,,,,,250,,,,,,,,,,,,,5",
+        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,,,,,,,,,,,,,,,,,,,,,,",
     ]
 
 
 def test_every_figure_of_a_measurement_has_a_column() -> None:
     """A figure that is added to the record must be written, too."""
-    figures = {field.name for field in fields(Measurement)} - {"trial", "provenance", "status", "instances", "cause"}
+    figures = {field.name for field in fields(Measurement)} - NO_FIGURES
     assert {figure.field for figure in FIGURES} == figures | {"model_memory_bytes"}
+    assert [figure.field for figure in STREAM_FIGURES] == [field.name for field in fields(StreamFigures)]
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -91,6 +98,7 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
 NUMBER = st.none() | st.floats(1e-6, 0.999)
 MEMORY = st.none() | st.integers(0, 10**5).map(lambda mib: mib * MIB)
 COUNT = st.none() | st.integers(0, 10**5)
+NO_FIGURES = {"trial", "provenance", "status", "instances", "cause", "stream", "memory_is_reservation"}
 VARIANTS = st.builds(
     Variant,
     instances=st.none() | st.integers(1, 99),
@@ -114,15 +122,19 @@ MEASUREMENTS = st.builds(
         transport=st.sampled_from(["http", "grpc", "http+shm"]),
         inputs=TEXT,
         arrivals=st.sampled_from(["poisson", "constant"]),
+        input_length=COUNT,
+        output_length=COUNT,
     ).map(lambda trial: trial if trial.request_rate_per_s else replace(trial, arrivals="poisson")),
     provenance=st.just(UNKNOWN),
     status=st.sampled_from(Status),
     instances=st.integers(1, 99),
     cause=TEXT,
+    memory_is_reservation=st.booleans(),
+    stream=st.builds(StreamFigures, **{field.name: NUMBER for field in fields(StreamFigures)}),
     **{
         field.name: MEMORY if field.name.endswith("_bytes") else COUNT if "int" in field.type else NUMBER
         for field in fields(Measurement)
-        if field.name not in ("trial", "provenance", "status", "instances", "cause")
+        if field.name not in NO_FIGURES
     },
 )
 
@@ -143,8 +155,10 @@ def test_measurements_come_back_as_they_were(tmp_path: Path, measurements: list[
     found = read_measurements_csv(path)
     assert [one.trial for one in found] == [one.trial for one in measurements]
     for before, after in zip(measurements, found, strict=True):
-        for field in fields(Measurement):
-            assert alike(getattr(before, field.name), getattr(after, field.name)), field.name
+        for record, read in ((before, after), (before.stream, after.stream)):
+            for field in fields(record):
+                if field.name != "stream":
+                    assert alike(getattr(record, field.name), getattr(read, field.name)), field.name
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -112,6 +112,7 @@ def test_open_brings_an_older_schema_up_to_date(tmp_path: Path, version: int) ->
     with sqlite3.connect(tmp_path / "s") as connection:
         connection.execute("ALTER TABLE measurements DROP COLUMN late")
         connection.execute("ALTER TABLE measurements DROP COLUMN variant_max_queue_delay_s")
+        connection.execute("ALTER TABLE measurements DROP COLUMN memory_is_reservation")
         connection.execute("UPDATE tritonpack_schema SET version = ?", (version,))
     with Store.open(tmp_path / "s") as store:
         assert store.measurements() == (replace(full_record(), late=None),)
