@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,16 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 
-from analyzer.load.generator import LoadGenerator
 from analyzer.servers import Endpoint
 from analyzer.servers.control import ControlClient
 from analyzer.servers.health import is_ready
 from analyzer.servers.local import LocalServer
 from analyzer.servers.ports import choose_ports
-from analyzer.statistics.window import Window, summarize
-from benchmarks.profiler.ours import load_on, repository_of
+from analyzer.statistics.window import Window
+from benchmarks.profiler.ours import repository_of, send_for
 from benchmarks.profiler.report import Table, busy_share, section, store_section
 from planner import export_plan
 from tests.builders.placements import gpu, model, placement
@@ -60,7 +57,9 @@ def run(*, repetitions: int, block_s: float) -> Table:
             for protocol in PROTOCOLS:
                 for concurrency in CONCURRENCIES:
                     for way in list(endpoints)[:: 1 if repetition % 2 == 0 else -1]:
-                        window = _send(endpoints[way], repository, protocol, concurrency, block_s)
+                        window = send_for(
+                            block_s, endpoints[way], repository, MODEL, concurrency=concurrency, protocol=protocol
+                        )
                         found[protocol, concurrency, way].append(window)
     note = f"`python -m benchmarks.routing`: medians of {repetitions} repetitions of {block_s:g} s each, in turn."
     return table_of(found, note)
@@ -102,25 +101,6 @@ def _envoy(configuration: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-
-
-def _send(endpoint: Endpoint, repository: Path, protocol: str, concurrency: int, seconds: float) -> Window:
-    """Send requests for some seconds; return their figures."""
-    ends, latencies = array("d"), array("d")
-    with (
-        load_on(endpoint, repository, MODEL, concurrency=concurrency, protocol=protocol) as load,
-        LoadGenerator() as generator,
-        generator.sending(load) as stream,
-    ):
-        deadline_s = time.perf_counter() + seconds
-        while time.perf_counter() < deadline_s:
-            for report in stream.receive(0.2):
-                assert not report.errors, report.first_error
-                ends.extend(report.end_s)
-                latencies.extend(report.latency_s)
-    window = summarize(np.array(ends), np.array(latencies), concurrency=concurrency)
-    assert window is not None, "no request was answered"
-    return window
 
 
 def table_of(found: Mapping[tuple[str, int, str], Sequence[Window]], note: str) -> Table:

@@ -6,11 +6,16 @@ import csv
 import shutil
 import sys
 import tempfile
+import time
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from analyzer.load.generator import LoadGenerator
 from analyzer.load.load import Load
 from analyzer.load.workload import Workload
 from analyzer.measurements.record import Trial
@@ -18,6 +23,7 @@ from analyzer.models.repository import read_repository, select
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
+from analyzer.statistics.window import Window, summarize
 from benchmarks.profiler.peers import Point
 from benchmarks.profiler.processes import PeerError, run
 
@@ -51,6 +57,35 @@ def load_on(
     trial = Trial(model=model, batch=batch, concurrency=concurrency, transport=protocol)
     with Workload(protocol=protocol).build_load(endpoint, found, trial) as load:
         yield load
+
+
+def send_for(
+    seconds: float, endpoint: Endpoint, repository: Path, model: str, *, concurrency: int, protocol: str
+) -> Window:
+    """Run the load generator of `analyze` for some seconds, in a process of its own as `analyze` does.
+
+    Raises
+    ------
+    PeerError
+        If a request failed, or none completed.
+    """
+    ends, latencies = array("d"), array("d")
+    errors = ""
+    with (
+        load_on(endpoint, repository, model, concurrency=concurrency, protocol=protocol) as load,
+        LoadGenerator() as generator,
+        generator.sending(load) as stream,
+    ):
+        deadline_s = time.perf_counter() + seconds
+        while time.perf_counter() < deadline_s:
+            for report in stream.receive(0.2):
+                ends.extend(report.end_s)
+                latencies.extend(report.latency_s)
+                errors = errors or report.first_error
+    window = summarize(np.array(ends), np.array(latencies), concurrency=concurrency)
+    if errors or window is None:
+        raise PeerError(f"the load generator failed: {errors or 'no requests completed'}")
+    return window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import resource
 import statistics
-import time
 import urllib.request
-from array import array
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from analyzer.load.generator import LoadGenerator
 from analyzer.servers import Endpoint
-from analyzer.statistics.window import summarize
 from benchmarks.profiler.bench import Bench
-from benchmarks.profiler.ours import load_on, repository_of, serving
+from benchmarks.profiler.ours import load_on, repository_of, send_for, serving
 from benchmarks.profiler.peers import Point, run_perf_analyzer
 from benchmarks.profiler.processes import CommandResult, PeerError
 from benchmarks.profiler.report import Table
@@ -99,23 +93,8 @@ def _rate(point: Point, ended: CommandResult, served: int) -> Rate:
 def _send(endpoint: Endpoint, repository: Path, concurrency: int, protocol: str, seconds: float) -> Rate:
     """Run the load generator of `analyze` for some seconds, in a process of its own as `analyze` does."""
     served, began_cpu_s = _requests_served(endpoint.http), _cpu_s()
-    ends, latencies = array("d"), array("d")
-    errors = ""
-    with (
-        load_on(endpoint, repository, MODEL, concurrency=concurrency, protocol=protocol) as load,
-        LoadGenerator() as generator,
-        generator.sending(load) as stream,
-    ):
-        deadline_s = time.perf_counter() + seconds
-        while time.perf_counter() < deadline_s:
-            for report in stream.receive(0.2):
-                ends.extend(report.end_s)
-                latencies.extend(report.latency_s)
-                errors = errors or report.first_error
+    window = send_for(seconds, endpoint, repository, MODEL, concurrency=concurrency, protocol=protocol)
     cpu_s, served = _cpu_s() - began_cpu_s, _requests_served(endpoint.http) - served
-    window = summarize(np.array(ends), np.array(latencies), concurrency=concurrency)
-    if errors or window is None:
-        raise PeerError(f"the load generator failed: {errors or 'no requests completed'}")
     return Rate(requests_per_s=window.requests_per_s, p50_s=window.latency_p50_s, cpu_per_request_s=cpu_s / served)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import psutil
+import pytest
 import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
@@ -68,6 +69,14 @@ def send(served: Served, protocol: str, *, requests: int) -> dict[str, int]:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(send_part, range(4)))
     return {name: count - before[name] for name, count in counts(served).items()}
+
+
+def check_split(served: Served, protocol: str) -> None:
+    """Check that of 2,000 requests two thirds reach ``gpu-0`` and one third ``gpu-1``, within 5 %."""
+    sent = send(served, protocol, requests=2000)
+    assert sum(sent.values()) == 2000
+    assert sent["gpu-0"] == pytest.approx(2000 * 2 / 3, rel=0.05)
+    assert sent["gpu-1"] == pytest.approx(2000 / 3, rel=0.05)
 
 
 def counts(served: Served) -> dict[str, int]:
