@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,19 @@ class IpAddress(Kind):
             raise ValueError(f"{value!r} is no IP address such as {LOOPBACK}") from None
 
 
+class DnsLabel(Kind):
+    """A name of Kubernetes: a label of RFC 1123."""
+
+    metavar = "NAME"
+
+    def check(self, value: object) -> str:
+        """Return the name."""
+        text = str(value)
+        if len(text) > 63 or not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", text):
+            raise ValueError(f"{text!r} is no name of Kubernetes: at most 63 of a-z, 0-9 and -, the last not -")
+        return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """What is exported and how; `planner.export_plan` says what each means.
@@ -73,7 +87,7 @@ class ExportSettings:
     model_source: str | None = option(None, Word("SOURCE"))
     image: str | None = option(None, Word("IMAGE"))
     triton_version: str = option(DEFAULT_TRITON_VERSION, Word("TAG"))
-    namespace: str = option("default", Word("NAME"))
+    namespace: str = option("default", DnsLabel())
     inventory: tuple[str, ...] = option((), Inventories())
     first_port: int = option(8000, Number(1, 65000, whole=True, metavar="PORT"))
     envoy_address: str = option(LOOPBACK, IpAddress())

@@ -45,3 +45,10 @@ def test_strict_fails_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="envoy cannot express all of the plan: a is planned as instances=2"):
         export_plan(plan, to="envoy", output=tmp_path / "out", strict=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("namespace", ["Prod", "a_b", "-a", "a" * 64])
+def test_a_namespace_is_a_name_of_kubernetes(tmp_path: Path, namespace: str) -> None:
+    """A name that no cluster takes is refused before anything is written."""
+    with pytest.raises(UsageError, match=f"`namespace`: '{namespace}' is no name of Kubernetes: at most 63 of a-z"):
+        export_plan(placement(gpu(0, model("a", 100))), to="kubernetes", output=tmp_path / "out", namespace=namespace)
