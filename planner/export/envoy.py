@@ -14,7 +14,7 @@ from urllib.parse import quote
 from analyzer.errors import UsageError
 from planner.export.envoy_lua import MODEL_HEADER, NAME_TO_HEADER
 from planner.export.files import Export, ExportFile
-from planner.export.names import dns_label, unique
+from planner.export.names import dns_label, is_plain_in_path, unique
 from planner.export.serving import LOOPBACK, ServedModel, ServingPlan, TritonServer
 from planner.export.settings import ExportSettings
 from planner.export.yaml_text import yaml_text
@@ -65,8 +65,7 @@ def configuration(plan: ServingPlan, settings: ExportSettings) -> dict[str, Any]
     clusters = []
     for protocol in ("http", "grpc"):
         for name, placed in by_model.items():
-            # Triton 24.10 does not decode percent-encoded paths, so other names cannot be asked for
-            ready = f"/v2/models/{name}/ready" if _plain(name) else "/v2/health/ready"
+            ready = f"/v2/models/{name}/ready" if is_plain_in_path(name) else "/v2/health/ready"
             clusters.append(_cluster(f"model-{labels[name]}-{protocol}", protocol, _weighted(placed), ready))
         clusters.append(_cluster(f"servers-{protocol}", protocol, every, "/v2/health/ready"))
     listeners = [
@@ -123,11 +122,7 @@ def _cluster(name: str, protocol: str, servers: Sequence[tuple[TritonServer, int
         "typed_extension_protocol_options": {
             _UPSTREAM: {"@type": f"type.googleapis.com/{_UPSTREAM}", "explicit_http_config": http}
         },
-        "circuit_breakers": {
-            "thresholds": [
-                dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _MANY)
-            ]
-        },
+        "circuit_breakers": {"thresholds": [dict.fromkeys(_LIMITS, _MANY)]},
         "health_checks": [
             {
                 "timeout": "2s",
@@ -269,10 +264,6 @@ def _refusal(why: str) -> dict[str, Any]:
     return {"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": why}}}
 
 
-def _plain(name: str) -> bool:
-    return quote(name, safe="") == name
-
-
 def _spellings(name: str) -> tuple[str, ...]:
     """Return how clients write a name in a path: encoded by Python, by JavaScript, or not at all where that can be."""
     found = [quote(name, safe=""), quote(name, safe="!'()*")]
@@ -285,7 +276,7 @@ def not_expressed(plan: ServingPlan) -> Iterable[str]:
     """Yield what of the plan the configuration cannot say."""
     for name, placed in plan.by_model().items():
         source = plan.repository.get(placed[0][1].source)
-        if not _plain(name):
+        if not is_plain_in_path(name):
             yield f"{name!r} has characters that Triton 24.10 does not decode in a path: clients call it over gRPC"
         if source is not None and source.decoupled:
             yield f"{name} is decoupled, and a stream is not read for its model: clients send the header {MODEL_HEADER}"

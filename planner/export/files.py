@@ -145,7 +145,6 @@ def _write(file: ExportFile, folder: Path) -> None:
 
 def _link(link: ExportLink, folder: Path, *, copy: bool) -> None:
     path = folder / link.path
-    path.parent.mkdir(parents=True, exist_ok=True)
     _remove(folder, [link.path])
     path.parent.mkdir(parents=True, exist_ok=True)
     if not copy:

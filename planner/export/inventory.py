@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -236,7 +236,7 @@ def assign(placement: Placement, gpus: Sequence[RealGpu]) -> dict[str, RealGpu]:
     for real in gpus:
         if real.id is not None and real.id not in ids:
             raise UsageError(f"the inventory names {real.id}, which the plan does not have")
-    found = {gpu.id: real for gpu in planned for real in gpus if real.id == gpu.id}
+    found = {real.id: real for real in gpus if real.id is not None}
     devices = {in_use.type: {_type(device) for device in in_use.devices} for in_use in placement.gpu_types}
     for gpu_type in dict.fromkeys(gpu.type for gpu in planned):
         accepted = {gpu_type, _type(gpu_type), *devices.get(gpu_type, ())}
@@ -244,7 +244,8 @@ def assign(placement: Placement, gpus: Sequence[RealGpu]) -> dict[str, RealGpu]:
             if gpu.type == gpu_type and gpu.id in found and found[gpu.id].type not in accepted:
                 raise UsageError(f"{gpu.id} is planned as {gpu_type}; the inventory has a {found[gpu.id].type} there")
         wanted = [gpu for gpu in planned if gpu.type == gpu_type and gpu.id not in found]
-        free = [real for real in gpus if real.type in accepted and real.id is None and real not in found.values()]
+        taken = {id(real) for real in found.values()}  # two types of a plan may be one type of GPU
+        free = [real for real in gpus if real.type in accepted and id(real) not in taken]
         if len(free) < len(wanted):
             raise UsageError(
                 f"the plan needs {len(wanted)} GPUs of type {gpu_type} and the inventory has {len(free)} "
@@ -259,10 +260,11 @@ def assign(placement: Placement, gpus: Sequence[RealGpu]) -> dict[str, RealGpu]:
 
 def _check_nodes(planned: Sequence[PlacedGpu], found: Mapping[str, RealGpu]) -> None:
     """Raise UsageError where ids of the inventory put GPUs of two planned nodes on one, or of one on two."""
-    pairs = {(gpu.type, gpu.nodes[0], found[gpu.id].node) for gpu in planned if gpu.nodes}
+    pairs = {(gpu.type, gpu.nodes[0], found[gpu.id].node): None for gpu in planned if gpu.nodes}
+    numbers = Counter((gpu_type, number) for gpu_type, number, _ in pairs)
+    nodes = Counter((gpu_type, node) for gpu_type, _, node in pairs)
     for gpu_type, number, node in pairs:
-        others = [other for other in pairs if other[0] == gpu_type and (other[1] == number) != (other[2] == node)]
-        if others:
+        if numbers[gpu_type, number] > 1 or nodes[gpu_type, node] > 1:
             raise UsageError(
                 f"by the ids of the inventory, {gpu_type}s of different nodes of the plan are on {node}, or those "
                 "of one node on several"

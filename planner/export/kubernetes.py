@@ -15,6 +15,7 @@ from planner.export.kubernetes_objects import (
     config_name,
     deployment,
     metadata,
+    pod_spec,
     service,
 )
 from planner.export.model_source import model_source
@@ -67,17 +68,11 @@ def objects(
     for servers in groups:
         first = servers[0]
         request = gpu_request(servers)
+        placed = {**request.pod, **placing(plan, servers, names, facts)}
+        pod = pod_spec(first, source, settings.triton_image, names, container=request.container, pod=placed)
         found: list[Mapping[str, Any]] = [
             *request.objects,
-            deployment(
-                servers,
-                source,
-                settings.triton_image,
-                namespace,
-                names,
-                container=request.container,
-                pod={**request.pod, **placing(plan, servers, names, facts)},
-            ),
+            deployment(servers, namespace, names, pod),
             service(first.name, namespace, names, {"tritonpack/server": first.name}),
         ]
         if source.volume is not None:

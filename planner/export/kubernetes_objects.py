@@ -10,7 +10,7 @@ from typing import Any
 from analyzer.models.config_file import CONFIG_FILE
 from planner.export.model_source import MOUNT, ModelSource
 from planner.export.names import dns_label, unique
-from planner.export.serving import ServingPlan, TritonServer
+from planner.export.serving import ServingPlan, TritonServer, model_arguments
 
 OVERLAY = "/overlay"
 CONFIGS = "/configs"
@@ -104,21 +104,14 @@ def _overlay_script(server: TritonServer, names: ClusterNames) -> str:
 
 
 def deployment(
-    servers: Sequence[TritonServer],
-    source: ModelSource,
-    image: str,
-    namespace: str,
-    names: ClusterNames,
-    *,
-    container: Mapping[str, Any],
-    pod: Mapping[str, Any],
+    servers: Sequence[TritonServer], namespace: str, names: ClusterNames, pod: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the Deployment of servers that run the same, with a replica for each.
 
     Parameters
     ----------
-    container, pod : mapping
-        What gives the pod its GPU: entries of the container and of the pod's specification.
+    pod : mapping
+        The specification of its pods; see `pod_spec`.
     """
     first = servers[0]
     selector = {"tritonpack/server": first.name}  # not the plan: a selector can never be changed
@@ -140,13 +133,13 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod(first, source, image, names, container=container, pod=pod),
+                "spec": pod,
             },
         },
     }
 
 
-def _pod(
+def pod_spec(
     server: TritonServer,
     source: ModelSource,
     image: str,
@@ -155,6 +148,13 @@ def _pod(
     container: Mapping[str, Any],
     pod: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """Return the specification of a server's pod.
+
+    Parameters
+    ----------
+    container, pod : mapping
+        What gives the pod its GPU: entries of the container and of the pod's specification.
+    """
     limited = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - the Python backend's tensors
     volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}]
@@ -216,10 +216,8 @@ def arguments(server: TritonServer, source: ModelSource, names: ClusterNames) ->
         "tritonserver",
         f"--model-repository={OVERLAY if source.volume is not None else source.uri}",
         *([f"--model-config-name={config_name(names, server)}"] if named else []),
-        "--model-control-mode=explicit",
         # $( would begin the name of an environment variable
-        *(f"--load-model={name.replace('$(', '$$(')}" for name in server.load),
-        "--metrics-config=summary_latencies=true",
+        *(argument.replace("$(", "$$(") for argument in model_arguments(server)),
     ]
 
 

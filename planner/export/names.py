@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
 from planner.placement.placed_gpu import SlicePosition
 
@@ -27,6 +28,11 @@ def dns_label(text: str, *, most: int = 63) -> str:
 def gpu_resource(position: SlicePosition | None) -> str:
     """Return the Kubernetes resource of a slice under the mixed MIG strategy, or of a whole GPU."""
     return WHOLE_GPU if position is None else f"nvidia.com/mig-{position.profile.replace('+', '.')}"
+
+
+def is_plain_in_path(name: str) -> bool:
+    """Say whether a path can have the name as it is; Triton 24.10 does not decode percent-encoded paths."""
+    return quote(name, safe="") == name
 
 
 def identifier(text: str, *, most: int = 63) -> str:

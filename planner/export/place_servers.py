@@ -48,13 +48,13 @@ def serving_plan(
     """
     repository = repository or {}
     real = assign(placement, inventory) if inventory else {}
-    parts = [part for gpu in placement.one_by_one() for part in _parts(gpu)]
+    parts = [(gpu, cut, models) for gpu in placement.one_by_one() for cut, models in gpu.servers()]
     if not parts:
         raise UsageError("the placement has no GPU with a model: there is nothing to export")
-    labels = unique([_name(gpu, position) for gpu, position, _ in parts], dns_label, most=50)
+    labels = unique([_name(gpu, cut) for gpu, cut, _ in parts], dns_label, most=50)
     on_host: dict[str, int] = defaultdict(int)
     servers = []
-    for gpu, position, placed in parts:
+    for gpu, cut, placed in parts:
         where = real.get(gpu.id)
         host = where.node if where else ""
         port = first_port + 10 * on_host[host]
@@ -65,16 +65,16 @@ def serving_plan(
         called, load = dependencies(models, repository)
         servers.append(
             TritonServer(
-                name=labels[_name(gpu, position)],
+                name=labels[_name(gpu, cut)],
                 gpu=gpu.id,
                 type=gpu.type,
-                slice=position,
+                slice=None if cut is None else cut.position,
                 node=gpu.nodes[0] if gpu.nodes else None,
                 real=where,
                 models=models,
                 dependencies=called,
                 load=load,
-                memory_bytes=_memory(gpu, position),
+                memory_bytes=gpu.memory_bytes if cut is None else cut.memory_bytes,
                 http_port=port,
                 grpc_port=port + 1,
                 metrics_port=port + 2,
@@ -90,29 +90,8 @@ def serving_plan(
     )
 
 
-def _parts(gpu: PlacedGpu) -> Iterable[tuple[PlacedGpu, SlicePosition | None, tuple[PlacedModel, ...]]]:
-    """Yield what each server of a GPU serves, with its slice."""
-    if gpu.geometry is None:
-        if gpu.models:
-            yield gpu, None, gpu.models
-        return
-    for cut in gpu.geometry.slices:
-        position = SlicePosition(profile=cut.profile, start=cut.start)
-        models = tuple(model for model in gpu.models if model.slice == position)
-        if models:
-            yield gpu, position, models
-
-
 def _name(gpu: PlacedGpu, position: SlicePosition | None) -> str:
     return gpu.id if position is None else f"{gpu.id}-{position.profile}-{position.start}"
-
-
-def _memory(gpu: PlacedGpu, position: SlicePosition | None) -> int:
-    if position is None or gpu.geometry is None:
-        return gpu.memory_bytes
-    return next(
-        c.memory_bytes for c in gpu.geometry.slices if (c.profile, c.start) == (position.profile, position.start)
-    )
 
 
 def _models(gpu: str, placed: Sequence[PlacedModel], repository: Mapping[str, Model]) -> tuple[ServedModel, ...]:

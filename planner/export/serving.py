@@ -194,3 +194,12 @@ class ServingPlan:
             f"{comment} Made by plan export --to {target} (tritonpack {__version__}); export again, do not edit.\n"
             f"{comment} Plan: sha256 {self.digest}\n"
         )
+
+
+def model_arguments(server: TritonServer) -> list[str]:
+    """Return the arguments of tritonserver by which it loads the models of the plan, and only these."""
+    return [
+        "--model-control-mode=explicit",
+        *(f"--load-model={name}" for name in server.load),  # in the order of loading
+        "--metrics-config=summary_latencies=true",  # the p99 that target `prometheus` watches
+    ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from urllib.parse import quote
 
-from planner.export.serving import LOOPBACK, TritonServer
+from planner.export.names import is_plain_in_path
+from planner.export.serving import LOOPBACK, TritonServer, model_arguments
 
 START = "start.sh"
 GRACE_S = 30  # between SIGTERM and SIGKILL
@@ -158,22 +158,17 @@ wait_for_all
 def arguments(server: TritonServer) -> list[str]:
     """Return the arguments of tritonserver but those that say where the repository is and which address it takes."""
     return [
-        "--model-control-mode=explicit",
-        *(f"--load-model={name}" for name in server.load),  # in the order of loading
+        *model_arguments(server),
         f"--http-port={server.http_port}",
         f"--grpc-port={server.grpc_port}",
         f"--metrics-port={server.metrics_port}",
-        "--metrics-config=summary_latencies=true",  # the p99 that target `prometheus` watches
         f"--exit-timeout-secs={DRAIN_S}",
     ]
 
 
 def ready_paths(server: TritonServer) -> list[str]:
-    """Return the paths that are answered with 200 once the models are ready.
-
-    Triton 24.10 does not decode percent-encoded paths, so only names that need none can be asked for.
-    """
-    return [f"/v2/models/{model.name}/ready" for model in server.models if quote(model.name, safe="") == model.name]
+    """Return the paths that are answered with 200 once the models are ready, as far as they can be asked for."""
+    return [f"/v2/models/{model.name}/ready" for model in server.models if is_plain_in_path(model.name)]
 
 
 def start_script(header: str, server: TritonServer, *, visible: str | None) -> str:

@@ -149,6 +149,11 @@ class PlacedSlice(SlicePosition):
     utilization: float | None = None
     memory_utilization: float | None = None
 
+    @property
+    def position(self) -> SlicePosition:
+        """Where it is, as its models have it."""
+        return SlicePosition(profile=self.profile, start=self.start)
+
 
 PLACED_SLICE_KEYS = (
     *SLICE_KEYS,
@@ -213,6 +218,17 @@ class PlacedGpu:
     def name(self) -> str:
         """The GPU's id, and how many more GPUs the entry stands for."""
         return self.id if self.gpus == 1 else f"{self.id} and {self.gpus - 1} like it"
+
+    def servers(self) -> Iterator[tuple[PlacedSlice | None, tuple[PlacedModel, ...]]]:
+        """Yield the models of each server on one GPU: those of a whole GPU, or of each slice that has any."""
+        if self.geometry is None:
+            if self.models:
+                yield None, self.models
+            return
+        for cut in self.geometry.slices:
+            models = tuple(model for model in self.models if model.slice == cut.position)
+            if models:
+                yield cut, models
 
     def one_by_one(self) -> Iterator[PlacedGpu]:
         """Yield one entry for each GPU that this entry stands for."""

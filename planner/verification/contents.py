@@ -12,7 +12,7 @@ from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Measurement, Trial, Variant
 from planner.placement.busiest_hour import in_busiest_hour, shares_by_hour
 from planner.placement.document import CountedThresholds, Placement
-from planner.placement.placed_gpu import PlacedGpu, PlacedModel
+from planner.placement.placed_gpu import PlacedGpu, PlacedModel, PlacedSlice
 
 _LEAST_SHARE = 0.01  # of a model's highest rate is sent to it, also in an hour in which it has none
 
@@ -85,37 +85,20 @@ def contents_of(placement: Placement) -> tuple[PlannedContent, ...]:
 
 def _servers(gpu: PlacedGpu, thresholds: CountedThresholds) -> Iterable[tuple[PlannedContent, str]]:
     """Yield what each server of a GPU runs, with the GPU's or the slice's name."""
-    if gpu.geometry is None:
-        yield (
-            PlannedContent(
-                gpus=(),
-                type=gpu.type,
-                slice_profile=None,
-                models=gpu.models,
-                memory_bytes=gpu.memory_bytes,
-                memory_capacity_bytes=gpu.memory_capacity_bytes,
-                utilization=gpu.utilization,
-                memory_utilization=gpu.memory_utilization,
-                thresholds=thresholds,
-            ),
-            gpu.id,
+    for cut, models in gpu.servers():
+        place: PlacedGpu | PlacedSlice = gpu if cut is None else cut
+        content = PlannedContent(
+            gpus=(),
+            type=gpu.type,
+            slice_profile=None if cut is None else cut.profile,
+            models=models if cut is None else _of_slice(models, cut.utilization),
+            memory_bytes=place.memory_bytes,
+            memory_capacity_bytes=place.memory_capacity_bytes,
+            utilization=place.utilization,
+            memory_utilization=place.memory_utilization,
+            thresholds=thresholds,
         )
-        return
-    for cut in gpu.geometry.slices:
-        models = [m for m in gpu.models if m.slice and (m.slice.profile, m.slice.start) == (cut.profile, cut.start)]
-        if models:
-            content = PlannedContent(
-                gpus=(),
-                type=gpu.type,
-                slice_profile=cut.profile,
-                models=_of_slice(models, cut.utilization),
-                memory_bytes=cut.memory_bytes,
-                memory_capacity_bytes=cut.memory_capacity_bytes,
-                utilization=cut.utilization,
-                memory_utilization=cut.memory_utilization,
-                thresholds=thresholds,
-            )
-            yield content, f"{gpu.id}/{cut.name}"
+        yield content, gpu.id if cut is None else f"{gpu.id}/{cut.name}"
 
 
 def _of_slice(models: Sequence[PlacedModel], utilization: float | None) -> tuple[PlacedModel, ...]:
