@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from analyzer.errors import UsageError
 from planner.formulation.candidates import Mode
 from planner.formulation.request import Request
-from planner.inputs.demand import SHARING_FIELDS, Requirement
+from planner.inputs.demand import BUDGETS, SHARING_FIELDS, Requirement
 from planner.inputs.fleet import FleetType
 from planner.planning import solve_request
 from planner.problem.plan import Status
@@ -134,12 +134,11 @@ def _rules(request: Request) -> Iterator[tuple[str, Request]]:
 def _eased(requirement: Requirement) -> Iterator[tuple[str, Requirement]]:
     """The requirement with a longer p99 budget, fewer replicas, or without one of its rules on sharing GPUs."""
     name = requirement.model
-    if requirement.latency_p99_s is not None:
-        budget = f"{requirement.latency_p99_s * 1000:g} ms"
-        yield (
-            f"{name} at twice its p99 budget of {budget}",
-            replace(requirement, latency_p99_s=requirement.latency_p99_s * 2),
-        )
+    for field, what in BUDGETS:
+        budget_s = getattr(requirement, field)
+        if budget_s is not None:
+            words = f"{name} at twice its {what} budget of {budget_s * 1000:g} ms"
+            yield words, replace(requirement, **{field: budget_s * 2})
     for field, nothing, words in SHARING_FIELDS:
         if getattr(requirement, field) != nothing:
             yield f"{name} {words}", replace(requirement, **{field: nothing})  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from analyzer.formats.units import times, within_limit
 from planner.formulation.gpu_places import GpuPlace
-from planner.inputs.demand import Requirement
+from planner.inputs.demand import BUDGETS, Requirement
 from planner.inputs.fleet import Scaling
 from planner.inputs.profiles import OperatingPoint, Profile, fastest, least_memory, rate_of
 
@@ -97,9 +97,9 @@ def candidates(
     found = []
     overhead_bytes = place.fleet_type.model_overhead_bytes + requirement.overhead_bytes
     for profile in profiles_on(requirement, place, profiles):
-        within = replace(profile, points=tuple(_within_budget(profile, requirement.latency_p99_s)))
+        within = replace(profile, points=tuple(p for p in profile.points if meets(p, requirement)))
         whole = [p for p in _on_type(profiles[profile.model], place) if place.slice_name]
-        best = max((rate_of(p) for w in whole for p in _within_budget(w, requirement.latency_p99_s)), default=0.0)
+        best = max((rate_of(p) for w in whole for p in w.points if meets(p, requirement)), default=0.0)
         for point in _candidates(within, requirement, mode, keep_throughput, best):
             in_steps = (proportional or headroom) and requirement.rate_to_serve
             steps = range(1, SHARE_STEPS + 1) if in_steps else (SHARE_STEPS,)
@@ -148,12 +148,13 @@ def _on_slice(profile: Profile, place: GpuPlace) -> Profile:
     A slice has a share of the GPU's multiprocessors and of its memory bandwidth, so work takes 1 / share times as
     long. Utilization and memory utilization grow by their factors; where one would exceed 1, throughput falls in
     proportion. The p99 is multiplied by the larger factor, which is too much for models that never filled the GPU. A
-    utilization that was not measured is taken to have been 1.
+    utilization that was not measured is taken to have been 1. Points whose memory is a reservation are left out: on a
+    slice the backend reserves another amount.
     """
     compute, bandwidth = place.compute_share, place.memory_share
     slowest = 1 / min(compute, bandwidth)
     points = []
-    for p in profile.points:
+    for p in _without_reservations(profile):
         used = 1.0 if p.utilization is None else p.utilization / compute
         read = 1.0 if p.memory_utilization is None else p.memory_utilization / bandwidth
         overload = max(1.0, used, read) if p.utilization is not None else 1 / compute
@@ -162,6 +163,8 @@ def _on_slice(profile: Profile, place: GpuPlace) -> Profile:
                 p,
                 throughput_infer_per_s=times(p.throughput_infer_per_s, 1 / overload),
                 latency_p99_s=times(p.latency_p99_s, slowest),
+                ttft_p99_s=times(p.ttft_p99_s, slowest),
+                itl_p99_s=times(p.itl_p99_s, slowest),
                 utilization=None if p.utilization is None else min(1.0, used),
                 memory_utilization=None if p.memory_utilization is None else min(1.0, read),
                 power_w=None,
@@ -182,21 +185,41 @@ def _scaled(profile: Profile, scaling: Scaling) -> Profile:
             p,
             throughput_infer_per_s=times(p.throughput_infer_per_s, scaling.throughput),
             latency_p99_s=times(p.latency_p99_s, scaling.latency),
+            ttft_p99_s=times(p.ttft_p99_s, scaling.latency),
+            itl_p99_s=times(p.itl_p99_s, scaling.latency),
             memory_bytes=round(p.memory_bytes * scaling.memory),
             utilization=times(p.utilization, scaling.utilization),
             memory_utilization=times(p.memory_utilization, scaling.utilization),
             power_w=None,  # another card's power says nothing about this one's
             estimate="; ".join(filter(None, (p.estimate, label))),
         )
-        for p in profile.points
+        for p in _without_reservations(profile)
     )
     return replace(profile, points=points)
 
 
-def _within_budget(profile: Profile, budget_s: float | None) -> Iterator[OperatingPoint]:
-    for point in profile.points:
-        if budget_s is None or (point.latency_p99_s is not None and within_limit(point.latency_p99_s, budget_s)):
-            yield point
+def _without_reservations(profile: Profile) -> list[OperatingPoint]:
+    return [p for p in profile.points if not p.memory_is_reservation]
+
+
+def meets(point: OperatingPoint, requirement: Requirement) -> bool:
+    """Say whether a point is within the budgets of a requirement, and was measured with requests as long as its own."""
+    if requirement.rate_requests_per_s is not None and point.batch != 1:
+        return False
+    for field, _ in BUDGETS:
+        budget_s, measured_s = getattr(requirement, field), getattr(point, field)
+        if budget_s is not None and (measured_s is None or not within_limit(measured_s, budget_s)):
+            return False
+    return covers(point, requirement)
+
+
+def covers(point: OperatingPoint, requirement: Requirement) -> bool:
+    """Say whether a point was measured with requests and answers at least as long as a requirement's."""
+    wanted = (requirement.input_length, requirement.output_length)
+    return all(
+        length is None or (measured is not None and round(measured) >= length)
+        for length, measured in zip(wanted, point.covered_lengths, strict=True)
+    )
 
 
 def _candidates(

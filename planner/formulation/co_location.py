@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.formulation.candidates import Candidate
-from planner.inputs.demand import Requirement
+from planner.inputs.demand import BUDGETS, Requirement
 from planner.interference.content import Member, model_key
 from planner.interference.latency import tolerated
 from planner.interference.learnt import Learnt
@@ -59,18 +59,17 @@ def sharing(candidate: Candidate, requirement: Requirement, learnt: Learnt) -> S
 
 
 def _tolerated(candidate: Candidate, requirement: Requirement) -> float | None:
-    """Return the slow-down with which a replica serves its share of its throughput within its p99 budget."""
+    """Return the slow-down with which a replica serves its share of its throughput within its p99 budgets."""
     capacity = candidate.point.throughput_infer_per_s
     if requirement.rate_to_serve is None or not capacity:
         return None
-    alone_s = candidate.point.latency_p99_s
-    budget_s = None if alone_s is None else requirement.latency_p99_s
-    return tolerated(
-        rate=capacity * candidate.share,
-        capacity=capacity,
-        alone_p99_s=alone_s if budget_s is not None else None,
-        budget_p99_s=budget_s,
-    )
+    rate = capacity * candidate.share
+    most = tolerated(rate=rate, capacity=capacity)
+    for field, _ in BUDGETS:
+        alone_s, budget_s = getattr(candidate.point, field), getattr(requirement, field)
+        if alone_s is not None and budget_s is not None:
+            most = min(most, tolerated(rate=rate, capacity=capacity, alone_p99_s=alone_s, budget_p99_s=budget_s))
+    return most
 
 
 def _load(row: Row) -> int:

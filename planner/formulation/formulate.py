@@ -191,6 +191,12 @@ def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
     estimated = sorted({c.model for c in found if c.point.estimate})
     if estimated:
         notes.append(f"figures of {shortened_list(estimated, 3)} are estimates where the placement says so")
+    reserved = sorted({c.model for c in found if c.point.memory_is_reservation})
+    if reserved:
+        notes.append(
+            f"the memory of {shortened_list(reserved, 3)} is what the backend reserves, not what the model needs: a "
+            "smaller reservation has to be set there, and measured"
+        )
     return tuple(notes)
 
 

@@ -15,6 +15,7 @@ from planner.formulation.candidates import Candidate, Mode
 from planner.formulation.co_location import Sharing
 from planner.formulation.gpu_places import GpuPlace
 from planner.formulation.request import Request
+from planner.inputs.demand import BUDGETS
 from planner.problem.co_location import ContentPart, KnownToHold, Overloaded
 
 _TOLERANCE = 0.05  # share of a rate that may be missing where a record does not say how it was judged
@@ -104,12 +105,29 @@ def _meets(model: CoLocatedModel, options: Options, request: Request, *, surely:
     tolerance = _TOLERANCE if model.tolerance is None else model.tolerance
     if promised is not None and served < promised * (1 - tolerance):
         return False
-    budget_s = next((r.latency_p99_s for r in request.requirements if r.model == measured.trial.model), None)
+    requirement = next((r for r in request.requirements if r.model == measured.trial.model), None)
+    if requirement is None:
+        return True
+    stream = measured.stream
+    found = {
+        "latency_p99_s": (measured.latency_p99_s, measured.latency_p99_ci),
+        "ttft_p99_s": (stream.first_response_p99_s, stream.first_response_p99_ci),
+        "itl_p99_s": (stream.itl_p99_s, stream.itl_p99_ci),
+    }
+    return all(
+        _within_budget(*found[field], getattr(requirement, field), side=side, surely=surely) for field, _ in BUDGETS
+    )
+
+
+def _within_budget(
+    measured_s: float | None, half_width: float | None, budget_s: float | None, *, side: int, surely: bool
+) -> bool:
+    """Say whether a p99 is within its budget; `half_width` is a fraction of it."""
     if budget_s is None:
         return True
-    if measured.latency_p99_s is None or measured.latency_p99_ci is None:
-        return not surely and (measured.latency_p99_s is None or within_limit(measured.latency_p99_s, budget_s))
-    return within_limit(measured.latency_p99_s * (1 - side * measured.latency_p99_ci), budget_s)
+    if measured_s is None or half_width is None:
+        return not surely and (measured_s is None or within_limit(measured_s, budget_s))
+    return within_limit(measured_s * (1 - side * half_width), budget_s)
 
 
 def _promised(model: CoLocatedModel, options: Options, request: Request) -> float | None:

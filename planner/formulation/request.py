@@ -17,7 +17,7 @@ from planner.inputs.fleet import FleetType
 from planner.inputs.fleet_file import read_fleet
 from planner.inputs.fleet_options import count_unknown_device, cut_with_mig, named_types, type_of_profiles
 from planner.inputs.memory_size import to_bytes
-from planner.inputs.profiles import Profile, at_configuration, by_model, of_models, of_one_device
+from planner.inputs.profiles import OperatingPoint, Profile, at_configuration, by_model, of_models, of_one_device
 from planner.interference.learnt import NOTHING, Learnt
 
 
@@ -121,18 +121,31 @@ def _wanted(
 
 
 def check_models(requirements: Sequence[Requirement], profiles: Sequence[Profile]) -> None:
-    """Make sure that every model of the demand, and every variant, was profiled.
+    """Make sure that every model of the demand, and every variant, was profiled for what is asked of it.
 
     Raises
     ------
     UsageError
-        Naming the first that was not, with the nearest that was.
+        Naming the first that was not, with the nearest that was; or the first that was measured with requests of
+        several lengths, where the demand does not say how long its own are.
     """
     known = by_model(profiles)
     for requirement in requirements:
         for model in (requirement.model, *requirement.variants):
             if model not in known:
                 raise UsageError(f"model '{model}' of the demand has no profile; {suggest(model, known)}")
+            _check_lengths(requirement, model, [point for profile in known[model] for point in profile.points])
+
+
+def _check_lengths(requirement: Requirement, model: str, points: Sequence[OperatingPoint]) -> None:
+    """Refuse to choose among lengths: figures of short requests say nothing of long ones."""
+    for field, what in (("input_length", "requests"), ("output_length", "answers")):
+        measured = sorted({length for point in points if (length := getattr(point, field)) is not None})
+        if getattr(requirement, field) is None and len(measured) > 1:
+            raise UsageError(
+                f"model '{model}' was measured with {what} of {', '.join(map(str, measured))} tokens; "
+                f"give {field} in the demand"
+            )
 
 
 def _fleet(

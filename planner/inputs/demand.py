@@ -63,11 +63,18 @@ class Requirement:
     rates_by_hour_infer_per_s : tuple of float
         Rates to serve in each of the 24 hours of a day, before growth, hour 0 first; in one time zone for all models.
         Empty: the rate is the same in all hours.
+    rate_requests_per_s : float or None
+        The rate in requests, of a model whose requests are answered one by one, such as a language model: only
+        operating points at batch 1 are used, where it is the rate in inferences.
+    ttft_p99_s, itl_p99_s : float or None
+        Budgets for the p99 of the time to the first response and of the inter-token latency.
+    input_length, output_length : int or None
+        Tokens of a request and of its answer; operating points that were measured with fewer are not used.
 
     Raises
     ------
     UsageError
-        If the rates by hour are not 24, or all zero, or the highest is not the rate.
+        If the rates by hour are not 24, or all zero, or the highest is not the rate; or two rates are given.
 
     Examples
     --------
@@ -90,9 +97,19 @@ class Requirement:
     growth: float = 1.0
     overhead_bytes: int = 0
     rates_by_hour_infer_per_s: tuple[float, ...] = ()
+    rate_requests_per_s: float | None = None
+    ttft_p99_s: float | None = None
+    itl_p99_s: float | None = None
+    input_length: int | None = None
+    output_length: int | None = None
 
     def __post_init__(self) -> None:
         rates = self.rates_by_hour_infer_per_s
+        fault = fault_of_rate_in_requests(self.rate_requests_per_s, self.rate_infer_per_s, rates)
+        if fault:
+            raise UsageError(f"rate_requests_per_s of model '{self.model}' {fault}")
+        if self.rate_requests_per_s is not None:
+            object.__setattr__(self, "rate_infer_per_s", self.rate_requests_per_s)
         if not rates:
             return
         fault = fault_of_rates_by_hour(rates, self.rate_infer_per_s)
@@ -113,6 +130,13 @@ class Requirement:
         return None if self.rate_infer_per_s is None else self.rate_infer_per_s * self.growth
 
 
+def fault_of_rate_in_requests(requests: float | None, rate: float | None, by_hour: Sequence[float]) -> str:
+    """Say in words what is wrong with a rate in requests/s beside other rates; empty where nothing is."""
+    if requests is None or (not by_hour and rate in (None, requests)):
+        return ""
+    return "stands beside a rate in inferences/s; give one of them"
+
+
 def fault_of_rates_by_hour(rates: Sequence[float], rate: float | None) -> str:
     """Say in words what is wrong with rates by hour beside a plain rate; empty where nothing is."""
     if len(rates) != HOURS:
@@ -123,6 +147,13 @@ def fault_of_rates_by_hour(rates: Sequence[float], rate: float | None) -> str:
         return f"has {max(rates):g} as its highest rate, and rate_infer_per_s is {rate:g}; leave rate_infer_per_s out"
     return ""
 
+
+# The budgets for a p99: the field, which an operating point has as well, and its name in words.
+BUDGETS: tuple[tuple[str, str], ...] = (
+    ("latency_p99_s", "p99"),
+    ("ttft_p99_s", "p99 time to the first response"),
+    ("itl_p99_s", "p99 inter-token latency"),
+)
 
 # The fields that restrict which replicas share a GPU: name, value without a restriction, and that value in words.
 SHARING_FIELDS: tuple[tuple[str, object, str], ...] = (
@@ -147,6 +178,11 @@ REQUIREMENT_KEYS = (  # of a requirement in a placement file
     key("growth", NUMBER, absent=1.0),
     key("overhead_mib", MEBIBYTES, "overhead_bytes", absent=0),
     key("rates_by_hour_infer_per_s", several(NUMBER), absent=(), left_out=True),
+    key("rate_requests_per_s", NUMBER, absent=None, left_out=True),
+    key("ttft_p99_ms", MILLISECONDS, "ttft_p99_s", absent=None, left_out=True),
+    key("itl_p99_ms", MILLISECONDS, "itl_p99_s", absent=None, left_out=True),
+    key("input_length", INTEGER, absent=None, left_out=True),
+    key("output_length", INTEGER, absent=None, left_out=True),
 )
 
 

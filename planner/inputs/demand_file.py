@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyzer.formats.units import MIB
-from planner.inputs.demand import Requirement, Spread, fault_of_rates_by_hour
+from planner.inputs.demand import Requirement, Spread, fault_of_rate_in_requests, fault_of_rates_by_hour
 from planner.inputs.table_reader import TableEntry, csv_entries, read_input, toml_entries, unique
 
 KEYS = (
     "model",
     "rate_infer_per_s",
     "rates_by_hour_infer_per_s",
+    "rate_requests_per_s",
     "latency_p99_ms",
+    "ttft_p99_ms",
+    "itl_p99_ms",
+    "input_length",
+    "output_length",
     "replicas",
     "spread",
     "alone",
@@ -84,7 +89,6 @@ def _model(entry: TableEntry) -> str:
 
 
 def _requirement(entry: TableEntry, growth: float) -> Requirement:
-    latency_ms = entry.number("latency_p99_ms", high=_MOST_LATENCY_MS)
     spread = entry.choice("spread", [*(s.value for s in Spread), "none"])
     own_growth = entry.number("growth", high=_MOST_GROWTH)
     rate = entry.number("rate_infer_per_s", high=_MOST_RATE)
@@ -92,13 +96,22 @@ def _requirement(entry: TableEntry, growth: float) -> Requirement:
     fault = "" if by_hour is None else fault_of_rates_by_hour(by_hour, rate)
     if fault:
         entry.fail("rates_by_hour_infer_per_s", fault)
-    if own_growth is not None and rate is None and by_hour is None:
+    requests = entry.number("rate_requests_per_s", high=_MOST_RATE)
+    fault = fault_of_rate_in_requests(requests, rate, by_hour or ())
+    if fault:
+        entry.fail("rate_requests_per_s", fault)
+    if own_growth is not None and rate is None and by_hour is None and requests is None:
         entry.fail("growth", "has no effect without rate_infer_per_s; give the rate, or more replicas")
     return Requirement(
         model=_model(entry),
         rate_infer_per_s=rate,
         rates_by_hour_infer_per_s=by_hour or (),
-        latency_p99_s=None if latency_ms is None else latency_ms / 1000,
+        rate_requests_per_s=requests,
+        latency_p99_s=_budget_s(entry, "latency_p99_ms"),
+        ttft_p99_s=_budget_s(entry, "ttft_p99_ms"),
+        itl_p99_s=_budget_s(entry, "itl_p99_ms"),
+        input_length=entry.count("input_length"),
+        output_length=entry.count("output_length"),
         replicas=entry.count("replicas"),
         spread=None if spread in (None, "none") else Spread(spread),
         alone=entry.flag("alone"),
@@ -109,3 +122,9 @@ def _requirement(entry: TableEntry, growth: float) -> Requirement:
         growth=own_growth or growth,
         overhead_bytes=round((entry.number("overhead_mib", high=_MOST_MIB, zero=True) or 0) * MIB),
     )
+
+
+def _budget_s(entry: TableEntry, name: str) -> float | None:
+    """Return a budget in seconds."""
+    budget_ms = entry.number(name, high=_MOST_LATENCY_MS)
+    return None if budget_ms is None else budget_ms / 1000

@@ -29,6 +29,14 @@ class OperatingPoint:
         Mean power of the whole device while the model ran alone.
     estimate : str
         How the figures were derived where they were not measured; empty for a measured point.
+    ttft_p99_s, itl_p99_s : float or None
+        p99 of the time to the first response and of the inter-token latency, of models that stream.
+    input_length, output_length : int or None
+        Tokens that the sweep asked for, of each request and of its answer; None where it set none.
+    input_tokens, output_tokens : float or None
+        Mean tokens as the model reported them.
+    memory_is_reservation : bool
+        Whether the memory is what the backend reserves of the device that it runs on.
     """
 
     variant: str
@@ -42,6 +50,21 @@ class OperatingPoint:
     memory_utilization: float | None
     power_w: float | None = None
     estimate: str = ""
+    ttft_p99_s: float | None = None
+    itl_p99_s: float | None = None
+    input_length: int | None = None
+    output_length: int | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    memory_is_reservation: bool = False
+
+    @property
+    def covered_lengths(self) -> tuple[float | None, float | None]:
+        """Longest input and answer, in tokens, that its figures hold for: what was asked, or reported if that is less.
+
+        An answer may end early; then its figures are those of the shorter one.
+        """
+        return (_lesser(self.input_length, self.input_tokens), _lesser(self.output_length, self.output_tokens))
 
     @property
     def label(self) -> str:
@@ -51,7 +74,15 @@ class OperatingPoint:
             parts.append(f"instances {self.instances}")
         if self.variant != "default":
             parts.append(self.variant)
+        for name, length in (("input", self.input_length), ("output", self.output_length)):
+            if length is not None:
+                parts.append(f"{name} {length} tokens")
         return ", ".join(parts)
+
+
+def _lesser(asked: float | None, reported: float | None) -> float | None:
+    known = [one for one in (asked, reported) if one is not None]
+    return min(known, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +178,9 @@ def _profile(model: str, device: str, rows: list[Measurement], override: int | N
     )
 
 
-def _configuration(point: OperatingPoint) -> tuple[str, int, int, int]:
-    return (point.variant, point.instances, point.batch, point.concurrency)
+def _configuration(point: OperatingPoint) -> tuple[str, int, int, int, int, int]:
+    lengths = (point.input_length or 0, point.output_length or 0)
+    return (point.variant, point.instances, point.batch, point.concurrency, *lengths)
 
 
 def _server_memory(m: Measurement, override: int | None, idle: int | None) -> int | None:
@@ -175,6 +207,13 @@ def _point(m: Measurement, server_memory_bytes: int) -> OperatingPoint:
         utilization=m.max_utilization,
         memory_utilization=m.max_memory_utilization,
         power_w=m.power_w,
+        ttft_p99_s=m.stream.first_response_p99_s,
+        itl_p99_s=m.stream.itl_p99_s,
+        input_length=trial.input_length,
+        output_length=trial.output_length,
+        input_tokens=m.stream.input_tokens_avg,
+        output_tokens=m.stream.output_tokens_avg,
+        memory_is_reservation=m.memory_is_reservation,
     )
 
 

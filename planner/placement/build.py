@@ -36,6 +36,10 @@ from planner.placement.reasons import why_unplaced
 from planner.problem.plan import GpuGroup, Plan, Replicas, Unplaced
 
 _Content = Sequence[tuple[int, Candidate, int]]  # replicas in one place: task, operating point, number of replicas
+_KEYS_OF_STREAMS = (  # of operating points and demands, in the placement since 1.4
+    *("ttft_p99_s", "itl_p99_s", "input_length", "output_length"),
+    *("rate_requests_per_s", "memory_is_reservation"),
+)
 
 
 def build_placement(
@@ -98,11 +102,18 @@ def _fits(request: Request) -> tuple[Interference, ...]:
 
 def _version(request: Request) -> str:
     """Return the oldest version that has all keys."""
+    points = [point for profile in request.profiles for point in profile.points]
+    if any(_has(one, _KEYS_OF_STREAMS) for one in (*points, *request.requirements)):
+        return "1.4"
     if any(r.rates_by_hour_infer_per_s for r in request.requirements):
         return "1.3"
     if _fits(request):
         return "1.2"
     return "1.1" if any(r.group_max for r in request.requirements) else "1.0"
+
+
+def _has(record: object, names: Sequence[str]) -> bool:
+    return any(getattr(record, name, None) for name in names)
 
 
 def _objective(plan: Plan, formulation: Formulation, plain_lower_bound: int | None) -> ObjectiveReached:
@@ -215,6 +226,11 @@ def _model(
         rate_infer_per_s=None if rate is None else times(candidate.throughput_infer_per_s, count * rate),
         serves=None if served == candidate.model else served,
         estimate=point.estimate,
+        ttft_p99_s=point.ttft_p99_s,
+        itl_p99_s=point.itl_p99_s,
+        input_length=point.input_length,
+        output_length=point.output_length,
+        memory_is_reservation=point.memory_is_reservation,
         slice=SlicePosition(profile=place.slice_name, start=start) if place.slice_name else None,
     )
 

@@ -30,8 +30,9 @@ from planner.placement.document import (
 from planner.placement.placed_gpu import GPU_KEYS, PlacedGpu
 from planner.problem.plan import Status
 
-# 1.1: demand[].group_max; 1.2: gpus[].models[].predicted_slow_down, interference; 1.3: demand[].rates_by_hour...
-SCHEMA_VERSION = "1.3"
+# 1.1: demand[].group_max; 1.2: gpus[].models[].predicted_slow_down, interference; 1.3: demand[].rates_by_hour...;
+# 1.4: lengths and latencies of streams in demand[] and gpus[].models[]
+SCHEMA_VERSION = "1.4"
 PLACEMENT_KEYS = (
     key("schema_version", TEXT),
     key("status", word(Status)),

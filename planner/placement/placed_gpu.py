@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from analyzer.formats.json_keys import (
+    FLAG,
     INTEGER,
     MEBIBYTES,
     MILLISECONDS,
@@ -87,6 +88,12 @@ class PlacedModel:
         None where nothing was measured on the device.
     predicted_p99_s, most_p99_s : float or None
         The p99 latencies that follow from these; None also where they grow without bound.
+    ttft_p99_s, itl_p99_s : float or None
+        p99 of the time to the first response and of the inter-token latency at the operating point, alone.
+    input_length, output_length : int or None
+        Tokens of requests and answers at the operating point.
+    memory_is_reservation : bool
+        Whether the memory is what the backend reserves whatever the load.
     """
 
     name: str
@@ -109,6 +116,11 @@ class PlacedModel:
     most_slow_down: float | None = None
     predicted_p99_s: float | None = None
     most_p99_s: float | None = None
+    ttft_p99_s: float | None = None
+    itl_p99_s: float | None = None
+    input_length: int | None = None
+    output_length: int | None = None
+    memory_is_reservation: bool = False
 
     @property
     def served(self) -> str:
@@ -137,6 +149,11 @@ MODEL_KEYS = (
     key("most_slow_down", ROUNDED, absent=None, left_out=True),
     key("predicted_p99_ms", MILLISECONDS, "predicted_p99_s", absent=None, left_out=True),
     key("most_p99_ms", MILLISECONDS, "most_p99_s", absent=None, left_out=True),
+    key("ttft_p99_ms", MILLISECONDS, "ttft_p99_s", absent=None, left_out=True),
+    key("itl_p99_ms", MILLISECONDS, "itl_p99_s", absent=None, left_out=True),
+    key("input_length", INTEGER, absent=None, left_out=True),
+    key("output_length", INTEGER, absent=None, left_out=True),
+    key("memory_is_reservation", FLAG, absent=False, left_out=True),
 )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analyzer.formats.units import milliseconds, within_limit
-from planner.formulation.candidates import Candidate, profiles_on
+from planner.formulation.candidates import Candidate, covers, profiles_on
 from planner.formulation.formulate import Formulation
 from planner.formulation.gpu_places import GpuPlace
 from planner.formulation.resources import Resource
+from planner.inputs.demand import BUDGETS, Requirement
 from planner.inputs.memory_size import format_size
-from planner.inputs.profiles import by_model
+from planner.inputs.profiles import OperatingPoint, by_model
 from planner.problem.plan import Cause, Unplaced
 
 
@@ -68,18 +71,41 @@ def _no_option(task: int, formulation: Formulation) -> str:
     ]
     if not points:
         return f"{requirement.model} was not measured on {types}, and the fleet gives no scaling from another device"
-    if requirement.latency_p99_s is not None:
-        lowest_s = min((p.latency_p99_s for p in points if p.latency_p99_s is not None), default=None)
-        budget = f"{requirement.latency_p99_s * 1000:g} ms"
-        if lowest_s is None:
-            return f"{requirement.model} has no measured p99 latency on {types}, so that {budget} cannot be promised"
-        if not within_limit(lowest_s, requirement.latency_p99_s):
-            lowest = milliseconds(lowest_s)
-            return (
-                f"{requirement.model} has no operating point on {types} with a p99 within {budget};"
-                f" its lowest is {lowest} ms"
+    covering = [point for point in points if covers(point, requirement)]
+    if not covering:
+        longest = " and ".join(
+            f"{name} of {max((round(c or 0) for c in lengths), default=0)} tokens"
+            for name, lengths in zip(
+                ("inputs", "answers"), zip(*(p.covered_lengths for p in points), strict=True), strict=True
             )
-    return f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
+        )
+        return (
+            f"{requirement.model} was measured on {types} with {longest} at most, which is less than what is asked for:"
+            " measure it with longer ones"
+        )
+    if requirement.rate_requests_per_s is not None and all(point.batch != 1 for point in covering):
+        return f"{requirement.model} was not measured at batch 1 on {types}, so that no requests/s can be promised"
+    return _over_budget(requirement, covering, types) or (
+        f"{requirement.model} has no measured throughput on {types}, so that no rate can be promised"
+    )
+
+
+def _over_budget(requirement: Requirement, points: Sequence[OperatingPoint], types: str) -> str:
+    """Say which budget no point meets; empty where each is met by some point."""
+    for field, name in BUDGETS:
+        budget_s = getattr(requirement, field)
+        if budget_s is None:
+            continue
+        lowest_s = min((s for p in points if (s := getattr(p, field)) is not None), default=None)
+        budget = f"{budget_s * 1000:g} ms"
+        if lowest_s is None:
+            return f"{requirement.model} has no measured {name} on {types}, so that {budget} cannot be promised"
+        if not within_limit(lowest_s, budget_s):
+            return (
+                f"{requirement.model} has no operating point on {types} with a {name} within {budget};"
+                f" its lowest is {milliseconds(lowest_s)} ms"
+            )
+    return ""
 
 
 def _pct(share: float) -> str:

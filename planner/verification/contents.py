@@ -188,17 +188,18 @@ def loads_of(content: PlannedContent, *, arrivals: str = "poisson") -> tuple[Mod
 
 
 def _trial(placed: PlacedModel, variant: Variant, arrivals: str) -> Trial:
-    if placed.rate_infer_per_s is None:
-        concurrency = placed.concurrency * placed.replicas
-        return Trial(model=placed.name, variant=variant, batch=placed.batch, concurrency=concurrency)
-    return Trial(
+    closed = Trial(
         model=placed.name,
         variant=variant,
         batch=placed.batch,
-        concurrency=0,
-        request_rate_per_s=placed.rate_infer_per_s / placed.batch,
-        arrivals=arrivals,
+        concurrency=placed.concurrency * placed.replicas,
+        input_length=placed.input_length,
+        output_length=placed.output_length,
     )
+    if placed.rate_infer_per_s is None:
+        return closed
+    rate_per_s = placed.rate_infer_per_s / placed.batch
+    return replace(closed, concurrency=0, request_rate_per_s=rate_per_s, arrivals=arrivals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -272,7 +272,7 @@ def test_budget_that_equals_the_measured_p99_is_kept(ms: float) -> None:
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (point(latency_p99_s=None), "chest has no measured p99 latency on T4, so that 50 ms cannot be promised"),
+        (point(latency_p99_s=None), "chest has no measured p99 on T4, so that 50 ms cannot be promised"),
         (
             point(latency_p99_s=0.06),
             "chest has no operating point on T4 with a p99 within 50 ms; its lowest is 60.0 ms",

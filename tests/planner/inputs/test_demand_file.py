@@ -49,6 +49,17 @@ def test_toml_sets_every_field_of_a_requirement(tmp_path: Path) -> None:
     assert (liver.alone, liver.rate_to_serve) == (True, None)
 
 
+def test_keys_of_a_language_model(tmp_path: Path) -> None:
+    """A rate in requests is the rate of its inferences; budgets are milliseconds, lengths tokens."""
+    path = tmp_path / "demand.csv"
+    path.write_text(
+        "model,rate_requests_per_s,ttft_p99_ms,itl_p99_ms,input_length,output_length\nllm,5,300,25,512,128\n"
+    )
+    (llm,) = read_demand(path)
+    assert (llm.rate_to_serve, llm.ttft_p99_s, llm.itl_p99_s) == (5, 0.3, 0.025)
+    assert (llm.input_length, llm.output_length) == (512, 128)
+
+
 def test_csv_columns_are_the_same_keys(tmp_path: Path) -> None:
     """Absent columns and empty cells have the defaults."""
     path = tmp_path / "demand.csv"
@@ -75,6 +86,10 @@ def test_csv_columns_are_the_same_keys(tmp_path: Path) -> None:
         ("model,rates_by_hour_infer_per_s\na,1;2\n", "line 2, rates_by_hour_infer_per_s: has 2 values; give 24"),
         (f"model,rates_by_hour_infer_per_s\na,{'0;' * 23}0\n", "rates_by_hour_infer_per_s: needs rates of at least 0"),
         (f"model,rates_by_hour_infer_per_s\na,{'1;' * 23}x\n", "rates_by_hour_infer_per_s: is 'x', which is no num"),
+        (
+            "model,rate_infer_per_s,rate_requests_per_s\na,7,8\n",
+            "line 2, rate_requests_per_s: stands beside a rate in inferences/s; give one of them",
+        ),
         (f"model,rates_by_hour_infer_per_s\na,{'1;' * 23}-1\n", "rates_by_hour_infer_per_s: is -1; it must be at"),
         (
             f"model,rate_infer_per_s,rates_by_hour_infer_per_s\na,7,{'1;' * 23}2\n",
