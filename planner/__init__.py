@@ -2,10 +2,10 @@
 
 `plan` makes a placement from profiles, `verify` measures whether it holds, `explain` says why it needs its GPUs,
 `growth` says how many GPUs a growing demand needs, `difference` compares two placements, and `export_plan` writes one
-in the format of a system that deploys it. `read_profiles`, `read_demand`, `read_fleet`, `read_placement` and
-`read_verification` read the files that the command line reads; `write_placement` and `write_verification` write them.
-`solve` is the solver itself, whose problem and plan are in integers. A module is loaded when one of its names is
-first used.
+in the format of a system that deploys it. `read_profiles`, `read_aiperf`, `read_demand`, `read_fleet`,
+`read_placement` and `read_verification` read the files that the command line reads; `write_placement` and
+`write_verification` write them. `solve` is the solver itself, whose problem and plan are in integers. A module is
+loaded when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planner.explanation.growth import GrowthPoint, growth
     from planner.export.export import export_plan
     from planner.export.files import Export
+    from planner.inputs.aiperf import read_aiperf
     from planner.inputs.demand import Requirement, Spread
     from planner.inputs.demand_file import read_demand
     from planner.inputs.fleet import FleetType, Scaling, Thresholds
@@ -62,6 +63,7 @@ __all__ = [
     "export_plan",
     "growth",
     "plan",
+    "read_aiperf",
     "read_demand",
     "read_fleet",
     "read_placement",
@@ -78,6 +80,7 @@ _MODULES = {
     "planner.explanation.growth": ("GrowthPoint", "growth"),
     "planner.export.export": ("export_plan",),
     "planner.export.files": ("Export",),
+    "planner.inputs.aiperf": ("read_aiperf",),
     "planner.inputs.demand": ("Requirement", "Spread"),
     "planner.inputs.demand_file": ("read_demand",),
     "planner.inputs.fleet": ("FleetType", "Scaling", "Thresholds"),
