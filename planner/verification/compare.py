@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.devices.recorder import highest
+from analyzer.formats.units import times
 from analyzer.measurements.co_location import CoLocatedModel
 from analyzer.measurements.record import Measurement, Trial
 from planner.formulation.candidates import Mode
+from planner.inputs.demand import Requirement
 from planner.interference.content import Member, model_key
 from planner.interference.fitted import Interference
 from planner.interference.predict import Prediction, predict_replicas
@@ -43,9 +45,10 @@ class Expectations:
         """Return what is known of a device; without measurements the sum of busy shares."""
         return self.fits.get(device) or Interference.uncalibrated(device)
 
-    def budget_s(self, placed: PlacedModel) -> float | None:
-        """Return the p99 that the demand allows a model."""
-        return next((r.latency_p99_s for r in self.placement.demand if r.model == placed.served), None)
+    def requirement_of(self, placed: PlacedModel) -> Requirement:
+        """Return what the demand asks of a model."""
+        nothing = Requirement(model=placed.served)
+        return next((r for r in self.placement.demand if r.model == placed.served), nothing)
 
 
 def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedContent:
@@ -110,7 +113,7 @@ def _model(
     placed, measurement = load.placed, found.measurement
     promised = placed.rate_infer_per_s is not None or expected.placement.mode is Mode.THROUGHPUT
     planned = placed.throughput_infer_per_s if placed.rate_infer_per_s is None else placed.rate_infer_per_s
-    p99, p99_ci = measurement.latency_p99_s, measurement.latency_p99_ci
+    asked, stream = expected.requirement_of(placed), measurement.stream
     low, high = _p99_s(placed, alone.latency_p99_s or placed.latency_p99_s, prediction)
     model = VerifiedModel(
         name=placed.name,
@@ -127,10 +130,16 @@ def _model(
         served_infer_per_s=measurement.throughput_infer_per_s,
         served_half_width_infer_per_s=measurement.served_half_width_infer_per_s,
         errors=measurement.errors,
-        latency_budget_s=expected.budget_s(placed),
+        latency_budget_s=asked.latency_p99_s,
         latency_p50_s=measurement.latency_p50_s,
-        latency_p99_s=p99,
-        latency_p99_half_width_s=None if p99 is None or p99_ci is None else p99 * p99_ci,
+        latency_p99_s=measurement.latency_p99_s,
+        latency_p99_half_width_s=times(measurement.latency_p99_s, measurement.latency_p99_ci),
+        ttft_budget_s=asked.ttft_p99_s,
+        ttft_p99_s=stream.first_response_p99_s,
+        ttft_p99_half_width_s=times(stream.first_response_p99_s, stream.first_response_p99_ci),
+        itl_budget_s=asked.itl_p99_s,
+        itl_p99_s=stream.itl_p99_s,
+        itl_p99_half_width_s=times(stream.itl_p99_s, stream.itl_p99_ci),
         alone_p99_s=alone.latency_p99_s,
         predicted_p99_s=low,
         most_p99_s=high,

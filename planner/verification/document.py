@@ -100,6 +100,10 @@ class VerifiedModel:
         Requests that failed.
     latency_budget_s : float or None
         The p99 that the demand allows.
+    ttft_budget_s, itl_budget_s : float or None
+        The p99 of the time to the first response, and of the inter-token latency, that the demand allows.
+    ttft_p99_s, ttft_p99_half_width_s, itl_p99_s, itl_p99_half_width_s : float or None
+        As measured, of models that stream.
     predicted_slow_down, most_slow_down : float or None
         Slow-down on the server as fitted, and with its margin.
     slow_down, slow_down_half_width : float or None
@@ -137,6 +141,12 @@ class VerifiedModel:
     most_slow_down: float | None = None
     slow_down: float | None = None
     slow_down_half_width: float | None = None
+    ttft_budget_s: float | None = None
+    ttft_p99_s: float | None = None
+    ttft_p99_half_width_s: float | None = None
+    itl_budget_s: float | None = None
+    itl_p99_s: float | None = None
+    itl_p99_half_width_s: float | None = None
 
 
 MODEL_KEYS = (
@@ -167,6 +177,11 @@ MODEL_KEYS = (
     *(
         key(name, nullable(ROUNDED), absent=None)
         for name in ("predicted_slow_down", "most_slow_down", "slow_down", "slow_down_half_width")
+    ),
+    *(
+        key(f"{name}_ms", nullable(MILLISECONDS), f"{name}_s", absent=None, left_out=True)
+        for of in ("ttft", "itl")
+        for name in (f"{of}_budget", f"{of}_p99", f"{of}_p99_half_width")
     ),
 )
 

@@ -9,7 +9,7 @@ from analyzer.formats.json_keys import read_record, write_record
 from planner.verification.document import MODEL_KEYS, VERIFICATION_KEYS, Verification
 from planner.verification.frame import to_csv
 
-SCHEMA_VERSION = "1.1"  # 1.1: contents[].models[].offered_infer_per_s
+SCHEMA_VERSION = "1.2"  # 1.1: contents[].models[].offered_infer_per_s; 1.2: ttft_*, itl_*
 JSON_FILE = "verification.json"
 CSV_FILE = "verification.csv"
 DOCUMENT = JsonDocument(

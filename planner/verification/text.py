@@ -154,6 +154,16 @@ MODEL_COLUMNS: list[Column[ModelRow]] = [
         text=lambda r: _milliseconds_with(r.model.latency_p99_s, r.model.latency_p99_half_width_s),
     ),
     Column(
+        title="First response p99",
+        unit="ms",
+        text=lambda r: _milliseconds_with(r.model.ttft_p99_s, r.model.ttft_p99_half_width_s),
+    ),
+    Column(
+        title="ITL p99",
+        unit="ms",
+        text=lambda r: _milliseconds_with(r.model.itl_p99_s, r.model.itl_p99_half_width_s),
+    ),
+    Column(
         title="Slow-down predicted",
         unit="",
         text=lambda r: _range(number(r.model.predicted_slow_down), number(r.model.most_slow_down)),

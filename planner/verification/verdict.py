@@ -60,10 +60,17 @@ def judge_model(model: VerifiedModel, *, tolerance: float, promised: bool) -> tu
         verdict = judge_rate(wanted, served, half_width, tolerance)
         what = "" if offered is None else " that were offered"
         found.append((verdict, f"{number(served)} of {number(wanted)} infer/s{what} are served"))
-    if model.latency_budget_s is not None and model.latency_p99_s is not None:
-        verdict = judge_latency(model.latency_budget_s, model.latency_p99_s, model.latency_p99_half_width_s)
-        p99, budget = milliseconds(model.latency_p99_s), milliseconds(model.latency_budget_s)
-        found.append((verdict, f"its p99 is {p99} ms, and {budget} ms are allowed"))
+    for what, budget_s, p99_s, half_width_s in (
+        ("p99", model.latency_budget_s, model.latency_p99_s, model.latency_p99_half_width_s),
+        ("p99 time to the first response", model.ttft_budget_s, model.ttft_p99_s, model.ttft_p99_half_width_s),
+        ("p99 inter-token latency", model.itl_budget_s, model.itl_p99_s, model.itl_p99_half_width_s),
+    ):
+        if budget_s is not None and p99_s is None:
+            found.append((Verdict.WITHIN_NOISE, f"its {what} was not measured"))
+        elif budget_s is not None and p99_s is not None:
+            verdict = judge_latency(budget_s, p99_s, half_width_s)
+            p99, budget = milliseconds(p99_s), milliseconds(budget_s)
+            found.append((verdict, f"its {what} is {p99} ms, and {budget} ms are allowed"))
     order = list(Verdict)
     verdict, why = min(found, key=lambda one: order.index(one[0]))
     return verdict, "" if verdict is Verdict.HOLDS else why

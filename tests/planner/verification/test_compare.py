@@ -8,6 +8,8 @@ import pytest
 
 from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Status
+from analyzer.measurements.stream_figures import StreamFigures
+from planner.inputs.demand import Requirement
 from planner.interference.fitted import Interference
 from planner.verification.compare import compare
 from planner.verification.document import Verdict
@@ -123,6 +125,28 @@ def test_budget_memory_and_errors_are_judged() -> None:
     assert full.models[0].verdict is Verdict.HOLDS
     failing = compare(measured(plan, a=figures("a", errors=3)), expectations(plan))
     assert failing.models[0].cause == "3 requests failed"
+
+
+@pytest.mark.parametrize(
+    ("ttft_s", "itl_s", "verdict", "cause"),
+    [
+        (0.2, 0.02, Verdict.HOLDS, ""),
+        (0.5, 0.02, Verdict.MISSES, "its p99 time to the first response is 500 ms, and 300 ms are allowed"),
+        (0.2, 0.05, Verdict.MISSES, "its p99 inter-token latency is 50.0 ms, and 30.0 ms are allowed"),
+        (0.2, None, Verdict.WITHIN_NOISE, "its p99 inter-token latency was not measured"),
+    ],
+)
+def test_budgets_of_streams_are_judged(ttft_s: float, itl_s: float | None, verdict: Verdict, cause: str) -> None:
+    """The times to the first response and between tokens are judged as the p99 is, by their intervals."""
+    plan = placement()
+    plan = replace(plan, demand=(Requirement(model="a", ttft_p99_s=0.3, itl_p99_s=0.03),))
+    stream = StreamFigures(
+        first_response_p99_s=ttft_s, first_response_p99_ci=0.1, itl_p99_s=itl_s, itl_p99_ci=0.1 if itl_s else None
+    )
+    content = measured(plan, a=replace(figures("a"), stream=stream))
+    found = compare(content, expectations(plan)).models[0]
+    assert (found.verdict, found.cause) == (verdict, cause)
+    assert found.ttft_p99_half_width_s == pytest.approx(ttft_s / 10)
 
 
 @pytest.mark.parametrize(
