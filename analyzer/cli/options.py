@@ -30,6 +30,10 @@ _GROUPS = {
         _option("request_rates_per_s",
                 "Requests to send per second, instead of a concurrency; latency counts from when each was due."),
         _option("arrivals", "Gaps between requests that are sent at a rate."),
+        _option("input_lengths",
+                "Lengths of a language model's prompts to try, in words or token ids; every request has a prompt of "
+                "its own."),
+        _option("output_lengths", "Numbers of tokens to ask of a language model."),
         _option("instances", "Instance counts to try.  [default: the model's own configuration]"),
         _option("dynamic_batching",
                 "Settings of the dynamic batcher to try, such as off,on:100us with the delay to fill a batch.  "
@@ -63,6 +67,15 @@ _GROUPS = {
                 "[default: random]"),
         _option("sequence_length",
                 "Requests in a sequence of random inputs, for models that keep state across requests."),
+        _option("prompt_input", "Input that holds the prompt.  [default: text_input or input_ids]"),
+        _option("output_length_input",
+                "Input that takes the number of tokens to answer with.  "
+                "[default: max_tokens, request_output_len or sampling_parameters]"),
+        _option("input_tokens_output",
+                "Output that reports the tokens of the request.  [default: num_input_tokens]"),
+        _option("output_tokens_output",
+                "Output that reports the tokens of each response; without one, responses are counted.  "
+                "[default: num_output_tokens]"),
         _option("protocol", "Protocol of the requests.  [default: http; grpc for decoupled models]"),
         _option("grpc_url", "gRPC address of a server that is already running.  [default: port 8001 of the same host]"),
         _option("shared_memory", "system: tensors lie in shared memory, so that their transfer is not measured."),

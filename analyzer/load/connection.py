@@ -9,6 +9,8 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from analyzer.load.response_stream import ResponseReader
+
 FEW_BYTES = 1 << 12
 MANY_BYTES = 1 << 16  # glibc maps and unmaps memory for buffers of 128 KiB and more: 13 us a call
 _TIMEOUT_S = 5.0
@@ -25,6 +27,8 @@ class Exchange(Protocol):
     reply: bytes  # bytes that the protocol requires in answer to received data
     closing: bool  # the server takes no further request on this connection
 
+    @property
+    def responses(self) -> ResponseReader | None: ...  # of a decoupled model, whose responses are timed
     def preface(self) -> bytes: ...
     def frame(self, request: bytes) -> bytes: ...
     def feed(self, data: bytes) -> Sequence[tuple[int, str]]: ...

@@ -23,6 +23,7 @@ from typing import TypeVar
 from analyzer.load.connection import MANY_BYTES, Connection, Requests, Sender
 from analyzer.load.http1 import HTTP1_CALL, SUCCESS
 from analyzer.load.load import Load, Report
+from analyzer.load.response_stream import StreamTimings
 from analyzer.load.sequences import RepeatedRequests, SequenceRequests
 
 Step = TypeVar("Step")
@@ -60,6 +61,7 @@ class Loop:
         self._waiting: deque[float] = deque()  # due times of requests without a free sender
         self.stopped = False
         self._first_error = ""
+        self._responses = 0  # of streams, that were reported
         self._clear()
         self._reported_s = perf_counter()
         self._reported_cpu_s = time.process_time()
@@ -263,6 +265,8 @@ class Loop:
             else:
                 self._end_s.append(received_s)
                 self._latency_s.append(received_s - sender.since)
+                if exchange.responses is not None:
+                    self._streams.add(exchange.responses, sender.since)
             senders.append(sender)
         if exchange.closing:
             self._leave(connection)
@@ -294,12 +298,19 @@ class Loop:
         self._end_s = array("d")
         self._latency_s = array("d")
         self._was_due_s = array("d")
+        self._streams = StreamTimings()
         self._errors = 0
         self._first_error = ""
         self._late = 0
 
+    def _count_responses(self) -> int:
+        """Count the responses on the connections that are open, of loads that time them."""
+        exchanges = [connection.exchange for connection in self._connections.values()]
+        return sum(exchange.responses.seen for exchange in exchanges if exchange.responses is not None)
+
     def _report(self, *, lost: bool) -> None:
         now, cpu_s = perf_counter(), time.process_time()
+        before, self._responses = self._responses, self._count_responses()
         self._pipe.send(
             Report(
                 end_s=self._end_s,
@@ -312,6 +323,8 @@ class Loop:
                 wall_s=now - self._reported_s,
                 lost=lost,
                 load=self._number,
+                streams=self._streams if self._streams.responses else None,
+                responses=max(0, self._responses - before),
             )
         )
         self._reported_s, self._reported_cpu_s = now, cpu_s

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from analyzer.load.call_headers import DEFAULT_TABLE_BYTES, CallHeaders
+from analyzer.load.response_stream import ResponseReader, TokenOutputs
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -28,8 +29,6 @@ _DEFAULT_MAX_FRAME = 16384
 _LARGEST_WINDOW = 2**31 - 1
 _LARGEST_FRAME = 2**24 - 1
 _RENEW_WINDOW_AT = 2**30  # received bytes after which the connection's window is opened again
-_KEPT_ERROR_BYTES = 2000
-_STREAM_ERROR = b"\x0a"  # tag of ModelStreamInferResponse.error_message, which comes first where there is one
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
@@ -43,18 +42,18 @@ class GrpcExchange:
     ----------
     headers : CallHeaders
         The headers of every call.
-    streaming : bool
-        Whether responses are ModelStreamInferResponse messages, which can hold an error; then only one call
-        may be in flight.
+    streaming : TokenOutputs or None
+        If given, responses are ModelStreamInferResponse messages, which are timed and can hold an error; then only
+        one call may be in flight.
     """
 
-    def __init__(self, headers: CallHeaders, *, streaming: bool = False) -> None:
+    def __init__(self, headers: CallHeaders, *, streaming: TokenOutputs | None = None) -> None:
         self.call = -1  # stream of the call framed last
         self.reply = b""  # bytes that the protocol requires in answer to received data
         self.closing = False  # the server takes no further call on this connection
         self._encoded = headers
         self._headers, self._later_headers = headers.first, headers.later
-        self._streaming = streaming
+        self.responses = None if streaming is None else ResponseReader(streaming)
         self._open: set[int] = set()  # streams of the calls in flight
         self._unsent: dict[int, _Unsent] = {}  # by stream: messages that wait for the server's windows
         self._window = _DEFAULT_WINDOW  # bytes that the server accepts on the connection,
@@ -65,8 +64,6 @@ class GrpcExchange:
         self._data_left = 0  # bytes of the current DATA frame still to come
         self._block = b""  # headers that continue in further frames
         self._block_ends = False
-        self._messages = bytearray()
-        self._error = ""  # the first error in the messages of a stream
         self._good_ends: set[bytes] = set()  # trailers that said OK: most calls end with the same bytes
 
     def preface(self) -> bytes:
@@ -88,7 +85,8 @@ class GrpcExchange:
         """Return the bytes that start a call with `request`, a gRPC message; what has to wait follows as `reply`."""
         self.call = stream = self.call + 2
         self._open.add(stream)
-        self._error = ""
+        if self.responses is not None:
+            self.responses.begin()
         headers, self._headers = self._headers, self._later_headers
         size = len(request)
         if size <= self._max_frame and size <= self._window and size <= self._first_window:
@@ -150,21 +148,9 @@ class GrpcExchange:
         if self._received >= _RENEW_WINDOW_AT:
             self.reply += _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received))
             self._received = 0
-        if self._streaming and self._open and end > position:
-            self._messages += data[position:end]
-            self._read_messages()
+        if self.responses is not None and self._open and end > position:
+            self.responses.feed(data[position:end])
         return end
-
-    def _read_messages(self) -> None:
-        """Look for an error in each response of a stream."""
-        while len(self._messages) >= 5:  # a flag and a length of four bytes precede each
-            end = 5 + int.from_bytes(self._messages[1:5], "big")
-            if len(self._messages) < end:
-                return
-            if self._messages.startswith(_STREAM_ERROR, 5):
-                text = bytes(self._messages[6 : min(end, _KEPT_ERROR_BYTES)]).lstrip(bytes(range(128, 256)))[1:]
-                self._error = self._error or text.decode(errors="replace") or "an error without a text"
-            del self._messages[:end]
 
     def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> Iterable[tuple[int, str]]:
         """Process a whole frame other than DATA; return the calls that it ends as `feed` does."""
@@ -226,10 +212,9 @@ class GrpcExchange:
 
     def _end(self, stream: int, error: str) -> tuple[int, str]:
         self._open.discard(stream)
-        self._messages.clear()
         if self._unsent.pop(stream, None):  # the server answered before it had the whole message
             self.reply += _frame(_RST_STREAM, 0, stream, _CANCEL)
-        return stream, error or self._error
+        return stream, error or (self.responses.error if self.responses is not None else "")
 
 
 @dataclass(slots=True)

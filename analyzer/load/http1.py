@@ -28,6 +28,7 @@ class Http1Exchange:
         "closing",
         "reply",
     )
+    responses = None  # each request has one response
 
     def __init__(self) -> None:
         self.call = HTTP1_CALL

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from analyzer.load.call_headers import encode_headers
 from analyzer.load.grpc_http2 import GrpcExchange
+from analyzer.load.response_stream import TokenOutputs
 from analyzer.load.sequences import SequenceRequest
 
 if TYPE_CHECKING:
@@ -183,20 +184,20 @@ def _set_parameters(target: Any, values: dict[str, Any]) -> None:
         setattr(target[key], kind, value)
 
 
-def grpc_exchange(address: str, *, streaming: bool = False) -> partial[GrpcExchange]:
+def grpc_exchange(address: str, *, streaming: TokenOutputs | None = None) -> partial[GrpcExchange]:
     """Return a callable that makes the `GrpcExchange` of a new connection.
 
     Parameters
     ----------
     address : str
         ``host:port`` of the gRPC endpoint.
-    streaming : bool
-        Whether each request is a ModelStreamInfer call of its own, which decoupled models need.
+    streaming : TokenOutputs or None
+        If given, each request is a ModelStreamInfer call of its own, which decoupled models need.
     """
     fields = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", f"{_SERVICE}/{'ModelStreamInfer' if streaming else 'ModelInfer'}"),
+        (":path", f"{_SERVICE}/{'ModelInfer' if streaming is None else 'ModelStreamInfer'}"),
         (":authority", address),
         ("te", "trailers"),
         ("content-type", "application/grpc"),

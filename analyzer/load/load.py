@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from analyzer.load.connection import Exchange
 from analyzer.load.http1 import Http1Exchange
+from analyzer.load.response_stream import StreamTimings
 from analyzer.load.sequences import SequenceRequest, id_as_digits
 
 
@@ -77,3 +78,5 @@ class Report:
     lost: bool  # the server can no longer be reached: the loop has ended
     due_s: array[float] = field(default_factory=lambda: array("d"))  # open loop: when requests were due
     load: int = 0  # number of the load, where several are sent at once
+    streams: StreamTimings | None = None  # of a decoupled model: what the requests of `end_s` delivered
+    responses: int = 0  # of a decoupled model: responses that arrived, also of requests that are in flight

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.errors import ModelError
 from analyzer.load.input_data import InputData, TensorValues
+from analyzer.load.prompts import PromptInputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,13 @@ _INTEGERS_BELOW = 128  # valid in every integer type, and as token ids in any vo
 
 
 def build_steps(
-    model: Model, batch: int, *, shapes: Mapping[str, tuple[int, ...]], data: InputData | None = None, seed: int = 0
+    model: Model,
+    batch: int,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: InputData | None = None,
+    seed: int = 0,
+    prompts: PromptInputs | None = None,
 ) -> list[list[Tensors]]:
     """Build a model's requests: streams of steps, each with one array per input.
 
@@ -54,6 +61,8 @@ def build_steps(
         For inputs with variable dimensions, by name or ``model:name``, without the batch dimension.
     data : InputData or None
         Real values; None for random ones: floats in [0, 1), integers from 0 to 127.
+    prompts : PromptInputs, optional
+        Values of a language model's inputs, which win over the others.
 
     Raises
     ------
@@ -62,12 +71,16 @@ def build_steps(
     """
     import numpy as np
 
+    asked, defaults = (prompts.asked, prompts.defaults) if prompts is not None else ({}, {})
     if data is None:
         generator = np.random.default_rng(seed)
-        required = [(i, resolve_shape(model, i, shapes)) for i in model.inputs if not i.optional]
-        items = [{i.name: _draw(generator, i, dims) for i, dims in required} for _ in range(batch)]
-        return [[_stack(model, items)]]
-    streams = [[_convert_step(step, model, shapes) for step in stream] for stream in data.streams]
+        drawn = [i for i in model.inputs if not i.optional and i.name not in asked]
+        required = [(i, resolve_shape(model, i, shapes)) for i in drawn]
+        random = [{i.name: _draw(generator, i, dims) for i, dims in required} for _ in range(batch)]
+        return [[_stack(model, [{**defaults, **item, **asked} for item in random])]]
+    streams = [
+        [{**defaults, **_convert_step(step, model, shapes), **asked} for step in stream] for stream in data.streams
+    ]
     if model.sequence:
         return [[_stack(model, [step] * batch) for step in stream] for stream in streams]
     return [

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from analyzer.errors import ModelError
 from analyzer.load import SEQUENCE_LENGTH
+from analyzer.load.fresh_prompts import OTHER, cut_at_prompt
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.input_data import InputData
 from analyzer.load.kserve import (
+    InputTensor,
     Request,
     SequenceStep,
     cut_at_id,
@@ -22,6 +25,7 @@ from analyzer.load.kserve import (
     http_request,
 )
 from analyzer.load.load import Load
+from analyzer.load.prompts import FreshPrompt, LanguageNames, PromptInputs, prompt_inputs, token_outputs
 from analyzer.load.sequences import first_id, id_as_digits, id_as_text, id_as_varint
 from analyzer.load.shared_memory import in_shared_memory
 from analyzer.load.tensors import build_steps
@@ -64,6 +68,8 @@ class Workload:
         Requests in a sequence of random inputs, for models that keep state.
     seed : int
         Seed of random inputs and arrivals.
+    names : mapping of str to LanguageNames
+        What models call the inputs and outputs of a language model, by the model's name.
     """
 
     protocol: str | None = None
@@ -73,6 +79,7 @@ class Workload:
     data: InputData | None = None
     sequence_length: int = SEQUENCE_LENGTH
     seed: int = 0
+    names: Mapping[str, LanguageNames] = field(default_factory=dict)
 
     def transport(self, model: Model) -> str:
         """Return the protocol of requests to a model, in the form of `Trial.transport`."""
@@ -86,7 +93,38 @@ class Workload:
             parts.append(f"{self.data.source}@{self.data.digest[:12]}")
         elif model.sequence and self.sequence_length != SEQUENCE_LENGTH:
             parts.append(f"sequence_length={self.sequence_length}")
-        return ";".join(parts)
+        return ";".join([*parts, *self._names(model).given])
+
+    def prompts(self, model: Model, trial: Trial) -> PromptInputs:
+        """Return the inputs by which a trial's requests are those of a language model.
+
+        Raises
+        ------
+        ModelError
+            If the trial has lengths, and the model no inputs for them.
+        """
+        return prompt_inputs(
+            model,
+            trial.input_length,
+            trial.output_length,
+            self._names(model),
+            seed=self.seed,
+            has_data=self.data is not None,
+        )
+
+    def check_names(self, model: Model, trial: Trial) -> None:
+        """Check that a model has the inputs and outputs that a trial's lengths and the user's names need.
+
+        Raises
+        ------
+        ModelError
+            For the first one that it does not have.
+        """
+        self.prompts(model, trial)
+        token_outputs(model, self._names(model))
+
+    def _names(self, model: Model) -> LanguageNames:
+        return self.names.get(model.name, LanguageNames())
 
     @contextmanager
     def build_load(self, endpoint: Endpoint, model: Model, trial: Trial) -> Iterator[Load]:
@@ -101,14 +139,23 @@ class Workload:
         if model.decoupled and protocol == "http":
             raise ModelError(f"{model.name} is decoupled, and Triton serves such models over gRPC: `protocol='grpc'`")
         connections = trial.concurrency or (_OPEN_LOOP_SEQUENCES if model.sequence else _OPEN_LOOP_CONNECTIONS)
-        streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed)
+        prompts = self.prompts(model, trial)
+        streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed, prompts=prompts)
         if model.sequence and self.data is None:
             streams = [streams[0] * self.sequence_length]
         with ExitStack() as stack:
             scripts: Sequence[Sequence[Request]] = _scripts(model, streams, connections)
             if memory:
                 scripts = stack.enter_context(in_shared_memory(scripts, connections, endpoint))
-            yield self._load(endpoint, model, trial, scripts, connections)
+            load = self._load(endpoint, model, trial, scripts, connections)
+            if prompts.fresh is not None and not memory and not model.sequence:
+                load = _with_fresh_prompts(load, scripts[0][0], prompts.fresh, self._encoder(endpoint, trial))
+            yield load
+
+    def _encoder(self, endpoint: Endpoint, trial: Trial) -> Callable[[Request], bytes]:
+        if trial.transport.startswith("grpc"):
+            return grpc_message
+        return partial(http_request, endpoint.http)
 
     def _load(
         self, endpoint: Endpoint, model: Model, trial: Trial, scripts: Sequence[Sequence[Request]], connections: int
@@ -118,12 +165,11 @@ class Workload:
         host, port = _split(address)
         distinct = {id(request): request for script in scripts for request in script}
         # scripts share requests: each is encoded, and pickled, once
-        built = {
-            key: grpc_message(request) if over_grpc else http_request(address, request)
-            for key, request in distinct.items()
-        }
+        encode_request = self._encoder(endpoint, trial)
+        built = {key: encode_request(request) for key, request in distinct.items()}
         shared = over_grpc and not model.decoupled
         shared = shared and all(len(message) <= _LARGEST_SHARED_MESSAGE_BYTES for message in built.values())
+        streaming = token_outputs(model, self._names(model)) if model.decoupled else None
         load = Load(
             host=host,
             port=port,
@@ -132,7 +178,7 @@ class Workload:
             poisson=trial.arrivals == "poisson",
             seed=self.seed,
             calls_per_connection=_CALLS_PER_GRPC_CONNECTION if shared else 1,
-            open_exchange=grpc_exchange(address, streaming=model.decoupled) if over_grpc else Http1Exchange,
+            open_exchange=grpc_exchange(address, streaming=streaming) if over_grpc else Http1Exchange,
         )
         if not model.sequence:
             return replace(load, scripts=[[built[id(request)] for request in script] for script in scripts])
@@ -158,6 +204,21 @@ class Workload:
                 f"no gRPC at {address} ({error.strerror or error}): name it with `grpc_url`, or use `protocol='http'`"
             ) from None
         return address
+
+
+def _with_fresh_prompts(load: Load, request: Request, fresh: FreshPrompt, encode: Callable[[Request], bytes]) -> Load:
+    """Return a load of which every request has a prompt that none had before."""
+    span = len(fresh.encode(0))
+    end = fresh.offset + span
+
+    def with_other(entry: InputTensor) -> InputTensor:
+        if entry.name != fresh.name or not isinstance(entry.data, bytes):
+            return entry
+        return replace(entry, data=entry.data[: fresh.offset] + fresh.encode(OTHER) + entry.data[end:])
+
+    other = replace(request, inputs=[with_other(entry) for entry in request.inputs])
+    cut = cut_at_prompt(encode(request), encode(other), span)
+    return replace(load, scripts=(), sequences=[[cut]], sequence_id=fresh.encode)
 
 
 def _split(address: str) -> tuple[str, int]:

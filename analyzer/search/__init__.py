@@ -6,6 +6,7 @@ store, so that an interrupted search tries the same trials when it is resumed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -55,18 +56,27 @@ class Axes:
         Batch sizes, and numbers of requests in flight.
     request_rates_per_s : sequence of float
         Requests per second of an open loop; if there are any, the concurrencies are not used.
+    input_lengths, output_lengths : sequence of int
+        Tokens of each request of a language model, and tokens that are asked of it; empty where they are not set.
     """
 
     batches: Sequence[int] = (1,)
     concurrencies: Sequence[int] = (1,)
     request_rates_per_s: Sequence[float] = ()
+    input_lengths: Sequence[int] = ()
+    output_lengths: Sequence[int] = ()
+
+    @property
+    def lengths(self) -> list[tuple[int | None, int | None]]:
+        """Every input length with every output length, in ascending order; one pair of None where none are set."""
+        return list(itertools.product(sorted(self.input_lengths) or (None,), sorted(self.output_lengths) or (None,)))
 
     def batches_for(self, max_batch_size: int | None) -> tuple[int, ...]:
         """Return the batches that a model takes: only 1 if it does not batch, all if its largest is not known."""
         return tuple(b for b in self.batches if max_batch_size is None or b <= max(1, max_batch_size))
 
     def points(self, max_batch_size: int | None) -> int:
-        """Count the trials of one variant."""
+        """Count the trials of one variant at one pair of lengths."""
         return len(self.batches_for(max_batch_size)) * len(self.request_rates_per_s or self.concurrencies)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from analyzer.measurements.record import Measurement, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from analyzer.search import Axes, SearchMethod, SearchResult, TrialSearch
 from analyzer.search.grid import grid
 from analyzer.search.knee import climb
@@ -54,11 +54,12 @@ class Strategy:
         closed = self.axes.points(max_batch_size)
         if self.method is SearchMethod.CLIMB:
             closed = batches * (self.max_concurrency.bit_length() + 2)
-        return (closed + (7 * batches if self.find_peak else 0)) * self.max_instances.bit_length()
+        points = closed + (7 * batches if self.find_peak else 0)
+        return points * len(self.axes.lengths) * self.max_instances.bit_length()
 
 
 def search(first: Trial, strategy: Strategy, max_batch_size: int | None) -> TrialSearch:
-    """Search one variant of a model by a strategy.
+    """Search one variant of a model by a strategy, at each pair of lengths by itself.
 
     Parameters
     ----------
@@ -67,6 +68,18 @@ def search(first: Trial, strategy: Strategy, max_batch_size: int | None) -> Tria
     max_batch_size : int or None
         The variant's largest batch; None if it is not known.
     """
+    results: list[SearchResult] = []
+    for input_length, output_length in strategy.axes.lengths:
+        about = replace(first, input_length=input_length, output_length=output_length)
+        seen: list[Measurement] = []
+        results += yield from _noted(_search_at(about, strategy, max_batch_size), seen)
+        if any(measurement.status is Status.LOAD_FAILED for measurement in seen):
+            break
+    return tuple(results)
+
+
+def _search_at(first: Trial, strategy: Strategy, max_batch_size: int | None) -> TrialSearch:
+    """Search at the lengths of `first`."""
     axes = strategy.axes
     at_rates = replace(first, arrivals=strategy.arrivals)
     if strategy.method is SearchMethod.CLIMB:

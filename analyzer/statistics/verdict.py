@@ -37,7 +37,8 @@ class StoppingRule:
     Parameters
     ----------
     throughput_ci, latency_p99_ci : float
-        A window ends when the half widths of both 95 % confidence intervals are within these fractions.
+        A window ends when the half widths of both 95 % confidence intervals are within these fractions; of a decoupled
+        model also that of the p99 of the time to the first response, by the latter.
     min_window_s, max_trial_s : float
         The shortest window, and the longest trial with its warm-up, in seconds.
     request_timeout_s : float
@@ -56,14 +57,26 @@ def settled(window: Window, rule: StoppingRule) -> bool:
     return (
         window.duration_s >= rule.min_window_s
         and window.throughput_ci <= rule.throughput_ci
-        and window.latency_p99_ci <= rule.latency_p99_ci
+        and _widest_p99_ci(window) <= rule.latency_p99_ci
     )
 
 
 def needed_s(window: Window, rule: StoppingRule) -> float:
     """Estimate how long a window must be to settle: intervals narrow with the square root of its length."""
-    excess = max(window.throughput_ci / rule.throughput_ci, window.latency_p99_ci / rule.latency_p99_ci)
+    excess = max(window.throughput_ci / rule.throughput_ci, _widest_p99_ci(window) / rule.latency_p99_ci)
     return window.duration_s * excess**2
+
+
+def _first_response_p99_ci(window: Window) -> float | None:
+    """Return the half width of the p99 of the time to the first response; None for a model without such times."""
+    streams = window.streams
+    if streams is None or streams.first_response_p99_s is None:
+        return None
+    return math.inf if streams.first_response_p99_ci is None else streams.first_response_p99_ci
+
+
+def _widest_p99_ci(window: Window) -> float:
+    return max(window.latency_p99_ci, _first_response_p99_ci(window) or 0.0)
 
 
 def growth(window: Window | None, rule: StoppingRule) -> float:
@@ -164,6 +177,9 @@ def _how_sure(window: Window, rule: StoppingRule, *, p99: bool = True) -> str:
         ("throughput", window.throughput_ci, rule.throughput_ci),
         ("p99", window.latency_p99_ci, rule.latency_p99_ci),
     ]
+    first_response = _first_response_p99_ci(window)
+    if first_response is not None:
+        figures.append(("first response's p99", first_response, rule.latency_p99_ci))
     said = []
     for name, width, asked in figures if p99 else figures[:1]:
         if width <= asked:

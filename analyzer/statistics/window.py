@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzer.measurements.stream_figures import StreamFigures
+
 Floats = NDArray[np.floating[Any]]
 
 BLOCKS = 20  # blocks of consecutive completions; their durations give the interval of throughput
@@ -42,6 +44,8 @@ class Window:
         requests to tell.
     drift : float
         Throughput of the second half divided by that of the first, minus one.
+    streams : StreamFigures or None
+        Of a decoupled model.
     """
 
     start_s: float
@@ -56,6 +60,7 @@ class Window:
     latency_p99_s: float
     latency_p99_ci: float
     drift: float
+    streams: StreamFigures | None = None
 
     @property
     def duration_s(self) -> float:
@@ -127,18 +132,19 @@ def _block_durations(end_s: Floats, blocks: int, concurrency: int) -> Floats:
 
     Blocks have equal counts rather than equal durations: with slow requests, the count of a duration would be coarse.
     """
-    size = _block_size(len(end_s) - 1, blocks, concurrency)
+    size = block_size(len(end_s) - 1, blocks, concurrency)
     if size < 1:
         return np.empty(0)
     return np.diff(end_s[::size][: blocks + 1])
 
 
-def _block_size(count: int, blocks: int, concurrency: int) -> int:
+def block_size(count: int, blocks: int, concurrency: int) -> int:
+    """Return how many of `count` requests each block has: if it is large, a multiple of those in flight."""
     size = count // blocks
     return size - size % concurrency if size > 4 * concurrency else size
 
 
-def _variance_of_mean(blocks: Floats) -> float:
+def variance_of_mean(blocks: Floats) -> float:
     """Variance of the mean of consecutive blocks, which may be correlated.
 
     Between neighbours whose correlation falls by the factor r, it is (1 + r) / (1 - r) times that of independent blocks
@@ -158,7 +164,7 @@ def _relative_half_width(durations: Floats) -> float:
     """95 % confidence interval of the mean by batch means, as a fraction of the mean."""
     if len(durations) < BLOCKS or durations.mean() <= 0:
         return math.inf
-    return float(STUDENT_T * math.sqrt(_variance_of_mean(durations)) / durations.mean())
+    return float(STUDENT_T * math.sqrt(variance_of_mean(durations)) / durations.mean())
 
 
 def effective_requests(latency_s: Floats, concurrency: int = 1) -> float:
@@ -175,12 +181,12 @@ def effective_requests(latency_s: Floats, concurrency: int = 1) -> float:
         Requests in flight; see `summarize`.
     """
     count = len(latency_s)
-    size = _block_size(count, BLOCKS, concurrency)
+    size = block_size(count, BLOCKS, concurrency)
     if size < 1:
         return float(count)
     slow = latency_s >= percentile(np.sort(latency_s), 0.99)
     share = float(slow.mean())
-    variance = _variance_of_mean(slow[: size * BLOCKS].reshape(BLOCKS, size).mean(axis=1))
+    variance = variance_of_mean(slow[: size * BLOCKS].reshape(BLOCKS, size).mean(axis=1))
     return min(float(count), share * (1 - share) / variance) if variance > 0 else float(count)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from analyzer.errors import ModelError, UsageError
 from analyzer.formats.suggestions import suggest
 from analyzer.load.input_data import read_input_data
+from analyzer.load.prompts import LanguageNames
 from analyzer.load.tensors import build_steps
 from analyzer.load.workload import Workload
-from analyzer.measurements.record import Variant
+from analyzer.measurements.record import Trial, Variant
 from analyzer.models.repository import Model, select
 from analyzer.search import Axes, SearchMethod
 from analyzer.search.strategy import Strategy
@@ -156,11 +157,25 @@ def _strategy(settings: SweepSettings, where: str) -> Strategy:
          "`max_instances` bounds what a climb raises, and `instances` names what is tried: drop one of them"),
         (is_given("arrivals") and not rates and not settings.find_peak,
          "`arrivals` is about requests at a rate: add `request_rates_per_s` or `find_peak=True`"),
+        (is_given("prompt_input") and not settings.input_lengths,
+         "`prompt_input` names where prompts go: add their lengths, `input_lengths`"),
+        (is_given("output_length_input") and not settings.output_lengths,
+         "`output_length_input` names where `output_lengths` go: add these"),
+        (settings.input_lengths and settings.input_data,
+         "`input_lengths` makes the prompts, and `input_data` has them: drop one of them"),
+        (settings.input_lengths and settings.shared_memory != "none",
+         "`input_lengths` sends another prompt with each request, which shared memory cannot: drop `shared_memory`"),
     ):  # fmt: skip
         if wrong:
             raise UsageError(text + where)
     return Strategy(
-        axes=Axes(batches=settings.batches, concurrencies=settings.concurrencies, request_rates_per_s=rates),
+        axes=Axes(
+            batches=settings.batches,
+            concurrencies=settings.concurrencies,
+            request_rates_per_s=rates,
+            input_lengths=settings.input_lengths,
+            output_lengths=settings.output_lengths,
+        ),
         method=SearchMethod(settings.search),
         max_concurrency=settings.max_concurrency,
         max_instances=_max_instances(settings),
@@ -226,7 +241,9 @@ def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
         data=read_input_data(settings.input_data) if settings.input_data else None,
         sequence_length=settings.sequence_length,
         seed=settings.seed,
+        names={model.name: _language_names(settings.of(model.name)) for model in models},
     )
+    _check_prompts(workload, settings, models)
     if workload.data is not None:
         for model in models:
             if model.inputs and not model.error:
@@ -235,6 +252,32 @@ def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
                 except ModelError as error:
                     raise UsageError(f"`input_data`: {error.message}") from None
     return workload
+
+
+def _language_names(settings: SweepSettings) -> LanguageNames:
+    return LanguageNames(
+        prompt_input=settings.prompt_input,
+        output_length_input=settings.output_length_input,
+        input_tokens_output=settings.input_tokens_output,
+        output_tokens_output=settings.output_tokens_output,
+    )
+
+
+def _check_prompts(workload: Workload, settings: SweepSettings, models: Sequence[Model]) -> None:
+    """Reject lengths that a model has no inputs for, and names that it does not have, if its inputs are known."""
+    for model in models:
+        own = settings.of(model.name)
+        if not model.inputs or model.error:
+            continue
+        trial = Trial(
+            model=model.name,
+            input_length=max(own.input_lengths, default=None),
+            output_length=max(own.output_lengths, default=None),
+        )
+        try:
+            workload.check_names(model, trial)
+        except ModelError as error:
+            raise UsageError(error.message) from None
 
 
 def _check_shapes(settings: SweepSettings, models: Sequence[Model]) -> None:

@@ -200,6 +200,8 @@ def measure(
     concurrencies: int | Sequence[int] = (1,),
     request_rates_per_s: float | Sequence[float] = (),
     arrivals: str = "poisson",
+    input_lengths: int | Sequence[int] = (),
+    output_lengths: int | Sequence[int] = (),
     instances: int | Sequence[int] = (),
     dynamic_batching: bool | str | Sequence[bool | str] = (),
     max_batch_sizes: int | Sequence[int] = (),
@@ -216,6 +218,10 @@ def measure(
     shapes: Mapping[str, Sequence[int]] | Sequence[str] = (),
     input_data: str | Path | None = None,
     sequence_length: int = SEQUENCE_LENGTH,
+    prompt_input: str | None = None,
+    output_length_input: str | None = None,
+    input_tokens_output: str | None = None,
+    output_tokens_output: str | None = None,
     protocol: str | None = None,
     grpc_url: str | None = None,
     shared_memory: str = "none",
@@ -262,6 +268,9 @@ def measure(
         Requests to send per second, instead of a concurrency; latency counts from when each was due.
     arrivals : str
         ``poisson`` or ``constant``: gaps between requests that are sent at a rate.
+    input_lengths, output_lengths : int or sequence of int
+        Of a language model: lengths of the prompts to try, in words or token ids, and numbers of tokens to ask for.
+        Every request has a prompt of its own.
     instances : int or sequence of int
         Instance counts to try; the model's own configuration by default.
     dynamic_batching : bool, str or sequence of these
@@ -292,6 +301,12 @@ def measure(
         Real inputs: a file in perf_analyzer's JSON, or a folder with one raw file for each input; random by default.
     sequence_length : int
         Requests in a sequence of random inputs, for models that keep state across requests.
+    prompt_input, output_length_input : str, optional
+        Input that holds the prompt, and input that takes the number of tokens to answer with; by default ``text_input``
+        or ``input_ids``, and ``max_tokens``, ``request_output_len`` or vLLM's ``sampling_parameters``.
+    input_tokens_output, output_tokens_output : str, optional
+        Outputs that report the tokens of the request and of the response; by default ``num_input_tokens`` and
+        ``num_output_tokens``. Without them responses are counted, and no tokens.
     protocol : str, optional
         ``http`` or ``grpc``; HTTP by default, gRPC for decoupled models.
     grpc_url : str, optional

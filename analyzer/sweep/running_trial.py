@@ -11,6 +11,7 @@ from analyzer.devices import Reading
 from analyzer.devices.recorder import highest, mean
 from analyzer.load.load import Report
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
+from analyzer.measurements.stream_figures import StreamFigures
 from analyzer.statistics.verdict import (
     StoppingRule,
     disagreement,
@@ -70,9 +71,9 @@ class RunningTrial:
 
     def receive(self, reports: Sequence[Report], now_s: float, death: Death) -> bool:
         """Add reports; return whether the trial has failed."""
-        completed = len(self._timings.end_s)
+        before = len(self._timings.end_s), self._timings.responses
         self._timings.add(reports)
-        if len(self._timings.end_s) > completed:
+        if (len(self._timings.end_s), self._timings.responses) != before:
             self._progress_s = now_s
         self._failure = self._find_failure(now_s - self._progress_s, death)
         return self.failed
@@ -243,6 +244,7 @@ def _with_figures(measurement: Measurement, seen: WindowSoFar, readings: Sequenc
         latency_p95_s=window.latency_p95_s,
         latency_p99_s=window.latency_p99_s,
         latency_p99_ci=_finite(window.latency_p99_ci),
+        stream=window.streams or StreamFigures(),
         max_utilization=highest(reading.utilization for reading in readings),
         mean_utilization=mean(reading.utilization for reading in readings),
         max_memory_utilization=highest(reading.memory_utilization for reading in readings),

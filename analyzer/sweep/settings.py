@@ -34,6 +34,8 @@ from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode
 PER_MODEL = (  # options that may differ from model to model
     "also_load",
     *("batches", "concurrencies", "request_rates_per_s", "arrivals", "instances", "dynamic_batching"),
+    *("input_lengths", "output_lengths"),
+    *("prompt_input", "output_length_input", "input_tokens_output", "output_tokens_output"),
     *("max_batch_sizes", "search", "max_concurrency", "max_instances", "latency_p99_ms", "find_peak"),
 )
 
@@ -134,6 +136,8 @@ class SweepSettings:
     concurrencies: tuple[int, ...] = option((1,), Numbers(int), "concurrency")
     request_rates_per_s: tuple[float, ...] = option((), Numbers(float), "request-rate")
     arrivals: str = option("poisson", Choice(("poisson", "constant")))
+    input_lengths: tuple[int, ...] = option((), Numbers(int), "input-length")
+    output_lengths: tuple[int, ...] = option((), Numbers(int), "output-length")
     instances: tuple[int, ...] = option((), Numbers(int))
     dynamic_batching: tuple[tuple[bool, float], ...] = option((), BatchingSettings())
     max_batch_sizes: tuple[int, ...] = option((), Numbers(int), "max-batch-size")
@@ -149,6 +153,10 @@ class SweepSettings:
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = option((), Shapes(), "shape")
     input_data: Path | None = option(None, FilePath("FILE|DIR"))
     sequence_length: int = option(SEQUENCE_LENGTH, Number(1, 100_000, whole=True))
+    prompt_input: str | None = option(None, Word("NAME"))
+    output_length_input: str | None = option(None, Word("NAME"))
+    input_tokens_output: str | None = option(None, Word("NAME"))
+    output_tokens_output: str | None = option(None, Word("NAME"))
     protocol: str | None = option(None, Choice(("http", "grpc")))
     grpc_url: str | None = option(None, Address())
     shared_memory: str = option("none", Choice(("none", "system")))

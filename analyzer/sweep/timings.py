@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes, processor_times
 from analyzer.load.load import Report
+from analyzer.load.response_stream import StreamTimings
 from analyzer.statistics.backlog import Offered, offered_between
 from analyzer.statistics.cpu_steal import Gaps, find_disturbed_times
+from analyzer.statistics.streams import Streams, stream_figures
 from analyzer.statistics.window import Window, summarize
 
 _LOOK_S = 0.1  # between readings of the processor times
@@ -62,6 +64,8 @@ class Timings:
     end_s: array[float] = field(default_factory=lambda: array("d"))
     latency_s: array[float] = field(default_factory=lambda: array("d"))
     due_s: array[float] = field(default_factory=lambda: array("d"))
+    streams: StreamTimings = field(default_factory=StreamTimings)
+    responses: int = 0  # of streams, also of those in flight
     errors: int = 0
     first_error: str = ""
     late: int = 0
@@ -74,6 +78,9 @@ class Timings:
             self.end_s.extend(report.end_s)
             self.latency_s.extend(report.latency_s)
             self.due_s.extend(report.due_s)
+            if report.streams is not None:
+                self.streams.extend(report.streams)
+            self.responses += report.responses
             self.errors += report.errors
             self.first_error = self.first_error or report.first_error
             self.late += report.late
@@ -103,6 +110,12 @@ class Timings:
         window = summarize(clock, latencies[kept], concurrency=concurrency)
         if window is None:
             return WindowSoFar(None, gaps, includes_disturbed=whole)
+        if len(self.streams.responses) == len(ends):
+            inside = order[kept][-window.requests :]
+            figures = stream_figures(
+                _as_streams(self.streams).take(inside), clock[-window.requests - 1 :], concurrency=concurrency
+            )
+            window = replace(window, streams=figures)
         first = int(np.searchsorted(clock, window.start_s))
         began_s, ended_s = float(ends[kept][first]), float(ends[kept][-1])
         offered = None
@@ -111,3 +124,18 @@ class Timings:
             due = gaps.remove_from(due[~gaps.contain(due)])
             offered = offered_between(due, clock, window.start_s, window.end_s)
         return WindowSoFar(window, gaps, includes_disturbed=whole, began_s=began_s, ended_s=ended_s, offered=offered)
+
+
+def _as_streams(timings: StreamTimings) -> Streams:
+    responses = np.array(timings.responses, dtype=float)
+    gaps = np.maximum(responses - 1, 0).astype(int)
+    return Streams(
+        responses=responses,
+        first_s=np.array(timings.first_s),
+        last_s=np.array(timings.last_s),
+        input_tokens=np.array(timings.input_tokens),
+        output_tokens=np.array(timings.output_tokens),
+        first_tokens=np.array(timings.first_tokens),
+        gaps_s=np.array(timings.gaps_s),
+        stream_of_gap=np.repeat(np.arange(len(responses)), gaps),
+    )

@@ -66,6 +66,8 @@ def test_closed_loop_keeps_concurrency_requests_in_flight() -> None:
 class NumberedExchange:
     """A protocol of three digits a message, the number of the call, which allows several calls in flight."""
 
+    responses = None
+
     def __init__(self) -> None:
         self.call, self.reply, self.closing, self.rest = 0, b"", False, b""
 

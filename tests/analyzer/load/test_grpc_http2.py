@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analyzer.load.call_headers import CallHeaders
 from analyzer.load.grpc_http2 import GrpcExchange
+from analyzer.load.response_stream import TokenOutputs
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -50,7 +51,7 @@ def answer(stream: int, content: bytes = b"\0\0\0\0\5hello") -> bytes:
     return frame(HEADERS, END_HEADERS, stream, head) + frame(DATA, 0, stream, content) + trailers(stream)
 
 
-def exchange_in_call(*, streaming: bool = False) -> GrpcExchange:
+def exchange_in_call(*, streaming: TokenOutputs | None = None) -> GrpcExchange:
     """Start the first call, on stream 1."""
     exchange = GrpcExchange(HEADERS_OF_CALLS, streaming=streaming)
     exchange.frame(CALL)
@@ -229,7 +230,7 @@ def test_an_error_inside_a_stream_of_responses_is_an_error(data: st.DataObject) 
     good = b"\x12\x02ok"  # field 2, a response
     messages = b"".join(b"\0" + len(m).to_bytes(4, "big") + m for m in (good, error, good))
     cut = data.draw(st.integers(1, len(messages) - 1))
-    exchange = exchange_in_call(streaming=True)
+    exchange = exchange_in_call(streaming=TokenOutputs())
     frames = frame(DATA, 0, 1, messages[:cut]) + frame(DATA, 0, 1, messages[cut:])
     assert exchange.feed(frames + trailers(1)) == [(1, text.decode())]
     exchange.frame(CALL)

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial
-from analyzer.search import Axes, TrialSearch
+from analyzer.search import Axes, SearchMethod, TrialSearch
 from analyzer.search.grid import grid
+from analyzer.search.strategy import Strategy, search
+from tests.builders.searches import made, play
 
 AXES = Axes(batches=(4, 1, 2), concurrencies=(2, 1))
 PROVENANCE = Provenance(
@@ -70,3 +72,30 @@ def test_request_rates_replace_the_concurrencies() -> None:
     search = grid(Trial(model="m"), Axes(batches=(1,), concurrencies=(1, 2), request_rates_per_s=(50.0,)), 8)
     trial = next(search)
     assert (trial.concurrency, trial.request_rate_per_s) == (0, 50.0)
+
+
+def test_lengths_are_crossed_with_the_rest() -> None:
+    """Each pair of lengths has a grid of its own, from the shortest to the longest; `points` counts them."""
+    axes = Axes(concurrencies=(1, 2), input_lengths=(64, 8), output_lengths=(16,))
+    tried, _ = play(search(Trial(model="m"), Strategy(axes=axes), 8), made)
+    found = [(trial.input_length, trial.output_length, trial.concurrency) for trial in tried]
+    assert found == [(8, 16, 1), (8, 16, 2), (64, 16, 1), (64, 16, 2)]
+    assert Strategy(axes=axes).points(8) == 4
+    assert {trial.output_length for trial in play(search(Trial(model="m"), Strategy(), 8), made)[0]} == {None}
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_at_one_length_only() -> None:
+    """The load does not depend on the lengths."""
+    axes = Axes(input_lengths=(8, 64))
+    tried, _ = play(search(Trial(model="m"), Strategy(axes=axes), 8), lambda t: made(t, status=Status.LOAD_FAILED))
+    assert [trial.input_length for trial in tried] == [8]
+
+
+def test_a_climb_and_its_peak_are_searched_at_every_length() -> None:
+    """Two lengths give two knees and two peaks, whose trials have these lengths."""
+    axes = Axes(output_lengths=(8, 64))
+    strategy = Strategy(axes=axes, method=SearchMethod.CLIMB, max_concurrency=2, latency_p99_s=1.0, find_peak=True)
+    _, results = play(search(Trial(model="m"), strategy, 8), lambda t: made(t, 10.0, 0.1))
+    assert [(result.sought, result.about.output_length) for result in results] == [
+        ("knee", 8), ("peak", 8), ("knee", 64), ("peak", 64),
+    ]  # fmt: skip

@@ -1,12 +1,14 @@
 """Test the verdict on a trial: whether its figures are precise enough, and which status a failure has."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analyzer.devices import Reading
 from analyzer.measurements.record import Status
+from analyzer.measurements.stream_figures import StreamFigures
 from analyzer.statistics.verdict import (
     StoppingRule,
     disagreement,
@@ -15,6 +17,7 @@ from analyzer.statistics.verdict import (
     given_up,
     growth,
     judge,
+    needed_s,
     settled,
 )
 from analyzer.statistics.window import Window, summarize
@@ -49,6 +52,21 @@ def test_imprecise_window_is_unsettled_with_the_reason(
     status, cause = judge(window, busiest_client, readings, StoppingRule())
     assert status is (Status.UNSETTLED if said else Status.OK)
     assert said in cause
+
+
+def test_the_first_responses_p99_of_streams_has_to_be_precise_too() -> None:
+    """At ±25 % a trial goes on for as long as that takes, and says so at its end; without streams nothing changes."""
+    rule = StoppingRule()
+    unsure = StreamFigures(first_response_p99_s=0.1, first_response_p99_ci=0.25)
+    window = Window(**GOOD, streams=unsure)  # type: ignore[arg-type]
+    assert not settled(window, rule)
+    assert needed_s(window, rule) == pytest.approx(2.0 * 2.5**2)
+    status, cause = judge(window, 0.1, [], rule)
+    assert status is Status.UNSETTLED
+    assert "after 2 s first response's p99 is unsure (±25.0%, asked ±10.0%), " in cause
+    assert settled(replace(window, streams=replace(unsure, first_response_p99_ci=0.1)), rule)
+    assert not settled(replace(window, streams=replace(unsure, first_response_p99_ci=None)), rule)
+    assert settled(replace(window, streams=StreamFigures(responses_per_s=0.0)), rule)  # nothing was ever answered
 
 
 @pytest.mark.parametrize("changes", [{"latency_p99_ci": 0.3}, {"throughput_ci": 0.2, "drift": -0.3}])

@@ -33,6 +33,30 @@ def trial(completed: int) -> RunningTrial:
     return running
 
 
+def test_a_stream_that_goes_on_is_no_hang() -> None:
+    """A request of 100 s whose responses keep arriving is not timed out after 30 s; one that falls silent is."""
+    running = RunningTrial(Trial(model="m"), StoppingRule(request_timeout_s=30.0), 0.0)
+
+    def receive(now_s: float, responses: int) -> bool:
+        report = Report(
+            end_s=array("d"),
+            latency_s=array("d"),
+            errors=0,
+            first_error="",
+            late=0,
+            cpu_s=0.0,
+            wall_s=0.05,
+            lost=False,
+            responses=responses,
+        )
+        return running.receive([report], now_s, lambda: None)
+
+    assert not any(receive(now_s, 1) for now_s in range(0, 100, 20))
+    assert not receive(109.0, 0)
+    assert receive(111.0, 0)
+    assert running.failure == (Status.TIMED_OUT, "no response for 30 s (`request_timeout_s`)")
+
+
 @pytest.mark.parametrize(
     ("completed", "lost", "failure"),
     [

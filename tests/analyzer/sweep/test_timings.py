@@ -9,6 +9,7 @@ import pytest
 from analyzer.devices import Reading
 from analyzer.devices.processors import ProcessorTimes
 from analyzer.load.load import Report
+from analyzer.load.response_stream import StreamTimings
 from analyzer.sweep.timings import Timings
 
 
@@ -88,3 +89,37 @@ def test_errors_late_requests_and_the_busiest_client_add_up() -> None:
         timings.add([report([], [], errors=2, first_error=text, late=1, cpu_s=0.05)])
     assert (timings.errors, timings.first_error, timings.late) == (4, "first", 2)
     assert timings.busiest_client == pytest.approx(1 - 0.8**2)
+
+
+def streams_of(first_s: float, responses: int, count: int) -> StreamTimings:
+    """Make the timings of streams with responses 10 ms apart, of one token each."""
+    gaps_s = array("d", [0.01] * (responses - 1) * count)
+    tokens = array("d", [float(responses)] * count)
+    last_s = array("d", [first_s + 0.01 * (responses - 1)] * count)
+    return StreamTimings(
+        responses=array("L", [responses] * count),
+        first_s=array("d", [first_s] * count),
+        last_s=last_s,
+        gaps_s=gaps_s,
+        input_tokens=array("d", [3.0] * count),
+        output_tokens=tokens,
+        first_tokens=array("d", [1.0] * count),
+    )
+
+
+def test_streams_count_from_the_window_on_whichever_loop_reported_them() -> None:
+    """Two event loops of 10 streams/s each: those of the second 100 have 4 responses, the slow first ones none count."""
+    timings = Timings()
+    ends = np.arange(0.1, 20.05, 0.1)
+    for shift in (0.0, 0.05):
+        slow, fast = streams_of(1.0, 2, 60), streams_of(0.02, 4, len(ends) - 60)
+        slow.extend(fast)
+        timings.add([report((ends + shift).tolist(), [1.0] * 60 + [0.05] * (len(ends) - 60), streams=slow)])
+    seen = timings.summarize(2, since_s=7.0)
+    assert seen.window is not None
+    found = seen.window.streams
+    assert found is not None
+    assert found.first_response_avg_s == pytest.approx(0.02)
+    assert found.responses_per_s == pytest.approx(4 * seen.window.requests_per_s)
+    assert found.itl_avg_s == pytest.approx(0.01)
+    assert disturbed_from_4_to_6().summarize(1).window.streams is None  # type: ignore[union-attr]
