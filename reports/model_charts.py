@@ -8,7 +8,8 @@ from dataclasses import replace
 from analyzer.formats.figure_style import SERVER_GREY
 from analyzer.formats.units import MIB, counted, number, times, whole
 from analyzer.measurements.record import Measurement, Status
-from analyzer.measurements.text import Subject, load, processor
+from analyzer.measurements.stream_columns import Panel, stream_panels
+from analyzer.measurements.text import Series, Subject, load, processor, series
 from reports.charts import LIMIT_RED, NEUTRAL_GREY, Chart, Trace, figures, line_across, text
 from reports.operating_points import Planned
 
@@ -32,6 +33,10 @@ def model_charts(about: Subject, group: Sequence[Measurement], plans: Planned) -
             f"{unit}{'utilization' if unit else 'Utilization'}, highest",
             "%", load_words, group, lambda m: times(m.max_utilization, 100),
         ),
+        *(
+            _over_load(panel.title, panel.unit, load_words, group, panel.value, _half_width(panel))
+            for panel in stream_panels(group)
+        ),
     ]  # fmt: skip
     head = f"{about.title}, {counted(about.instances, 'instance')}"
     return [replace(chart, head=head) for chart in charts if chart is not None]
@@ -43,11 +48,11 @@ def _latency_over_throughput(about: Subject, group: Sequence[Measurement], plans
     if not known:
         return None
     traces = []
-    for place, batch in enumerate(_batches(group)):
-        rows = [n for n in known if group[n].trial.batch == batch]
+    for place, one in enumerate(_series(group)):
+        rows = [n for n in known if series(group[n]) == one]
         if not rows:
             continue
-        trace = _points(batch, place, group, rows, _throughput, _p99_ms)
+        trace = _points(one, place, group, rows, _throughput, _p99_ms)
         trace["error_x"] = _interval(group, rows, _throughput, _throughput_half)
         trace["error_y"] = _interval(group, rows, _p99_ms, _p99_half_ms)
         if len(known) <= MOST_LABELLED:
@@ -62,7 +67,7 @@ def _latency_over_throughput(about: Subject, group: Sequence[Measurement], plans
             name = text(f"Chosen in {', '.join(names)}", 60)
             traces.append(_rings(name, group, rows, _throughput, _p99_ms, LIMIT_RED, 20, 3))
     of_load = "requests sent per second" if about.open_loop else "requests in flight"
-    note = "Lower right is better. A line for each batch size"
+    note = f"Lower right is better. A line for each batch size{' and lengths' if _has_lengths(group) else ''}"
     note += f"; beside a point, its {of_load}." if len(known) <= MOST_LABELLED else "."
     unknown = sum(m.status.measured for m in group) - len(known)
     if unknown:
@@ -94,10 +99,10 @@ def _over_load(
     if all(value_of(m) is None for m in group):
         return None
     traces = []
-    for place, batch in enumerate(_batches(group)):
-        rows = [n for n, m in enumerate(group) if m.trial.batch == batch and m.status.measured]
+    for place, one in enumerate(_series(group)):
+        rows = [n for n, m in enumerate(group) if series(m) == one and m.status.measured]
         if rows:
-            trace = _points(batch, place, group, rows, load, value_of)  # one without the figure breaks the line
+            trace = _points(one, place, group, rows, load, value_of)  # one without the figure breaks the line
             if half_of is not None:
                 trace["error_y"] = _interval(group, rows, value_of, half_of)
             traces.append(trace)
@@ -200,11 +205,11 @@ def _memory_over_batch(title: str, group: Sequence[Measurement]) -> Chart | None
 
 
 def _points(
-    batch: int, place: int, group: Sequence[Measurement], rows: Sequence[int], x_of: Figure, y_of: Figure
+    one: Series, place: int, group: Sequence[Measurement], rows: Sequence[int], x_of: Figure, y_of: Figure
 ) -> Trace:
-    """Return the line of a batch size; `place` is its place among the batch sizes, which chooses its style."""
+    """Return the line of a series; `place` is its place among all of them, which chooses its style."""
     return {
-        "name": f"Batch {batch}",
+        "name": one.name,
         "x": figures(x_of(group[n]) for n in rows),
         "y": figures(y_of(group[n]) for n in rows),
         "rows": list(rows),
@@ -266,6 +271,18 @@ def _load_text(about: Subject, measurement: Measurement) -> str:
 
 def _batches(group: Sequence[Measurement]) -> list[int]:
     return sorted({m.trial.batch for m in group})
+
+
+def _series(group: Sequence[Measurement]) -> list[Series]:
+    return sorted({series(m) for m in group})
+
+
+def _has_lengths(group: Sequence[Measurement]) -> bool:
+    return any(one.input_length or one.output_length for one in _series(group))
+
+
+def _half_width(panel: Panel) -> Figure:
+    return lambda m: times(panel.value(m), panel.half_width(m))
 
 
 def _throughput(measurement: Measurement) -> float | None:

@@ -10,7 +10,14 @@ from typing import TypeVar
 from analyzer.formats.text_table import Column, worth_showing
 from analyzer.formats.units import MIB, counted, mib, milliseconds, number, whole
 from analyzer.measurements.record import Measurement, ServerOnly
-from analyzer.measurements.text import SERVER_ONLY_COLUMNS, Subject, load, measurement_columns, outcome
+from analyzer.measurements.text import (
+    SERVER_ONLY_COLUMNS,
+    Subject,
+    lengths_of,
+    load,
+    measurement_columns,
+    outcome,
+)
 from planner.placement.document import UnplacedModel
 from planner.placement.placed_gpu import PlacedGpu, PlacedModel
 from planner.verification.document import Verdict, Verification
@@ -71,6 +78,9 @@ OVERVIEW_COLUMNS: list[Column[Overview]] = [
     ),
     Column(title="at batch", unit="", text=lambda o: whole(o.best.trial.batch) if o.best else ""),
     Column(title="at load", unit="", text=lambda o: _load(o.best) if o.best else ""),
+    Column(
+        title="at lengths", unit="", text=lambda o: ", ".join(lengths_of(o.best.trial)) if o.best else "", numeric=False
+    ),
     Column(title="p99 latency there", unit="ms", text=lambda o: milliseconds(o.best.latency_p99_s) if o.best else ""),
     Column(
         title="Model's own memory there", unit="MiB", text=lambda o: mib(o.best.model_memory_bytes) if o.best else ""
@@ -82,6 +92,7 @@ FAILURE_COLUMNS: list[Column[Measurement]] = [
     Column(title="Variant", unit="", text=lambda m: m.trial.variant.name, numeric=False),
     Column(title="Batch", unit="", text=lambda m: whole(m.trial.batch)),
     Column(title="Load", unit="", text=lambda m: _load(m)),
+    Column(title="Lengths", unit="", text=lambda m: ", ".join(lengths_of(m.trial)), numeric=False),
     Column(title="Status and cause", unit="", text=outcome, numeric=False),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.formats.units import milliseconds, number, printable
 from analyzer.measurements.record import Variant
+from analyzer.measurements.text import lengths_of
 from analyzer.search import SearchResult
 
 
@@ -11,7 +12,7 @@ def search_result_line(result: SearchResult) -> str:
     """Say what a search found, in one line."""
     about = result.about
     variant = "" if about.variant == Variant() else f" ({about.variant.name})"
-    batch = f" at batch {about.batch}" if result.sought != "instances" else ""
+    batch = " ".join(["", f"at batch {about.batch}", *lengths_of(about)]) if result.sought != "instances" else ""
     of = printable(f"{result.sought.capitalize()} of {about.model}{variant}{batch}")
     if result.found is None:
         return f"{of}: none, {printable(result.why)}"

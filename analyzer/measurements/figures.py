@@ -11,7 +11,8 @@ from analyzer.formats.figure_style import DIM, FAINT, INK, PALETTE, SERVER_GREY,
 from analyzer.formats.files import file_stem, free_stem, write_whole
 from analyzer.formats.units import MIB, mib, number
 from analyzer.measurements.record import Measurement, Status
-from analyzer.measurements.text import Subject, by_subject, device, load, processor
+from analyzer.measurements.stream_columns import stream_panels
+from analyzer.measurements.text import Series, Subject, by_subject, device, load, processor, series
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -41,18 +42,25 @@ def write_measurement_figures(measurements: Sequence[Measurement], folder: Path)
 
 
 def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> Figure:
-    """Draw the throughput, latency, utilization and memory of one configuration of a model.
+    """Draw the throughput, latency, utilization and memory of one configuration of a model; of streams, theirs too.
 
-    The first three are drawn over the load, with one line for each batch size; the memory is drawn over the batch
-    size, with the server's share below. Every trial is shown: one that failed is a cross on the axis, and those
-    without the value are counted above the panel.
+    All but the memory are drawn over the load, with one line for each batch size and lengths; the memory is drawn over
+    the batch size, with the server's share below. Every trial is shown: one that failed is a cross on the axis, and
+    those without the value are counted above the panel.
     """
     from matplotlib.figure import Figure
 
+    streams = stream_panels(measurements)
     with house_style():
-        figure = Figure(figsize=(10, 7))
-        panels = figure.subplots(2, 2)
-        throughput, latency, memory, utilization = panels.flat
+        figure = Figure(figsize=(10, 10 if streams else 7))
+        rows = figure.add_gridspec(3 if streams else 2, 6)
+        throughput, latency, memory, utilization = (
+            figure.add_subplot(rows[row, columns]) for row in (0, 1) for columns in (slice(0, 3), slice(3, 6))
+        )
+        for place, panel in enumerate(streams):
+            axes = figure.add_subplot(rows[2, 2 * place : 2 * place + 2])
+            _over_load(axes, about, measurements, panel.value, panel.half_width)
+            _label_axes(axes, panel.title, panel.unit)
         _over_load(throughput, about, measurements, lambda m: m.throughput_infer_per_s, lambda m: m.throughput_ci)
         _label_axes(throughput, "Throughput", "inferences/s")
         _over_load(latency, about, measurements, lambda m: _ms(m.latency_p99_s), lambda m: m.latency_p99_ci)
@@ -65,7 +73,7 @@ def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> F
         _label_axes(memory, f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", "MiB")
         head(figure, about.title, device(about.provenance))
         figure.legend(
-            handles=[*_batch_handles(measurements), *memory_handles, *_mark_handles(measurements)],
+            handles=[*_series_handles(measurements), *memory_handles, *_mark_handles(measurements)],
             loc="outside lower center",
             ncols=6,
         )
@@ -81,13 +89,13 @@ def _over_load(
 ) -> None:
     """Draw a value of each trial over its load; `half_width_of` is its interval's half width, as a fraction of it."""
     crosses: dict[float, int] = {}
-    for index, batch in enumerate(_batches(measurements)):
+    for index, one in enumerate(_series(measurements)):
         style = _line_style(index)
-        trials = [m for m in measurements if m.trial.batch == batch]
+        trials = [m for m in measurements if series(m) == one]
         known = [(load(m), value, half_width_of(m), m.status) for m in trials if (value := value_of(m)) is not None]
         # A trial without the value breaks its line: nothing is interpolated over it.
         values = [math.nan if (value := value_of(m)) is None else value for m in trials]
-        axes.plot([load(m) for m in trials], values, gid=f"batch-{batch}", **style)
+        axes.plot([load(m) for m in trials], values, gid=one.name.lower().replace(", ", "-").replace(" ", "-"), **style)
         for x, y, half_width, status in known:
             if half_width is not None:
                 axes.errorbar(x, y, yerr=y * half_width, fmt="none", ecolor=style["color"], alpha=0.6, capsize=2.5)
@@ -219,10 +227,14 @@ def _line_style(index: int) -> dict[str, Any]:
     }
 
 
-def _batch_handles(measurements: Sequence[Measurement]) -> list[Artist]:
+def _series(measurements: Sequence[Measurement]) -> list[Series]:
+    return sorted({series(m) for m in measurements})
+
+
+def _series_handles(measurements: Sequence[Measurement]) -> list[Artist]:
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], label=f"Batch {batch}", **_line_style(n)) for n, batch in enumerate(_batches(measurements))]
+    return [Line2D([], [], label=one.name, **_line_style(n)) for n, one in enumerate(_series(measurements))]
 
 
 def _mark_handles(measurements: Sequence[Measurement]) -> list[Artist]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analyzer.formats.text_table import Column, plain_text, worth_showing
 from analyzer.formats.units import counted, mib, milliseconds, number, percent, printable, whole
 from analyzer.measurements.record import UNKNOWN, Measurement, Provenance, ServerOnly, Trial, Variant
+from analyzer.measurements.stream_columns import length_columns, stream_columns
 
 CAUSE_WIDTH = 60  # characters of a failure's cause in a table
 
@@ -58,6 +60,24 @@ class Subject:
         return f"{self.model} ({self.configuration})" if self.configuration else self.model
 
 
+class Series(NamedTuple):
+    """What trials have in common that differ in their load only; a length is 0 where the sweep does not set it."""
+
+    batch: int
+    input_length: int
+    output_length: int
+
+    @property
+    def name(self) -> str:
+        """The batch size, and the lengths where they are set."""
+        return ", ".join([f"Batch {self.batch}", *_lengths(self.input_length, self.output_length)])
+
+
+def _lengths(input_length: int | None, output_length: int | None) -> list[str]:
+    given = (("input", input_length), ("output", output_length))
+    return [f"{name} {length}" for name, length in given if length]
+
+
 def subject(measurement: Measurement) -> Subject:
     """Return the subject of a measurement."""
     trial = measurement.trial
@@ -74,11 +94,17 @@ def subject(measurement: Measurement) -> Subject:
 
 
 def by_subject(measurements: Iterable[Measurement]) -> dict[Subject, list[Measurement]]:
-    """Group measurements by subject, in order of appearance; each group is sorted by batch, then by load."""
+    """Group measurements by subject, in order of appearance; each group is sorted by series, then by load."""
     groups: dict[Subject, list[Measurement]] = {}
     for measurement in measurements:
         groups.setdefault(subject(measurement), []).append(measurement)
-    return {key: sorted(group, key=lambda m: (m.trial.batch, load(m))) for key, group in groups.items()}
+    return {key: sorted(group, key=lambda m: (series(m), load(m))) for key, group in groups.items()}
+
+
+def series(measurement: Measurement) -> Series:
+    """Return the series of a measurement, which a figure draws as one line over the load."""
+    trial = measurement.trial
+    return Series(trial.batch, trial.input_length or 0, trial.output_length or 0)
 
 
 def load(measurement: Measurement) -> float:
@@ -94,11 +120,16 @@ def outcome(measurement: Measurement) -> str:
 
 
 def trial_name(trial: Trial) -> str:
-    """Describe a trial in one line: model, variant, batch and load."""
+    """Describe a trial in one line: model, variant, batch, lengths and load."""
     variant = "" if trial.variant == Variant() else f" ({trial.variant.name})"
     rate = trial.request_rate_per_s
     pace = f"concurrency {trial.concurrency}" if rate is None else f"{rate:g} requests/s"
-    return f"{trial.model}{variant} batch {trial.batch} {pace}"
+    return " ".join([f"{trial.model}{variant} batch {trial.batch}", *lengths_of(trial), pace])
+
+
+def lengths_of(trial: Trial) -> list[str]:
+    """Return a trial's lengths in words, those that are set."""
+    return _lengths(trial.input_length, trial.output_length)
 
 
 def _status(measurement: Measurement) -> str:
@@ -151,14 +182,17 @@ def measurement_columns(about: Subject, *, full: bool = False) -> list[Column[Me
     return [
         Column(title="Batch", unit="", text=lambda m: whole(m.trial.batch)),
         rate if about.open_loop else concurrency,
+        *length_columns(),
         Column(title="Throughput", unit="infer/s", text=lambda m: number(m.throughput_infer_per_s)),
         Column(title="±", unit="%", text=lambda m: percent(m.throughput_ci)),
+        *stream_columns(full=full),
         *(latencies if full else latencies[-1:]),
         Column(title="±", unit="%", text=lambda m: percent(m.latency_p99_ci)),
         Column(title="Max memory utilization", unit="%", text=lambda m: percent(m.max_memory_utilization)),
         Column(title=f"Max {unit}utilization", unit="%", text=lambda m: percent(m.max_utilization)),
         Column(title=f"Max {memory}", unit="MiB", text=lambda m: mib(m.max_memory_bytes)),
         Column(title="Model's own", unit="MiB", text=lambda m: mib(m.model_memory_bytes)),
+        Column(title="Memory is", unit="", text=lambda m: "reserved" if m.memory_is_reservation else "", numeric=False),
         *(power if full else []),
         Column(title="Errors", unit="requests", text=lambda m: whole(m.errors) if m.errors else ""),
         Column(title="Late", unit="requests", text=lambda m: whole(m.late)),

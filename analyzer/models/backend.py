@@ -1,6 +1,8 @@
-"""Find out which backend a model needs."""
+"""Find out which backend a model needs, and whether it reserves memory."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from analyzer.models.repository import Model
 
@@ -20,6 +22,31 @@ _OF_FILE = {  # what Triton takes a model without a configuration for
     "model.xml": "openvino",
     "model.py": "python",
 }
+
+
+_RESERVING = frozenset({"vllm", "tensorrtllm"})  # backends that take a share of the GPU's memory, whatever the load
+_RESERVING_PARAMETERS = frozenset({"kv_cache_free_gpu_mem_fraction", "kv_cache_free_gpu_memory_fraction"})
+
+
+def reserves_memory(model: Model, repository: Mapping[str, Model]) -> bool:
+    """Whether a model, or one that it needs, holds memory that its backend reserves rather than what it needs.
+
+    vLLM fills the GPU up to ``gpu_memory_utilization``, and TensorRT-LLM gives a share of what is free to its cache of
+    keys and values (``kv_cache_free_gpu_mem_fraction``); both are 0.9 by default.
+
+    Parameters
+    ----------
+    repository : mapping of str to Model
+        Every model of the repository by its name.
+    """
+    todo, seen = [model], {model.name}
+    while todo:
+        part = todo.pop()
+        if part.backend in _RESERVING or _RESERVING_PARAMETERS & (part.config or {}).get("parameters", {}).keys():
+            return True
+        todo += [repository[name] for name in part.needs if name in repository and name not in seen]
+        seen.update(part.needs)
+    return False
 
 
 def backend_to_find(model: Model) -> str | None:

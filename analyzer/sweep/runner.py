@@ -12,6 +12,7 @@ from analyzer.formats.option_values import in_flags
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
 from analyzer.measurements.store import Store
+from analyzer.models.backend import reserves_memory
 from analyzer.models.dependencies import way_out
 from analyzer.models.repository import Model
 from analyzer.search import SearchResult, TrialSearch
@@ -150,7 +151,11 @@ class SweepRunner:
         cause = measurement.cause
         if measurement.status is Status.INFERENCE_ERROR:
             cause += way_out(cause, loaded.model, self._job.repository)
-        measurement = replace(measurement, cause=in_flags(cause, self._flags))
+        measurement = replace(
+            measurement,
+            cause=in_flags(cause, self._flags),
+            memory_is_reservation=reserves_memory(loaded.model, self._job.repository),
+        )
         self._store.append(measurement, settings=settings)
         return measurement, False
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Status, Trial, Variant
+from analyzer.measurements.stream_figures import StreamFigures
 
 MIB = 1024**2
 GPU = Provenance(
@@ -56,3 +59,42 @@ def failed(model: str = "chest", batch: int = 4, concurrency: int = 1, *, cause:
     """Make the measurement of a trial that ran out of memory."""
     trial = Trial(model=model, batch=batch, concurrency=concurrency)
     return Measurement(trial=trial, provenance=GPU, status=Status.OUT_OF_MEMORY, cause=cause)
+
+
+def streamed(
+    concurrency: int = 1, *, tokens: bool = True, input_length: int | None = 32, output_length: int | None = 16
+) -> Measurement:
+    """Make the measurement of a language model, or of another decoupled one that reports no tokens."""
+    of_tokens = StreamFigures(
+        responses_per_s=60.0 * concurrency,
+        responses_ci=0.02,
+        first_response_avg_s=0.1,
+        first_response_p50_s=0.1,
+        first_response_p99_s=0.11 * concurrency,
+        first_response_p99_ci=0.03,
+        response_gap_avg_s=0.01,
+        response_gap_p50_s=0.01,
+        response_gap_p99_s=0.012,
+        response_gap_p99_ci=0.04,
+        input_tokens_avg=34.0,
+        output_tokens_avg=16.0,
+        output_tokens_per_s=64.0 * concurrency,
+        output_tokens_ci=0.025,
+        itl_avg_s=0.01,
+        itl_p50_s=0.01,
+        itl_p99_s=0.013,
+        itl_p99_ci=0.05,
+    )
+    unknown = dict.fromkeys(f.name for f in fields(StreamFigures) if "token" in f.name or f.name.startswith("itl"))
+    return replace(
+        measured("llm", concurrency=concurrency),
+        trial=Trial(
+            model="llm",
+            concurrency=concurrency,
+            transport="grpc",
+            input_length=input_length,
+            output_length=output_length,
+        ),
+        stream=of_tokens if tokens else replace(of_tokens, **unknown),
+        memory_is_reservation=tokens,
+    )

@@ -17,7 +17,7 @@ from reports.model_charts import model_charts
 from reports.operating_points import planned
 from reports.placement_charts import MOST_PARTS, placement_charts
 from reports.verification_charts import verification_charts
-from tests.builders.measurements import failed, measured
+from tests.builders.measurements import failed, measured, streamed
 from tests.builders.placements import gpu, model, placement
 from tests.builders.verifications import verification, verified_content, verified_model
 
@@ -182,3 +182,16 @@ def test_logarithmic_axis_has_plain_ticks() -> None:
     """The ticks are 1, 2 and 5 times the powers of ten, as plain numbers."""
     axis = log_axis(8.0, 300.0)
     assert [tick for tick in axis["ticktext"] if 8 <= float(tick) <= 300] == ["10", "20", "50", "100", "200"]
+
+
+def test_language_models_have_charts_of_tokens_with_a_line_for_each_length() -> None:
+    """Tokens/s, TTFT and ITL with their intervals; a model without streams has no such chart."""
+    found = charts(*(streamed(c, input_length=n) for n in (8, 64) for c in (1, 2)))
+    first = trace(found["p99 time to first token (TTFT)"], "Batch 1, input 64, output 16")
+    assert (first["x"], first["y"]) == ([1, 2], [110, 220])
+    assert first["error_y"]["array"] == [3.3, 6.6]  # 3 %
+    assert trace(found["Output tokens"], "Batch 1, input 8, output 16")["y"] == [64, 128]
+    assert trace(found["p99 inter-token latency (ITL)"], "Batch 1, input 8, output 16")["y"] == [13, 13]
+    assert "batch size and lengths" in found[CURVE].note
+    assert "Responses" in charts(streamed(tokens=False))
+    assert not {"Output tokens", "Responses"} & charts(measured()).keys()

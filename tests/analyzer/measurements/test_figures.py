@@ -14,7 +14,7 @@ from analyzer.formats.figure_style import label
 from analyzer.measurements.figures import measurement_figure, write_measurement_figures
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.text import by_subject
-from tests.builders.measurements import HOST, failed, measured
+from tests.builders.measurements import HOST, failed, measured, streamed
 
 
 def figure_of(measurements: list[Measurement]) -> Figure:
@@ -107,3 +107,19 @@ def test_label_is_one_line() -> None:
     """A label has no line break and at most 80 characters."""
     assert label("a\nb") == "a b"
     assert len(label("x" * 200)) == 80
+
+
+def test_streams_have_panels_of_their_own() -> None:
+    """Tokens/s, TTFT and ITL over the load, a line for each length; without tokens, they are of responses."""
+    tokens = figure_of([streamed(c, input_length=n) for n in (8, 64) for c in (1, 2)])
+    assert [axes.get_title(loc="left") for axes in tokens.axes[4:]] == [
+        "Output tokens",
+        "p99 time to first token (TTFT)",
+        "p99 inter-token latency (ITL)",
+    ]
+    for length in (8, 64):
+        assert points(tokens.axes[4], f"batch-1-input-{length}-output-16") == [(1, 64), (2, 128)]
+        assert points(tokens.axes[5], f"batch-1-input-{length}-output-16") == [(1, 110), (2, 220)]
+    responses = figure_of([streamed(tokens=False)])
+    assert [axes.get_ylabel() for axes in responses.axes[4:]] == ["responses/s", "ms", "ms"]
+    assert len(figure_of([measured()]).axes) == 4

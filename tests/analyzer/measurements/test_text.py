@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzer.measurements.record import Status, Trial, Variant
-from analyzer.measurements.text import by_subject, measurement_table, server_only_table
-from tests.builders.measurements import HOST, SERVER, failed, measured
+from analyzer.measurements.text import by_subject, measurement_table, server_only_table, trial_name
+from tests.builders.measurements import HOST, SERVER, failed, measured, streamed
 
 
 def test_table_has_one_row_per_trial_with_titles_and_units() -> None:
@@ -80,3 +80,68 @@ def test_server_only_table_leaves_out_what_is_unknown() -> None:
     text = server_only_table([SERVER])
     assert "309" in text.splitlines()[-1]
     assert text.count("utilization") == 1
+
+
+def test_language_models_have_lengths_and_figures_of_tokens() -> None:
+    """Lengths asked and tokens counted, tokens/s, TTFT and ITL; the reserved memory is marked."""
+    *_, row = measurement_table([streamed(2)]).splitlines()
+    # 2 x 64 tokens/s, 2 x 110 ms
+    assert row.split() == (
+        [
+            "1",
+            "2",
+            "32",
+            "34.0",
+            "16",
+            "16.0",
+            "200",
+            "128",
+            "2.5",
+            "220",
+            "3.0",
+            "13.0",
+            "5.0",
+            "20.0",
+            "1.0",
+            "23",
+            "1461",
+            "1152",
+            "reserved",
+        ]
+    )
+    text = measurement_table([streamed(2)])
+    assert "p99 ITL" in text
+    assert "responses" not in text
+
+
+def test_streams_without_tokens_have_figures_of_responses() -> None:
+    """Where no tokens are reported, no heading says tokens."""
+    text = measurement_table([streamed(2, tokens=False, input_length=None, output_length=None)])
+    assert "tokens" not in text
+    assert "TTFT" not in text
+    assert "reserved" not in text
+    *_, row = text.splitlines()
+    assert row.split() == [
+        "1",
+        "2",
+        "200",
+        "120",
+        "2.0",
+        "220",
+        "3.0",
+        "12.0",
+        "4.0",
+        "20.0",
+        "1.0",
+        "23",
+        "1461",
+        "1152",
+    ]
+
+
+def test_rows_are_in_the_order_of_their_lengths() -> None:
+    """At one batch the shorter prompts come first, then the lower load."""
+    trials = [streamed(2, input_length=8), streamed(1, input_length=64), streamed(1, input_length=8)]
+    (group,) = by_subject(trials).values()
+    assert [(m.trial.input_length, m.trial.concurrency) for m in group] == [(8, 1), (8, 2), (64, 1)]
+    assert trial_name(group[0].trial) == "llm batch 1 input 8 output 16 concurrency 1"

@@ -1,4 +1,4 @@
-"""Test which backend a model needs of its server."""
+"""Test which backend a model needs of its server, and whether it reserves memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.models.backend import backend_to_find
+from analyzer.models.backend import backend_to_find, reserves_memory
 from analyzer.models.repository import read_repository
 
 
@@ -39,3 +39,26 @@ def test_backend_is_read_from_the_configuration_or_the_file(
     (model,) = read_repository(tmp_path)
     assert not model.error
     assert backend_to_find(model) == backend
+
+
+KV_CACHE = 'parameters { key: "kv_cache_free_gpu_mem_fraction" value { string_value: "0.5" } }'
+
+
+@pytest.mark.parametrize(
+    ("config", "reserves"),
+    [
+        ('backend: "vllm"', True),
+        ('backend: "tensorrtllm"', True),
+        (f'backend: "python" {KV_CACHE}', True),  # TensorRT-LLM's own Python backend
+        ('backend: "python"', False),
+        ('backend: "python" parameters { key: "depends_on" value { string_value: "llm" } }', True),
+        ('platform: "ensemble" ensemble_scheduling { step [ { model_name: "llm" model_version: -1 } ] }', True),
+    ],
+)
+def test_memory_of_language_model_backends_is_a_reservation(tmp_path: Path, config: str, reserves: bool) -> None:
+    """vLLM and TensorRT-LLM take a share of the GPU; a model that calls such a model holds it with it."""
+    for name, text in (("m", config), ("llm", 'backend: "vllm"')):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(text)
+    repository = {model.name: model for model in read_repository(tmp_path)}
+    assert reserves_memory(repository["m"], repository) is reserves

@@ -655,3 +655,12 @@ def _with_error(model: Model, error: str) -> Model:
 
 def _with_hash(model: Model, content_hash: str) -> Model:
     return replace(model, content_hash=content_hash)
+
+
+def test_memory_that_a_backend_reserves_is_marked_and_stored(store: Store) -> None:
+    """The row of a model that is loaded with one of vLLM's backend is marked, and that of another model is not."""
+    server = FakeServer(FakeModel(name="a"), FakeModel(name="front"), FakeModel(name="llm"))
+    changes = {"front": {"also_load": ("llm",)}, "llm": {"backend": "vllm"}}
+    seen = sweep(server, store, names=["a", "front"], change=lambda m: replace(m, **changes.get(m.name, {})))
+    assert [m.memory_is_reservation for m in seen.measurements] == [False, True]
+    assert store.measurements() == tuple(seen.measurements)

@@ -108,7 +108,7 @@ def streams_of(first_s: float, responses: int, count: int) -> StreamTimings:
 
 
 def test_streams_count_from_the_window_on_whichever_loop_reported_them() -> None:
-    """Two event loops of 10 streams/s each: those of the second 100 have 4 responses, the slow first ones none count."""
+    """Of two event loops, streams of 4 responses after second 7 count, and the slow ones before it do not."""
     timings = Timings()
     ends = np.arange(0.1, 20.05, 0.1)
     for shift in (0.0, 0.05):
