@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/made-from
 RESULTS ?= results
 DEMAND ?= sample_models/demand.toml
-# In 384 MiB of a host, two of the sample models have room and the third one has not; an idle server takes more of a GPU.
+MODELS ?= image_classifier,segmenter,text_encoder
+# In 384 MiB of a host, two of these models have room and the third one has not; an idle server takes more of a GPU.
 GPU_MEMORY ?= $(if $(shell nvidia-smi -L 2>/dev/null | grep ^GPU),16GiB,384MiB)
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: env ## Measure the sample models on a real Triton, plan their GPUs, verify the plan, write the report
-	$(BIN)/analyze --batch 1,4 --concurrency 1,4 --max-trial-seconds 10 -o $(RESULTS)
+	$(BIN)/analyze --model-names $(MODELS) --batch 1,4 --concurrency 1,4 --max-trial-seconds 10 -o $(RESULTS)
 	$(BIN)/plan solve $(RESULTS) --mode memory --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement-memory.json
 	$(BIN)/plan solve $(RESULTS) --demand $(DEMAND) --max-utilization 120 --gpu-memory $(GPU_MEMORY) -o $(RESULTS)/placement.json
 	$(BIN)/plan verify $(RESULTS)/placement.json $(RESULTS) || test $$? = 1  # 1: the plan does not hold, which is shown

@@ -9,7 +9,7 @@ from analyzer.formats.figure_style import SERVER_GREY
 from analyzer.formats.units import MIB, counted, number, times, whole
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.stream_columns import Panel, stream_panels
-from analyzer.measurements.text import Series, Subject, load, processor, series
+from analyzer.measurements.text import Series, Subject, load, memory_title, processor, series
 from reports.charts import LIMIT_RED, NEUTRAL_GREY, Chart, Trace, figures, line_across, text
 from reports.operating_points import Planned
 
@@ -28,7 +28,7 @@ def model_charts(about: Subject, group: Sequence[Measurement], plans: Planned) -
         _latency_over_throughput(about, group, plans),
         _over_load("Throughput", "inferences/s", load_words, group, _throughput, _throughput_half),
         _over_load("p99 latency, seen by the client", "ms", load_words, group, _p99_ms, _p99_half_ms, plans),
-        _memory_over_batch(f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", group),
+        _memory_over_batch(memory_title(about, group), group),
         _over_load(
             f"{unit}{'utilization' if unit else 'Utilization'}, highest",
             "%", load_words, group, lambda m: times(m.max_utilization, 100),

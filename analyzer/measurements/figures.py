@@ -12,7 +12,7 @@ from analyzer.formats.files import file_stem, free_stem, write_whole
 from analyzer.formats.units import MIB, mib, number
 from analyzer.measurements.record import Measurement, Status
 from analyzer.measurements.stream_columns import stream_panels
-from analyzer.measurements.text import Series, Subject, by_subject, device, load, processor, series
+from analyzer.measurements.text import Series, Subject, by_subject, device, load, memory_title, processor, series
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -70,7 +70,7 @@ def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> F
         _over_load(utilization, about, measurements, lambda m: _pct(m.max_utilization))
         _label_axes(utilization, f"{unit}{'utilization' if unit else 'Utilization'}, highest", "%")
         memory_handles = _memory_over_batch(memory, measurements)
-        _label_axes(memory, f"{'GPU memory' if unit == 'GPU ' else 'Memory'}, highest", "MiB")
+        _label_axes(memory, memory_title(about, measurements), "MiB")
         head(figure, about.title, device(about.provenance))
         figure.legend(
             handles=[*_series_handles(measurements), *memory_handles, *_mark_handles(measurements)],

@@ -150,6 +150,13 @@ def processor(provenance: Provenance) -> str:
     return "CPU " if provenance.device_memory_bytes else ""
 
 
+def memory_title(about: Subject, measurements: Iterable[Measurement]) -> str:
+    """Return the title of a drawing of the memory; it says where that is a reservation."""
+    of = "GPU memory" if processor(about.provenance) == "GPU " else "Memory"
+    reserved = any(measurement.memory_is_reservation for measurement in measurements)
+    return f"{of}, highest; the backend reserves it" if reserved else f"{of}, highest"
+
+
 def device(provenance: Provenance) -> str:
     """Return the name and the memory of a device, as far as they are known."""
     if provenance.device_name == UNKNOWN:

@@ -113,8 +113,9 @@ def read_repository(path: str | Path) -> tuple[Model, ...]:
     Examples
     --------
     >>> from analyzer import read_repository
-    >>> [(model.name, model.max_batch_size, model.backend) for model in read_repository("sample_models")]
-    [('image_classifier', 16, 'python'), ('segmenter', 8, 'python'), ('text_encoder', 16, 'python')]
+    >>> models = {model.name: model for model in read_repository("sample_models")}
+    >>> models["segmenter"].max_batch_size, models["segmenter"].backend
+    (8, 'python')
     """
     path = Path(path)
     try:

@@ -41,10 +41,10 @@ def items(model: str, count: int) -> np.ndarray[Any, Any]:
 
 
 def test_sample_models_are_a_repository() -> None:
-    """The folder is read as three valid models; its README is no model."""
+    """The folder is read as four valid models; its README is no model."""
     models = select(read_repository(SAMPLES))
-    assert [model.name for model in models] == ["image_classifier", "segmenter", "text_encoder"]
-    assert [model.max_batch_size for model in models] == [16, 8, 16]
+    assert [model.name for model in models] == ["image_classifier", "segmenter", "text_encoder", "token_streamer"]
+    assert [model.max_batch_size for model in models] == [16, 8, 16, 0]
     assert not any(model.error for model in models)
 
 

@@ -120,6 +120,7 @@ def test_streams_have_panels_of_their_own() -> None:
     for length in (8, 64):
         assert points(tokens.axes[4], f"batch-1-input-{length}-output-16") == [(1, 64), (2, 128)]
         assert points(tokens.axes[5], f"batch-1-input-{length}-output-16") == [(1, 110), (2, 220)]
+    assert tokens.axes[2].get_title(loc="left") == "GPU memory, highest; the backend reserves it"
     responses = figure_of([streamed(tokens=False)])
     assert [axes.get_ylabel() for axes in responses.axes[4:]] == ["responses/s", "ms", "ms"]
     assert len(figure_of([measured()]).axes) == 4
