@@ -75,7 +75,7 @@ def measurement_figure(about: Subject, measurements: Sequence[Measurement]) -> F
         figure.legend(
             handles=[*_series_handles(measurements), *memory_handles, *_mark_handles(measurements)],
             loc="outside lower center",
-            ncols=6,
+            ncols=4 if any(one.input_length or one.output_length for one in _series(measurements)) else 6,
         )
     return figure
 

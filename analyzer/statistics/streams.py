@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from analyzer.measurements.stream_figures import StreamFigures
 from analyzer.statistics.window import (
     BLOCKS,
-    STUDENT_T,
     Floats,
     block_size,
     effective_requests,
     p99_half_width_s,
     percentile,
+    rate_half_width,
     variance_of_mean,
 )
 
@@ -101,30 +101,6 @@ def stream_figures(streams: Streams, end_s: Floats, *, concurrency: int = 1) -> 
         itl_s = (streams.last_s - streams.first_s)[several] / later[several]
         figures |= _times("itl", itl_s, concurrency)
     return StreamFigures(**figures)
-
-
-def rate_half_width(counts: Floats, end_s: Floats, concurrency: int = 1) -> float:
-    """Half width of the 95 % interval of a rate, as a fraction of it: of responses or tokens, of which streams differ.
-
-    A rate is the ratio of two means over blocks of as many streams, of what they delivered and how long they took; the
-    variance of a ratio is that of the differences between what a block delivered and what its time gives at that rate
-    (W. G. Cochran, "Sampling Techniques", 3rd edition, section 6.4). With the same count in every stream it is the
-    interval of throughput.
-
-    Parameters
-    ----------
-    counts : ndarray of float, shape (n_streams,)
-    end_s : ndarray of float, shape (n_streams + 1,)
-        See `stream_figures`.
-    """
-    size = block_size(len(counts), BLOCKS, concurrency)
-    if size < 1 or counts.sum() <= 0:
-        return math.inf
-    used = size * BLOCKS
-    delivered = counts[:used].reshape(BLOCKS, size).sum(axis=1)
-    durations = np.diff(end_s[: used + 1 : size])
-    differences = delivered - durations * (delivered.sum() / durations.sum())
-    return float(STUDENT_T * math.sqrt(variance_of_mean(differences)) / delivered.mean())
 
 
 def effective_gaps(streams: Streams, concurrency: int = 1) -> float:

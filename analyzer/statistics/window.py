@@ -83,7 +83,6 @@ def summarize(end_s: Floats, latency_s: Floats, *, concurrency: int = 1) -> Wind
     count = len(latencies)
     if count < 2 or ends[-1] <= ends[0]:
         return None
-    durations = _block_durations(ends, BLOCKS, concurrency)
     effective = effective_requests(latency_s[first:], concurrency)
     half = len(ends) // 2
     halves = (half / (ends[half] - ends[0]), (len(ends) - 1 - half) / max(ends[-1] - ends[half], 1e-9))
@@ -93,7 +92,7 @@ def summarize(end_s: Floats, latency_s: Floats, *, concurrency: int = 1) -> Wind
         end_s=float(ends[-1]),
         requests=count,
         requests_per_s=float(count / (ends[-1] - ends[0])),
-        throughput_ci=_relative_half_width(durations),
+        throughput_ci=rate_half_width(np.ones(count), ends, concurrency),
         latency_avg_s=float(latencies.mean()),
         latency_p50_s=percentile(latencies, 0.50),
         latency_p90_s=percentile(latencies, 0.90),
@@ -160,11 +159,42 @@ def variance_of_mean(blocks: Floats) -> float:
     return squares / (len(blocks) - 1) / len(blocks) * (1 + r) / (1 - r)
 
 
-def _relative_half_width(durations: Floats) -> float:
-    """95 % confidence interval of the mean by batch means, as a fraction of the mean."""
-    if len(durations) < BLOCKS or durations.mean() <= 0:
+def _block_bounds(count: int, concurrency: int) -> NDArray[np.int_]:
+    """Split `count` requests into `BLOCKS` blocks; return where they begin and the last one ends, nothing for too few.
+
+    Small blocks differ in size, so that each has a multiple of the requests in flight, and all requests are used.
+    """
+    size = block_size(count, BLOCKS, concurrency)
+    if size < 1:
+        return np.empty(0, dtype=int)
+    if concurrency < size <= 4 * concurrency:
+        return np.arange(BLOCKS + 1) * count // (BLOCKS * concurrency) * concurrency
+    return np.arange(BLOCKS + 1) * size
+
+
+def rate_half_width(counts: Floats, end_s: Floats, concurrency: int = 1) -> float:
+    """Half width of the 95 % interval of a rate by batch means, as a fraction of it.
+
+    A rate is the ratio of two means over blocks of consecutive requests, of what they delivered and how long they took;
+    the variance of a ratio is that of the differences between what a block delivered and what its time gives at that
+    rate (W. G. Cochran, "Sampling Techniques", 3rd edition, section 6.4).
+
+    Parameters
+    ----------
+    counts : ndarray of float, shape (n_requests,)
+        What each request delivered: itself, or its responses or tokens.
+    end_s : ndarray of float, shape (n_requests + 1,)
+        When the window began and when each request ended.
+    concurrency : int
+        Requests in flight; see `summarize`.
+    """
+    bounds = _block_bounds(len(counts), concurrency)
+    if len(bounds) == 0 or counts.sum() <= 0 or end_s[bounds[-1]] <= end_s[0]:
         return math.inf
-    return float(STUDENT_T * math.sqrt(variance_of_mean(durations)) / durations.mean())
+    delivered = np.add.reduceat(counts[: bounds[-1]], bounds[:-1])
+    durations = np.diff(end_s[bounds])
+    differences = delivered - durations * (delivered.sum() / durations.sum())
+    return float(STUDENT_T * math.sqrt(variance_of_mean(differences)) / delivered.mean())
 
 
 def effective_requests(latency_s: Floats, concurrency: int = 1) -> float:

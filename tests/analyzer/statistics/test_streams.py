@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analyzer.measurements.stream_figures import StreamFigures
-from analyzer.statistics.streams import Streams, effective_gaps, rate_half_width, stream_figures
-from analyzer.statistics.window import Floats, summarize
+from analyzer.statistics.streams import Streams, effective_gaps, stream_figures
+from analyzer.statistics.window import Floats, rate_half_width, summarize
 
 
 def streams_of(*gaps_s: list[float], first_s: float = 0.1, tokens: int = 1) -> Streams:

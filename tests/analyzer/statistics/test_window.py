@@ -102,3 +102,12 @@ def test_steady_run_loses_nothing_to_a_warmup() -> None:
     rng = np.random.default_rng(6)
     whole = sum(find_warmup(np.cumsum(rng.normal(0.01, 0.002, size=500))) == 0 for _ in range(100))
     assert whole >= 90
+
+
+@pytest.mark.parametrize("rounds", [24, 50, 58, 79, 200])
+def test_requests_that_complete_together_do_not_make_a_steady_throughput_unsure(rounds: int) -> None:
+    """Four requests end together every 250 ms, as a model's streams do: blocks that cut a round in two said ±7 %."""
+    end_s = np.repeat(np.arange(1, rounds + 1) * 0.25, 4) + np.tile([0.0, 1e-4, 2e-4, 3e-4], rounds)
+    window = summarize(end_s, np.full(4 * rounds, 0.25), concurrency=4)
+    assert window is not None
+    assert window.throughput_ci < 0.01
