@@ -123,6 +123,7 @@ def prompt_inputs(
     """
     import numpy as np
 
+    check_names(model, names)
     inputs = {entry.name: entry for entry in model.inputs}
     asked: dict[str, Array] = {}
     fresh = None
@@ -144,6 +145,21 @@ def prompt_inputs(
         if name in inputs and inputs[name].datatype == "BOOL" and inputs[name].optional
     }
     return PromptInputs(asked=asked, defaults=defaults, fresh=fresh)
+
+
+def check_names(model: Model, names: LanguageNames) -> None:
+    """Check that a model has the inputs that the user names.
+
+    Raises
+    ------
+    ModelError
+        For the first one that it does not have.
+    """
+    inputs = [entry.name for entry in model.inputs]
+    for option in ("prompt_input", "output_length_input"):
+        named = getattr(names, option)
+        if named is not None and named not in inputs:
+            raise ModelError(f"`{option}`: {model.name} has no input {named!r}; {suggest(named, inputs)}")
 
 
 def token_outputs(model: Model, names: LanguageNames) -> TokenOutputs:
@@ -169,8 +185,6 @@ def token_outputs(model: Model, names: LanguageNames) -> TokenOutputs:
 def _find(model: Model, named: str | None, defaults: Sequence[str], words: str, option: str) -> Input:
     """Return the input that is named, or else the first of the usual ones that a model has."""
     inputs = {entry.name: entry for entry in model.inputs}
-    if named is not None and named not in inputs:
-        raise ModelError(f"`{option}`: {model.name} has no input {named!r}; {suggest(named, inputs)}")
     for name in defaults if named is None else [named]:
         if name in inputs:
             return inputs[name]

@@ -12,6 +12,7 @@ MEASURING = (  # options of a sweep that say where Triton runs, what is sent and
     *("model_folder", "also_load", "arrivals"),
     *("precision_pct", "max_trial_s", "request_timeout_s", "load_timeout_s"),
     *("shapes", "input_data", "sequence_length", "protocol", "grpc_url", "shared_memory", "client_processes", "seed"),
+    *("prompt_input", "output_length_input", "input_tokens_output", "output_tokens_output"),
     *("launch_mode", "triton_version", "triton_image", "gpus", "http_port", "grpc_port", "metrics_port"),
     *("url", "allow_reload", "metrics_url", "dcgm_url", "store"),
 )
