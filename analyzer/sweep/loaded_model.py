@@ -108,8 +108,8 @@ class LoadedModel:
         return self._server.provenance(tool_version=__version__, model_hash=self._model.content_hash)
 
     def completed(self) -> Model:
-        """Return the model with its largest batch size, which is read from Triton if no config.pbtxt has it."""
-        if self._model.max_batch_size is None and not self._model.error:
+        """Return the model with its largest batch size and inputs, read from Triton if no config.pbtxt has them."""
+        if (self._model.max_batch_size is None or not self._model.inputs) and not self._model.error:
             try:
                 if self._variant == Variant():
                     self.load()

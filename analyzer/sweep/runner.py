@@ -12,7 +12,7 @@ from analyzer.formats.option_values import in_flags
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
 from analyzer.measurements.store import Store
-from analyzer.models.backend import reserves_memory
+from analyzer.models.backend import backend_to_find, reserves_memory
 from analyzer.models.dependencies import way_out
 from analyzer.models.repository import Model
 from analyzer.search import SearchResult, TrialSearch
@@ -101,7 +101,7 @@ class SweepRunner:
         """Search a variant that is alone on the server; return what was measured or found in the store."""
         loaded = LoadedModel(self._server, model, variant, self._idle, self._job.repository)
         try:
-            if max(strategy.axes.batches) > 1:
+            if max(strategy.axes.batches) > 1 or self._may_be_decoupled(model):
                 model = self._completed(loaded, variant, strategy)
             workload = self._job.workload
             first = Trial(
@@ -114,8 +114,13 @@ class SweepRunner:
         loaded.unload()
         return measurements
 
+    def _may_be_decoupled(self, model: Model) -> bool:
+        """Whether only Triton can say over which protocol a model is served; vLLM completes its configuration itself."""
+        unknown = self._job.workload.protocol is None and not model.inputs and not model.error
+        return unknown and backend_to_find(model) in ("python", "vllm")
+
     def _completed(self, loaded: LoadedModel, variant: Variant, strategy: Strategy) -> Model:
-        """Ask Triton for the largest batch where no file says it, and say what that leaves out."""
+        """Ask Triton for what no file says, and say which batches are left out as too large."""
         before, model = largest_batch(loaded.model, variant), loaded.completed()
         left = set(strategy.axes.batches) - set(strategy.axes.batches_for(largest_batch(model, variant)))
         if before is None and left:

@@ -31,6 +31,48 @@ class TritonPythonModel:
             sender.send(pb_utils.InferenceResponse([]))
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 """
+# The interface of vLLM's backend, which completes its configuration by itself; it answers as it is asked to.
+LIKE_VLLM = """import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+FLAGS = ("stream", "return_num_input_tokens", "return_num_output_tokens")
+
+
+class TritonPythonModel:
+    prompts = set()
+
+    @staticmethod
+    def auto_complete_config(config):
+        config.add_input({"name": "text_input", "data_type": "TYPE_STRING", "dims": [1]})
+        for name in ("sampling_parameters", *FLAGS):
+            kind = "TYPE_BOOL" if name in FLAGS else "TYPE_STRING"
+            config.add_input({"name": name, "data_type": kind, "dims": [1], "optional": True})
+        config.add_output({"name": "text_output", "data_type": "TYPE_STRING", "dims": [-1]})
+        config.add_output({"name": "num_input_tokens", "data_type": "TYPE_UINT32", "dims": [1]})
+        config.add_output({"name": "num_output_tokens", "data_type": "TYPE_UINT32", "dims": [-1]})
+        config.set_model_transaction_policy(dict(decoupled=True))
+        config.set_max_batch_size(0)
+        return config
+
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            get = lambda name: pb_utils.get_input_tensor_by_name(request, name)
+            prompt = get("text_input").as_numpy()[0].decode()
+            asked = json.loads(get("sampling_parameters").as_numpy()[0])
+            if prompt in self.prompts or not all(get(name).as_numpy()[0] for name in FLAGS):
+                sender.send(pb_utils.InferenceResponse([], error=pb_utils.TritonError("a prompt again, or no flag")))
+            self.prompts.add(prompt)
+            for part in (2, asked["max_tokens"] - 2):
+                sender.send(pb_utils.InferenceResponse([
+                    pb_utils.Tensor("text_output", np.array([b"text"], dtype=np.object_)),
+                    pb_utils.Tensor("num_input_tokens", np.asarray(len(prompt.split()), dtype=np.uint32)),
+                    pb_utils.Tensor("num_output_tokens", np.asarray([part], dtype=np.uint32)),
+                ]))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
 
 pytestmark = pytest.mark.usefixtures("local_server")
 
@@ -103,6 +145,20 @@ def test_a_model_without_token_counts_has_responses_and_no_tokens(tmp_path: Path
     assert found.stream.first_response_p50_s == pytest.approx(0.02, rel=0.1)
     assert found.stream.response_gap_p50_s == pytest.approx(0.02, rel=0.1)
     assert (found.stream.output_tokens_per_s, found.stream.itl_avg_s, found.stream.input_tokens_avg) == (None,) * 3
+
+
+def test_a_model_with_vllms_interface_is_asked_as_vllm_is(tmp_path: Path) -> None:
+    """Every prompt is another one of 40 words, 9 tokens come in two responses; no configuration has to be written."""
+    (tmp_path / "models" / "llm" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "llm" / "1" / "model.py").write_text(LIKE_VLLM)
+    (tmp_path / "models" / "llm" / "config.pbtxt").write_text('backend: "python"\n')
+    (found,) = measure(
+        tmp_path / "models", concurrencies=2, input_lengths=40, output_lengths=9, max_trial_s=2,
+        launch_mode="local", output=tmp_path,
+    )  # fmt: skip
+    assert (found.errors, found.cause if not found.status.measured else "") == (0, "")
+    assert (found.stream.input_tokens_avg, found.stream.output_tokens_avg) == (40, 9)
+    assert found.stream.responses_per_s == pytest.approx(2 * (found.throughput_infer_per_s or 0.0))
 
 
 def test_lengths_for_a_model_that_has_no_prompt_are_an_error_before_anything_starts(tmp_path: Path) -> None:
