@@ -115,7 +115,7 @@ class SweepRunner:
         return measurements
 
     def _may_be_decoupled(self, model: Model) -> bool:
-        """Whether only Triton can say over which protocol a model is served; vLLM completes its configuration itself."""
+        """Whether only Triton can say over which protocol a model is served, as of vLLM's backend."""
         unknown = self._job.workload.protocol is None and not model.inputs and not model.error
         return unknown and backend_to_find(model) in ("python", "vllm")
 
