@@ -6,13 +6,16 @@ import multiprocessing
 import random
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
 
 from analyzer.load.event_loop import Loop
+from analyzer.load.http1 import Http1Exchange
 from analyzer.load.load import Load, Report
+from analyzer.load.response_stream import ResponseReader, TokenOutputs
 from tests.builders.socket_server import BAD, LAST, OK, FakeServer, serving
 
 
@@ -98,6 +101,45 @@ def test_calls_share_a_connection_and_each_has_its_own_outcome() -> None:
     assert sum(report.errors for report in reports) == 1
     assert len(times) == len(server.requests) - 1
     assert times[len(times) // 2] >= 0.006  # 3 x 2 ms
+
+
+class TwoResponses(Http1Exchange):
+    """HTTP/1.1 in which every answer stands for two streamed responses, 10 and 4 ms before its end."""
+
+    __slots__ = ("responses",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.responses = ResponseReader(TokenOutputs())  # type: ignore[assignment]
+
+    def feed(self, data: bytes) -> Sequence[tuple[int, str]]:
+        now = time.perf_counter()
+        self.responses.begin()  # type: ignore[attr-defined]
+        self.responses.times_s = [now - 0.010, now - 0.004]  # type: ignore[attr-defined]
+        self.responses.seen += 2  # type: ignore[attr-defined]
+        return list(super().feed(data))
+
+
+def test_responses_of_streams_are_reported_with_the_requests_that_succeeded() -> None:
+    """Of requests of 20 ms with two responses each, every third fails: its responses are a sign of life only."""
+
+    def answer(_server: FakeServer, number: int) -> bytes:
+        time.sleep(0.02)
+        return BAD if number % 3 == 0 else OK
+
+    with serving(answer) as server:
+        reports = send(load_on(server, concurrency=2, open_exchange=TwoResponses), 0.4)
+    streams = [report.streams for report in reports if report.streams is not None]
+    assert sum(len(each.responses) for each in streams) == len(latencies(reports))
+    assert sum(report.errors for report in reports) > 2
+    assert {count for each in streams for count in each.responses} == {2}
+    gaps = [gap for each in streams for gap in each.gaps_s]
+    assert gaps == pytest.approx([0.006] * len(latencies(reports)))
+    first, last = (np.concatenate([getattr(each, name) for each in streams]) for name in ("first_s", "last_s"))
+    assert (first >= 0.01).all()
+    assert last - first == pytest.approx(np.full(len(last), 0.006))
+    answered = len(latencies(reports)) + sum(report.errors for report in reports)
+    assert 0 < sum(report.responses for report in reports) <= 2 * answered
 
 
 def test_errors_are_counted_and_never_timed() -> None:
