@@ -158,7 +158,8 @@ def prepare_verification(
     )
     names = tuple(sorted({model.name for content in chosen for model in content.models}))
     place = {} if "store" in measuring else _store_of(profiles)
-    sweep = prepare(SweepSettings(**{**place, **measuring}, model_names=names), follow_pull=follow_pull)
+    given = frozenset(measuring) - {"arrivals"}  # the rates that these belong to are the plan's
+    sweep = prepare(SweepSettings(**{**place, **measuring}, model_names=names, given=given), follow_pull=follow_pull)
     fitting, other = _on_device(chosen, placement, sweep.devices[0])
     return PreparedVerification(
         placement=placement,

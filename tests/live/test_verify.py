@@ -13,10 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
+from analyzer.measurements.csv_file import write_measurements_csv
 from analyzer.measurements.record import Status
 from analyzer.measurements.store import Store
-from analyzer.servers.local import Installation
+from analyzer.servers.local import Installation, LocalServer
+from planner import plan as make_plan
 from planner.placement.file import read_placement
+from planner.verification.settings import VerifySettings
+from planner.verification.verify import prepare_verification
+from tests.builders.measurements import HOST, measured
 from tests.builders.model_repositories import write_model
 from tests.conftest import missing, wait_for
 from tests.live.analysis import PLAN, analyze, plan, results_of
@@ -46,6 +51,19 @@ GROUPS = {  # models that a plan has together on a GPU
     "memory": ("large_a", "large_b"),
     "fatal": ("killer", "witness"),
 }
+
+
+def test_what_is_sent_is_said_by_options_of_a_sweep(local_server: LocalServer, tmp_path: Path) -> None:
+    """Constant arrivals and the name of a prompt's input are accepted without a rate or a length beside them.
+
+    A verification once refused `arrivals`, as a sweep without a rate does.
+    """
+    write_measurements_csv(tmp_path / "m.csv", [measured("text_encoder", provenance=HOST)])
+    placement = make_plan(tmp_path / "m.csv", mode="memory", gpu_memory_mib=4096).placement
+    asked = {"arrivals": "constant", "prompt_input": "TOKENS", "launch_mode": "local"}
+    prepared = prepare_verification(placement, tmp_path / "m.csv", VerifySettings(), asked)
+    assert prepared.sweep.settings.arrivals == "constant"
+    assert prepared.sweep.job.workload.names["text_encoder"].prompt_input == "TOKENS"
 
 
 @pytest.fixture(scope="module")
