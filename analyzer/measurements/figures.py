@@ -194,7 +194,7 @@ def _label_axes(axes: Axes, title: str, unit: str) -> None:
 
 def _make_room_for_crosses(axes: Axes, height: int) -> None:
     """Begin the y axis at 0, with a strip below it for `height` crosses one above another, so they hide no point."""
-    top = axes.get_ylim()[1]
+    top = max(axes.get_ylim()[1], 1.05 * axes.dataLim.y1)  # figures that are nearly equal get hardly any margin
     strip = CROSS * height + CROSS / 3 if height else 0.0  # as a fraction of the panel
     axes.set_ylim(0, top)
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])

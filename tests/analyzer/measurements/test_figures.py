@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -124,3 +125,10 @@ def test_streams_have_panels_of_their_own() -> None:
     responses = figure_of([streamed(tokens=False)])
     assert [axes.get_ylabel() for axes in responses.axes[4:]] == ["responses/s", "ms", "ms"]
     assert len(figure_of([measured()]).axes) == 4
+
+
+def test_nearly_equal_figures_stay_below_the_top() -> None:
+    """A line at 100.1 and 100.2 ms once lay on the upper edge of its panel, which begins at 0."""
+    trials = [replace(measured(concurrency=c), latency_p99_s=0.1 + c / 1e4) for c in (1, 2)]
+    latency = figure_of(trials).axes[1]
+    assert latency.get_ylim()[1] == pytest.approx(1.05 * 100.2)
