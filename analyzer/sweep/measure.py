@@ -15,6 +15,7 @@ from analyzer.load import SEQUENCE_LENGTH
 from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV
 from analyzer.measurements.record import Measurement, Variant
 from analyzer.measurements.source import Measurements
+from analyzer.measurements.store import Store
 from analyzer.search import SearchResult
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.backends import known_backends
@@ -80,7 +81,8 @@ class PreparedSweep:
         TritonpackError
             If the sweep ended early; the finished trials are in the store.
         """
-        run_job(self.workers(flags or {}), self.job, observer)
+        with Store.open(self.settings.store_place) as store:
+            run_job(self.workers(flags or {}), self.job, observer, store)
 
     def workers(self, flags: Mapping[str, str]) -> list[Worker]:
         """Return a worker for each device, not started yet."""
@@ -96,7 +98,6 @@ class PreparedSweep:
                 server=self.server,
                 device=device,
                 repository=settings.model_folder or sample_models(),
-                store=settings.store_place,
                 rule=rule,
                 fresh=settings.fresh,
                 load_timeout_s=settings.load_timeout_s,

@@ -6,20 +6,16 @@ model, so that no device waits while there is work.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from analyzer.devices.choose import MeasuredDevice
-from analyzer.errors import ServerError, TritonpackError
 from analyzer.load.generator import LoadGenerator
 from analyzer.load.shared_memory import PREFIX
 from analyzer.measurements.store import Store
@@ -31,10 +27,10 @@ from analyzer.sweep.instrumented_server import InstrumentedServer, OpenControl, 
 from analyzer.sweep.job import Job, ModelVariant
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.runner import SweepRunner
-from analyzer.sweep.signals import signals_as_interrupts, signals_blocked, unblock_signals
+from analyzer.sweep.turns import Event, EventKind, PoolWorker, ResultStore, Turn, hand_out
+from analyzer.sweep.worker_process import END_TIMEOUT_S, Work, WorkerProcess, end_processes, start_process
 
 Observes = TypeVar("Observes")
-_END_TIMEOUT_S = 30.0  # a server that hangs takes some seconds to end, a load generator as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +40,6 @@ class Worker:
     Parameters
     ----------
     repository : Path
-    store : str or Path
-        The file or URL of the store.
     fresh : bool
         Whether to measure again what the store already has.
     load_timeout_s : float
@@ -62,7 +56,6 @@ class Worker:
     server: Server
     device: MeasuredDevice
     repository: Path
-    store: str | Path
     rule: StoppingRule
     fresh: bool
     load_timeout_s: float
@@ -71,7 +64,7 @@ class Worker:
     remote: str | None = None
     allow_reload: bool = False
 
-    def run(self, job: Job, variants: Iterable[ModelVariant], observer: Observer) -> None:
+    def run(self, job: Job, variants: Iterable[ModelVariant], observer: Observer, store: ResultStore) -> None:
         """Start the server, measure the variants, and leave nothing running.
 
         Raises
@@ -79,7 +72,7 @@ class Worker:
         ServerError, DeviceError, StoreError
             See `SweepRunner.run`.
         """
-        with Store.open(self.store) as store, self.serving(observer.noted) as (server, generator):
+        with self.serving(observer.noted) as (server, generator):
             runner = SweepRunner(
                 job,
                 server,
@@ -137,124 +130,100 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
     return once
 
 
-@dataclass(frozen=True, slots=True)
-class _WorkerProcess:
-    process: BaseProcess
-    pipe: Connection
-    name: str
-
-
-def run_job(workers: Sequence[Worker], job: Job, observer: Observer) -> None:
+def run_job(workers: Sequence[Worker], job: Job, observer: Observer, store: Store) -> None:
     """Measure every variant of a job on the next worker that is free; see `spread`."""
-    spread(workers, len(job.model_variants), partial(_run_variants, job), observer)
+    spread(workers, len(job.model_variants), partial(run_variants, job), observer, store)
 
 
-def _run_variants(job: Job, worker: Worker, numbers: Iterable[int], observer: Observer) -> None:
+def run_variants(job: Job, worker: Worker, numbers: Iterable[int], observer: Observer, store: ResultStore) -> None:
+    """Measure the variants of a job with these numbers."""
     variants = job.model_variants
-    worker.run(job, (variants[number] for number in numbers), observer)
+    worker.run(job, (variants[number] for number in numbers), observer, store)
 
 
 def spread(
-    workers: Sequence[Worker], count: int, work: Callable[[Worker, Iterable[int], Observes], None], observer: Observes
+    workers: Sequence[Worker],
+    count: int,
+    work: Callable[[Worker, Iterable[int], Observes, ResultStore], None],
+    observer: Observes,
+    store: Store,
 ) -> None:
     """Do numbered pieces of work, each on the next worker that is free.
 
-    If a worker fails, the others do the remaining pieces; the first failure is raised once they are done.
+    If a worker dies or fails, its piece is tried once more on another, and the others do the remaining pieces.
 
     Parameters
     ----------
     count : int
         Number of pieces; a piece has a number below it.
     work : callable
-        Does the pieces whose numbers it is given on a worker, and calls the observer's methods meanwhile. With several
-        workers it is sent to a process for each, as are the arguments of those calls.
+        Does the pieces whose numbers it is given on a worker, and calls the observer's and the store's methods
+        meanwhile. With several workers it is sent to a process for each, as are the arguments of those calls; the store
+        is written in this process alone.
 
     Raises
     ------
     TritonpackError
-        If a worker failed.
+        If a piece was not done.
     """
     if len(workers) == 1:
-        work(workers[0], range(count), observer)
+        work(workers[0], range(count), observer, store)
         return
-    spawn = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # if it started while signals are blocked, it would unblock them
-    started: list[_WorkerProcess] = []
-    try:
-        with signals_blocked():  # Ctrl-C also reaches the new processes, which have no handlers yet
-            for worker in workers:
-                ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_run_worker, args=(worker, work, theirs), name="tritonpack-worker")
-                process.start()
-                theirs.close()
-                started.append(_WorkerProcess(process, ours, worker.device.describe()))
-        _hand_out(iter(range(count)), started, observer)
-    finally:
-        _end(started)
+    with ProcessPool(workers, work) as pool:
+        hand_out(pool, [Turn(number=number) for number in range(count)], observer, store)
 
 
-def _hand_out(indices: Iterator[int], workers: Sequence[_WorkerProcess], observer: object) -> None:
-    """Send each free worker the next index and pass their events to the observer, until the last one has ended."""
-    by_pipe = {worker.pipe: worker for worker in workers}
-    failure: TritonpackError | None = None
-    while by_pipe:
-        for pipe in wait(list(by_pipe)):
-            assert isinstance(pipe, Connection)  # noqa: S101 - no other kind was given
-            try:
-                event, content = pipe.recv()
-            except EOFError:
-                failure = failure or ServerError(f"the work on {by_pipe[pipe].name} ended without a reason")
-                del by_pipe[pipe]
-                continue
-            if event == "free":
-                pipe.send(next(indices, None))
-            elif event == "ended":
-                failure = failure or content
-                del by_pipe[pipe]
-            else:
-                getattr(observer, event)(*content[0], **content[1])
-    if failure is not None:
-        raise failure
+class ProcessPool:
+    """A context manager: a process of this host for each worker; they have ended when it ends.
 
+    Parameters
+    ----------
+    workers : sequence of Worker
+    work : callable
+        See `spread`.
+    """
 
-def _end(workers: Sequence[_WorkerProcess]) -> None:
-    """End every worker; a busy one drops its trial and stops its server."""
-    for worker in workers:
-        worker.pipe.close()
-        worker.process.terminate()
-    for worker in workers:
-        worker.process.join(_END_TIMEOUT_S)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
+    def __init__(self, workers: Sequence[Any], work: Work) -> None:
+        self._given = {PoolWorker(name=worker.device.describe()): worker for worker in workers}
+        self._work = work
+        self._running: dict[PoolWorker, WorkerProcess] = {}
 
-
-class _PipeObserver:
-    """An observer in a worker's process: every call of a method is sent to the main process, which repeats it there."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def __getattr__(self, event: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: self._pipe.send((event, (args, kwargs)))
-
-
-def _run_worker(worker: Worker, work: Callable[[Worker, Iterable[int], Any], None], pipe: Connection) -> None:
-    """Work in a worker's process until there is nothing more to do, or the main process is gone."""
-    with suppress(BrokenPipeError, ConnectionResetError, EOFError), signals_as_interrupts():
-        failure = None
-        unblock_signals()
+    def __enter__(self) -> Self:
         try:
-            work(worker, _receive_numbers(pipe), _PipeObserver(pipe))
-        except TritonpackError as error:
-            failure = error
-        pipe.send(("ended", failure))
+            for worker in self._given:
+                self._start(worker)
+        except BaseException:
+            end_processes(self._running.values())
+            raise
+        return self
 
+    def __exit__(self, *exc_info: object) -> None:
+        end_processes(self._running.values())
 
-def _receive_numbers(pipe: Connection) -> Iterator[int]:
-    while True:
-        pipe.send(("free", None))
-        number = pipe.recv()
-        if number is None:
-            return
-        yield number
+    @property
+    def workers(self) -> Sequence[PoolWorker]:
+        """The workers that were started."""
+        return tuple(self._given)
+
+    def wait(self) -> Sequence[tuple[PoolWorker, Event]]:
+        """Return the next event of each process that has one; see `Pool`."""
+        ready = wait([running.pipe for running in self._running.values()])
+        return [(worker, self._receive(worker)) for worker, one in list(self._running.items()) if one.pipe in ready]
+
+    def answer(self, worker: PoolWorker, answer: Any) -> None:
+        """Answer a worker's last event; see `Pool`."""
+        self._running[worker].answer(answer)
+
+    def restart(self, worker: PoolWorker) -> bool:
+        """Start a worker's process again; see `Pool`."""
+        self._start(worker)
+        return True
+
+    def _start(self, worker: PoolWorker) -> None:
+        self._running[worker] = start_process(self._given[worker], self._work)
+
+    def _receive(self, worker: PoolWorker) -> Event:
+        event = self._running[worker].receive()
+        if event[0] in (EventKind.ENDED, EventKind.DIED):
+            self._running.pop(worker).process.join(END_TIMEOUT_S)
+        return event

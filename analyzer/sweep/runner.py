@@ -11,7 +11,6 @@ from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.formats.option_values import in_flags
 from analyzer.load.generator import LoadGenerator
 from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
-from analyzer.measurements.store import Store
 from analyzer.models.backend import backend_to_find, reserves_memory
 from analyzer.models.dependencies import way_out
 from analyzer.models.repository import Model
@@ -24,6 +23,7 @@ from analyzer.sweep.job import Job, ModelVariant, largest_batch
 from analyzer.sweep.loaded_model import LoadedModel
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.trial import measure_trial
+from analyzer.sweep.turns import ResultStore
 
 
 class SweepRunner:
@@ -45,7 +45,7 @@ class SweepRunner:
         self,
         job: Job,
         server: InstrumentedServer,
-        store: Store,
+        store: ResultStore,
         generator: LoadGenerator,
         *,
         rule: StoppingRule,

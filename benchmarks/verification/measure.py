@@ -110,7 +110,7 @@ def measure_portion(
     long_rule = replace(worker.rule, min_window_s=long_s, max_trial_s=long_s + _WARM_UP_S)
     with (
         worker.serving(say) as (server, generator),
-        Store.open(worker.store) as brief,
+        Store.open(prepared.settings.store_place) as brief,
         Store.open(_settings(folder / "long", brief_s).store_place) as long,
     ):
         runner = JointRunner(server, prepared.job.repository, prepared.job.workload, generator, rule=worker.rule)

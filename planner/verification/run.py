@@ -14,6 +14,7 @@ from analyzer.measurements.store import Store
 from analyzer.sweep.job import Job
 from analyzer.sweep.joint_runner import JointLoad, JointRunner
 from analyzer.sweep.parallel import Worker, spread
+from analyzer.sweep.turns import ResultStore
 from planner.interference.content import model_key
 from planner.interference.observed import observed
 from planner.interference.pairs import choose_pairs
@@ -84,7 +85,9 @@ def _distinct(one: JointLoad, other: JointLoad) -> bool:
     return one.trial.model != other.trial.model
 
 
-def measure_contents(workers: Sequence[Worker], job: Job, together: Contents, observer: ContentObserver) -> None:
+def measure_contents(
+    workers: Sequence[Worker], job: Job, together: Contents, observer: ContentObserver, store: Store
+) -> None:
     """Measure each content, and each pair, on the next worker that is free.
 
     Every result is in the store before the observer is told.
@@ -95,12 +98,19 @@ def measure_contents(workers: Sequence[Worker], job: Job, together: Contents, ob
         If a server cannot be started, a device is lost or the store takes nothing more.
     """
     count = len(together.contents) + len(together.pairs)
-    spread(workers[:count], count, partial(_measure, job, together), observer)
+    spread(workers[:count], count, partial(_measure, job, together), observer, store)
 
 
-def _measure(job: Job, together: Contents, worker: Worker, numbers: Iterable[int], observer: ContentObserver) -> None:
+def _measure(
+    job: Job,
+    together: Contents,
+    worker: Worker,
+    numbers: Iterable[int],
+    observer: ContentObserver,
+    store: ResultStore,
+) -> None:
     """Measure the contents and pairs with these numbers on a worker; pairs follow the contents."""
-    with worker.serving(observer.said) as (server, generator), Store.open(worker.store) as store:
+    with worker.serving(observer.said) as (server, generator):
         runner = JointRunner(server, job.repository, job.workload, generator, rule=worker.rule)
         for number in numbers:
             if number < len(together.contents):
@@ -113,7 +123,7 @@ def _measure(job: Job, together: Contents, worker: Worker, numbers: Iterable[int
 
 
 def _measure_content(
-    runner: JointRunner, store: Store, together: Contents, number: int, observer: ContentObserver
+    runner: JointRunner, store: ResultStore, together: Contents, number: int, observer: ContentObserver
 ) -> None:
     content = together.contents[number]
     loads = loads_of(content, arrivals=together.arrivals)

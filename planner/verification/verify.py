@@ -82,8 +82,8 @@ class PreparedVerification:
                 store,
                 tolerance=expected.tolerance,
             )
-        if self.contents:
-            measure_contents(self.sweep.workers(flags or {}), self.sweep.job, together, measured)
+            if self.contents:
+                measure_contents(self.sweep.workers(flags or {}), self.sweep.job, together, measured, store)
         found = [measured.found[number] for number in sorted(measured.found)]
         verified = [compare(one, expected) for one in found]
         servers = [one.models.models[0].measurement.provenance.server for one in found]
