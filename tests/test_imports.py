@@ -41,6 +41,7 @@ LAYERS = {
 MODULES_OF = {
     "click": ("*.cli", "*.cli.*"),
     "docker": ("analyzer.servers.docker", "analyzer.servers.docker_container"),
+    "fsspec": ("analyzer.models.fetch",),
     "hpack": ("analyzer.load.grpc_http2",),
     "jinja2": ("reports.page",),
     "jsonschema": ("analyzer.formats.json_document",),
@@ -65,13 +66,14 @@ MODULES_OF = {
     "pandas": ("*.frame",),
     "plotly": ("reports.plotly_script",),
     "pynvml": ("analyzer.devices.nvml", "analyzer.devices.nvml_*"),
+    "ray": ("analyzer.sweep.ray_*",),
     "rich": ("analyzer.cli.*",),
     "sqlalchemy": ("analyzer.measurements.store",),
     "tritonclient": ("analyzer.servers.control", "analyzer.load.kserve"),
     "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
 HEAVY = (
-    *("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "plotly", "sqlalchemy"),
+    *("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "plotly", "ray", "sqlalchemy"),
     "tritonclient",
 )
 

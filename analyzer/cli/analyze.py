@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -38,15 +39,18 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
         click.echo(in_flags(note, FLAGS), err=True)
     with Store.open(settings.store_place) as store:
         store_name = store.name
-    click.echo(f"Triton: {prepared.server.describe()} ({in_flags(prepared.server_why, FLAGS)})", err=True)
-    for device in prepared.devices:
-        click.echo(f"Device: {device.describe()}", err=True)
+    for line in prepared.describe():
+        click.echo(in_flags(line, FLAGS), err=True)
     recording, files = Recording(), Export(settings)
     prepared.export_early(recording, files)
     stopped: BaseException | None = None
     try:
         with Progress(job.points) as progress:
-            prepared.run(_ProgressObserver(recording, progress), flags=FLAGS)
+            prepared.run(
+                _ProgressObserver(recording, progress),
+                flags=FLAGS,
+                follow=partial(progress.follow, per_type=len(job.model_variants)),
+            )
     except (Interrupted, TritonpackError) as error:
         if not recording.measurements:
             raise

@@ -21,6 +21,9 @@ _GROUPS = {
     "What is measured": (
         _option("model_folder",
                 "Model repository, never written to.  [default: the sample models, or those of the server at --url]"),
+        _option("model_uri",
+                "Fetch the repository, a tar or zip archive or a folder, from file://, http:// or https://, or with "
+                "fsspec from s3:// and others. With --ray each node fetches it."),
         _option("model_names", "Models to measure.  [default: every model]"),
         _option("also_load",
                 "Models that are loaded with each measured one, such as a model that an input names; their memory "
@@ -105,8 +108,20 @@ _GROUPS = {
         _option("dcgm_url",
                 "DCGM exporter's page on that server's host, for SM and DRAM figures; the exporter must collect them "
                 "every second (dcgm-exporter --collect-interval 1000)."),
+        _option("reserve_cores",
+                "Processors that each server has for itself and its load, where several run on a host.  [default: they "
+                "share all]"),
         click.option("--check", cls=GroupedOption, is_flag=True,
                      help="Show what can be measured on this host, what cannot and why; then exit."),
+    ),
+    "On a Ray cluster": (
+        _option("ray",
+                "Measure on every GPU of this cluster, each with its own Triton; auto: the cluster of this host; "
+                "local: one of this command alone. A node that is lost costs one turn, which is done again elsewhere."),
+        _option("per_node", "Most servers on a node.  [default: one for each GPU; one on a node without GPUs]"),
+        _option("per_device_type",
+                "all: measure everything once on each type of device of the cluster. NAME: use this type only.  "
+                "[default: the only type]"),
     ),
     "Where results go": (
         _option("output", "Folder of the store; trials that it has figures of are not measured again.", "-o"),

@@ -13,6 +13,15 @@ from analyzer.servers import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceIdentity:
+    """A device among those of several hosts; see `Device` for each field."""
+
+    name: str
+    uuid: str
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredDevice:
     """The device that a server runs on, and where its figures are read.
 
@@ -21,7 +30,8 @@ class MeasuredDevice:
     gpu : Gpu or None
         A GPU of this host; None if none is used, and for a server on another host.
     alike : tuple of str
-        UUIDs of the other GPUs of this host of the same kind; figures measured on them also count for this one.
+        UUIDs of the other GPUs of the same kind of this host or cluster; figures measured on them also count for this
+        one.
     why : str
         Why no GPU of this host is used.
     remote : bool
@@ -52,6 +62,15 @@ class MeasuredDevice:
         if self.remote:
             return f"the device on the server's metrics page, {self.remote_gpu or 'its only GPU or its host'}"
         return f"this host's processors and memory ({self.why})"
+
+    def identity(self) -> DeviceIdentity:
+        """Return what tells a device of this host from others, as its measurements have it."""
+        if self.gpu is not None:
+            return DeviceIdentity(name=self.gpu.name, uuid=self.gpu.uuid, memory_bytes=self.gpu.memory_bytes)
+        from analyzer.devices.process import host
+
+        device = host()
+        return DeviceIdentity(name=device.name, uuid=device.uuid, memory_bytes=device.memory_bytes)
 
     def open_sampler(self, endpoint: Endpoint, *, say: Callable[[str], None] = lambda text: None) -> Sampler:
         """Open the sampler for a server on this device.
@@ -132,6 +151,24 @@ def choose_devices(
         )
         for gpu in chosen
     )
+
+
+def device_of_this_host(wanted: Sequence[str]) -> MeasuredDevice:
+    """Return the one GPU that is named, or this host if none is named.
+
+    Raises
+    ------
+    UsageError
+        If the GPU is not present, or several are named.
+    """
+    from analyzer.devices.nvml import list_gpus
+
+    if not wanted:
+        return MeasuredDevice(gpu=None, why="it offers no GPU")
+    found = select_gpus(list_gpus(), wanted)
+    if len(found) > 1:
+        raise UsageError(f"GPUs {', '.join(wanted)} are given for one server: give one")
+    return MeasuredDevice(gpu=found[0])
 
 
 def _same_kind(one: Gpu, other: Gpu) -> bool:

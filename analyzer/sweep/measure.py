@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,11 +14,13 @@ from typing import Any
 from analyzer.devices.choose import MeasuredDevice, choose_devices
 from analyzer.errors import UsageError
 from analyzer.formats.option_values import options_of
+from analyzer.formats.units import counted
 from analyzer.load import SEQUENCE_LENGTH
 from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV
 from analyzer.measurements.record import Measurement, Variant
 from analyzer.measurements.source import Measurements
 from analyzer.measurements.store import Store
+from analyzer.models.fetch import fetched
 from analyzer.search import SearchResult
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.backends import known_backends
@@ -25,6 +30,7 @@ from analyzer.servers.remote import RemoteServer
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.backend_check import mark_missing_backends
 from analyzer.sweep.export import Export, check_export_folder
+from analyzer.sweep.fleet import Fleet, choose_fleet
 from analyzer.sweep.job import Job, build_job
 from analyzer.sweep.observer import Observer, Recording
 from analyzer.sweep.parallel import Worker, run_job
@@ -32,6 +38,7 @@ from analyzer.sweep.remote import sample_models
 from analyzer.sweep.settings import SweepSettings
 from analyzer.sweep.signals import Interrupted, sigint_as_interrupt
 from analyzer.sweep.sweep_file import merge
+from analyzer.sweep.turns import FollowTurns
 
 
 @dataclass(frozen=True)
@@ -56,36 +63,85 @@ class PreparedSweep:
 
     Parameters
     ----------
+    server : Server or None
+        None if each node of a cluster chooses its own.
     server_why : str
         Why this server was chosen, in a few words.
     devices : tuple of MeasuredDevice
-        The devices to use, at most one for each variant of a model.
+        The devices of this host to use, at most one for each variant of a model.
+    fleet : Fleet or None
+        The devices of a cluster that are used instead.
+    fetched : ExitStack
+        Holds the model repository, if it was fetched, until the sweep has run.
     """
 
     settings: SweepSettings
     job: Job
-    server: Server
-    server_why: str
-    devices: tuple[MeasuredDevice, ...]
+    server: Server | None = None
+    server_why: str = ""
+    devices: tuple[MeasuredDevice, ...] = ()
+    fleet: Fleet | None = None
+    fetched: ExitStack = field(default_factory=ExitStack)
 
-    def run(self, observer: Observer, *, flags: Mapping[str, str] | None = None) -> None:
+    def describe(self) -> list[str]:
+        """Describe the server and the devices, one in a line; those of a cluster are known when it runs."""
+        if self.server is None:
+            return []
+        devices = [f"Device: {device.describe()}" for device in self.devices]
+        return [f"Triton: {self.server.describe()} ({self.server_why})", *devices]
+
+    def run(
+        self,
+        observer: Observer,
+        *,
+        flags: Mapping[str, str] | None = None,
+        follow: FollowTurns = lambda _count: None,
+    ) -> None:
         """Measure what the store does not have; nothing is left running, however it ends.
 
         Parameters
         ----------
         flags : mapping of str to str, optional
             The command line's flag of each option, for the causes that are stored.
+        follow : callable, optional
+            Is told how far the turns on a cluster are whenever that changes.
 
         Raises
         ------
         TritonpackError
             If the sweep ended early; the finished trials are in the store.
         """
-        with Store.open(self.settings.store_place) as store:
-            run_job(self.workers(flags or {}), self.job, observer, store)
+        with self.fetched, Store.open(self.settings.store_place) as store:
+            if self.fleet is not None:
+                self.fleet.run(self.job, partial(self._worker, flags or {}), observer, store, follow)
+            else:
+                run_job(self.workers(flags or {}), self.job, observer, store)
 
     def workers(self, flags: Mapping[str, str]) -> list[Worker]:
-        """Return a worker for each device, not started yet."""
+        """Return a worker for each device of this host, not started yet."""
+        assert self.server is not None  # noqa: S101 - on this host
+        repository, each = self.settings.model_folder or sample_models(), self.settings.reserve_cores or 0
+        cores = tuple(sorted(os.sched_getaffinity(0)))
+        return [
+            self._worker(
+                flags,
+                server=self.server,
+                device=device,
+                repository=repository,
+                cores=cores[place * each : (place + 1) * each],
+            )
+            for place, device in enumerate(self.devices)
+        ]
+
+    def _worker(
+        self,
+        flags: Mapping[str, str],
+        *,
+        server: Server,
+        device: MeasuredDevice,
+        repository: Path,
+        cores: tuple[int, ...],
+    ) -> Worker:
         settings = self.settings
         rule = StoppingRule(
             throughput_ci=settings.precision_pct / 100,
@@ -93,28 +149,26 @@ class PreparedSweep:
             max_trial_s=settings.max_trial_s,
             request_timeout_s=settings.request_timeout_s,
         )
-        return [
-            Worker(
-                server=self.server,
-                device=device,
-                repository=settings.model_folder or sample_models(),
-                rule=rule,
-                fresh=settings.fresh,
-                load_timeout_s=settings.load_timeout_s,
-                client_processes=settings.client_processes,
-                flags=flags,
-                remote=self.server.address if isinstance(self.server, RemoteServer) else None,
-                allow_reload=settings.allow_reload,
-            )
-            for device in self.devices
-        ]
+        return Worker(
+            server=server,
+            device=device,
+            repository=repository,
+            rule=rule,
+            fresh=settings.fresh,
+            load_timeout_s=settings.load_timeout_s,
+            client_processes=settings.client_processes,
+            flags=flags,
+            remote=server.address if isinstance(server, RemoteServer) else None,
+            allow_reload=settings.allow_reload,
+            cores=cores,
+        )
 
     def export_early(self, recording: Recording, files: Export) -> None:
         """Start the export, if one is asked for, as soon as the recording has the last trial.
 
         Where a search decides how many trials there are, the last one is not known as such.
         """
-        if self.settings.export and self.job.exact_points is not None:
+        if self.settings.export and self.job.exact_points is not None and self.fleet is None:
             recording.call_after(self.job.exact_points, lambda: files.start(self.result(recording).rows))
 
     def result(self, recording: Recording) -> SweepResult:
@@ -128,8 +182,8 @@ class PreparedSweep:
             found = order.get((model, variant))  # None where a climb raised the instances of a variant
             return order[model, replace(variant, instances=None)] if found is None else found
 
-        def place(m: Measurement) -> tuple[int, int]:
-            return index(m.trial.model, m.trial.variant), m.instances
+        def place(m: Measurement) -> tuple[int, str, int]:
+            return index(m.trial.model, m.trial.variant), m.provenance.device_name, m.instances
 
         def result_place(r: SearchResult) -> tuple[int, bool, int]:
             variant = r.about.variant
@@ -176,7 +230,18 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
         raise UsageError("`allow_reload` is about a running server: name it with `url='host:8000'`")
     running = choose_server(launch) if settings.url else None  # asked first, because it may say what is measured
     remote = running[0].read_models() if running and isinstance(running[0], RemoteServer) else None
+    fetched_here = ExitStack()
+    folder = settings.model_folder
+    if settings.model_uri and folder is None:
+        settings = replace(settings, model_folder=fetched_here.enter_context(fetched(settings.model_uri)))
+    elif settings.model_uri and not settings.ray:
+        raise UsageError("`model_uri` and `model_folder` are two model repositories: drop one of them")
     job = build_job(settings, remote)
+    if settings.export:
+        check_export_folder(settings.export_folder)
+    fleet = choose_fleet(settings, launch, job, folder)
+    if fleet is not None:
+        return PreparedSweep(settings=settings, job=job, fleet=fleet, fetched=fetched_here)
     devices = choose_devices(settings.gpus, remote=settings.url is not None, dcgm_url=settings.dcgm_url)
     for port in ("http_port", "grpc_port", "metrics_port"):
         if len(devices) > 1 and getattr(settings, port):
@@ -186,15 +251,22 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
             )
     server, why = running or choose_server(launch)
     job = mark_missing_backends(job, known_backends(server), server.describe())
-    if settings.export:
-        check_export_folder(settings.export_folder)
     devices = devices[: max(1, len(job.model_variants))]
-    return PreparedSweep(settings=settings, job=job, server=server, server_why=why, devices=devices)
+    processors = len(os.sched_getaffinity(0))
+    if (settings.reserve_cores or 0) * len(devices) > processors:
+        raise UsageError(
+            f"`reserve_cores={settings.reserve_cores}` for each of {counted(len(devices), 'device')} is more than the "
+            f"{counted(processors, 'processor')} of this host: lower it, or name fewer GPUs with `gpus`"
+        )
+    return PreparedSweep(
+        settings=settings, job=job, server=server, server_why=why, devices=devices, fetched=fetched_here
+    )
 
 
 def measure(
     model_folder: str | Path | None = None,
     *,
+    model_uri: str | None = None,
     model_names: Sequence[str] = (),
     also_load: Sequence[str] = (),
     batches: int | Sequence[int] = (1,),
@@ -239,6 +311,10 @@ def measure(
     allow_reload: bool = False,
     metrics_url: str | None = None,
     dcgm_url: str | None = None,
+    reserve_cores: int | None = None,
+    ray: str | None = None,
+    per_node: int | None = None,
+    per_device_type: str | None = None,
     output: str | Path = "results",
     store: str | Path | None = None,
     fresh: bool = False,
@@ -258,6 +334,9 @@ def measure(
     ----------
     model_folder : str or Path, optional
         Model repository, never written to; by default the sample models, or those of the server at `url`.
+    model_uri : str, optional
+        Where the repository is fetched from: a tar or zip archive or a folder behind ``file://``, ``http://``,
+        ``https://``, or with the package fsspec ``s3://`` and others. With `ray` each node fetches it.
     model_names : sequence of str
         Models to measure; all of them by default.
     also_load : sequence of str
@@ -335,6 +414,17 @@ def measure(
     allow_reload : bool
         Unload models that were loaded on that server, measure them with memory and other configurations, and load
         them again as they were; by default they are measured as they are.
+    reserve_cores : int, optional
+        Processors that each server has for itself and its load, where several run on a host; by default they share
+        all.
+    ray : str, optional
+        Measure on every GPU of a Ray cluster, each with its own Triton: ``auto`` for the cluster of this host,
+        ``local`` for one of this process alone, else ``host:port`` of its head. A node that is lost costs one turn,
+        which is done again elsewhere.
+    per_node : int, optional
+        Most servers on a node; by default one for each GPU, and one on a node without GPUs.
+    per_device_type : str, optional
+        ``all``: measure everything once on each type of device of the cluster. A name: use this type only.
     output : str or Path
         Folder of the store.
     store : str or Path, optional

@@ -51,6 +51,8 @@ class Worker:
         ``host:port`` of a server that was running before, and that is left as it was found; None for one of our own.
     allow_reload : bool
         Whether models that others loaded there may be unloaded and loaded again.
+    cores : tuple of int
+        Processors for the server and the load generator; empty for all that this process may use.
     """
 
     server: Server
@@ -63,6 +65,7 @@ class Worker:
     flags: Mapping[str, str]
     remote: str | None = None
     allow_reload: bool = False
+    cores: tuple[int, ...] = ()
 
     def run(self, job: Job, variants: Iterable[ModelVariant], observer: Observer, store: ResultStore) -> None:
         """Start the server, measure the variants, and leave nothing running.
@@ -96,6 +99,8 @@ class Worker:
             Receives remarks on what cannot be read, in one line each.
         """
         with ExitStack() as stack:
+            if self.cores:
+                stack.enter_context(_on_cores(self.cores))
             server = stack.enter_context(
                 InstrumentedServer(
                     self.server,
@@ -116,6 +121,17 @@ class Worker:
         return lambda endpoint, timeout_s: RemoteControl(
             endpoint.http, changes, allow_reload=self.allow_reload, timeout_s=timeout_s
         )
+
+
+@contextmanager
+def _on_cores(cores: tuple[int, ...]) -> Iterator[None]:
+    """Keep this thread, and the processes that it starts meanwhile, to some processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

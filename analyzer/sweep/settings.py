@@ -110,6 +110,21 @@ class Processes(Kind):
         return value
 
 
+class RayAddress(Kind):
+    """Where a Ray cluster is found: ``auto``, ``local``, or the address of its head."""
+
+    metavar = "auto|local|HOST:PORT"
+
+    def check(self, value: Any) -> str:
+        """Return the address."""
+        if str(value).startswith("ray://"):
+            raise ValueError(
+                f"{value!r} is an address of Ray Client; run this on a node of the cluster, and give auto or the "
+                "address of the head's GCS, as head:6379"
+            )
+        return str(value) if value in ("auto", "local") else Address().check(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings:
     """Every option of a sweep; `analyzer.measure` says what each means.
@@ -130,6 +145,7 @@ class SweepSettings:
     """
 
     model_folder: Path | None = option(None, FilePath("DIR"))
+    model_uri: str | None = option(None, Word("URI"))
     model_names: tuple[str, ...] = option((), Names())
     also_load: tuple[str, ...] = option((), Names())
     batches: tuple[int, ...] = option((1,), Numbers(int), "batch")
@@ -173,6 +189,10 @@ class SweepSettings:
     allow_reload: bool = option(False, Flag())
     metrics_url: str | None = option(None, Word("URL"))
     dcgm_url: str | None = option(None, Word("URL"))
+    reserve_cores: int | None = option(None, Number(1, 1024, whole=True))
+    ray: str | None = option(None, RayAddress())
+    per_node: int | None = option(None, Number(1, 1024, whole=True))
+    per_device_type: str | None = option(None, Text("all|NAME"))
     output: Path = option(Path("results"), FilePath("DIR"))
     store: str | None = option(None, Text("URL"))
     fresh: bool = option(False, Flag())

@@ -70,11 +70,14 @@ class PoolWorker:
         Unique name of its host.
     device_type : str
         Only turns of this type are handed to it.
+    gpu : bool
+        Whether its device is a GPU.
     """
 
     name: str
     node: str = ""
     device_type: str = ""
+    gpu: bool = False
 
 
 P = TypeVar("P", bound=PoolWorker)
@@ -104,15 +107,14 @@ class TurnCount:
     Parameters
     ----------
     done, total : int
-    workers : int
-        Workers that have not ended.
-    nodes : int
-        Hosts that these run on.
+    workers, gpus, nodes : int
+        Workers that have not ended, those of them on a GPU, and the hosts that they run on.
     """
 
     done: int
     total: int
     workers: int
+    gpus: int
     nodes: int
 
 
@@ -198,7 +200,7 @@ class _Turns(Generic[P]):
             case EventKind.ENDED if content is None:
                 self._workers.remove(worker)
             case EventKind.ENDED:
-                self._lose(worker, content)
+                self._lose(worker, type(content)(f"{worker.name}: {content.message}"))
             case EventKind.DIED:
                 self._lose(worker, ServerError(f"the work on {worker.name} {content}"))
 
@@ -272,5 +274,12 @@ class _Turns(Generic[P]):
             say(text)
 
     def _tell(self) -> None:
-        nodes = {worker.node for worker in self._workers}
-        self._follow(TurnCount(done=self._done, total=self._total, workers=len(self._workers), nodes=len(nodes)))
+        self._follow(
+            TurnCount(
+                done=self._done,
+                total=self._total,
+                workers=len(self._workers),
+                gpus=sum(worker.gpu for worker in self._workers),
+                nodes=len({worker.node for worker in self._workers}),
+            )
+        )

@@ -78,9 +78,8 @@ def command(ctx: click.Context, /, placement: str, profiles: str, **options: Any
 
     first = prepared(read_placement(placement))
     sweep = first.sweep
-    click.echo(f"Triton: {sweep.server.describe()} ({in_flags(sweep.server_why, SWEEP_FLAGS)})", err=True)
-    for device in sweep.devices:
-        click.echo(f"Device: {device.describe()}", err=True)
+    for line in sweep.describe():
+        click.echo(in_flags(line, SWEEP_FLAGS), err=True)
     with signals_as_interrupts():
         if settings.repair:
             repaired = repair(first, prepared, rounds=settings.rounds, verify=run)
