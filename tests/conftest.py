@@ -25,6 +25,7 @@ import pytest
 
 from analyzer.servers.docker import triton_image as nvidia_image
 from analyzer.servers.local import Installation, LocalServer
+from tests.builders.ray_nodes import RayNodes, ray_nodes
 from tests.fakes import nvml
 
 # NumPy's algebra with a thread for each core slows down several times when pytest's workers use the same cores. It
@@ -59,9 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a Docker engine or a server on one worker, and start with those that take longest."""
+    """Keep tests that share an engine, a cluster or a server on one worker, and start with those that take longest."""
     for item in items:
-        if item.get_closest_marker("docker"):
+        if "ray_cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("docker"))
         elif SHARED_IN_A_FILE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
@@ -145,6 +148,15 @@ def echo_repository(tmp_path: Path) -> Path:
 def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the fake libnvidia-ml.so.1, compiled once; tests/fakes/README.md says how it is used."""
     return nvml.build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(nvml_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    """Start a Ray cluster of three nodes with a GPU each, of one type."""
+    with ray_nodes(nvml_library, tmp_path_factory.mktemp("nodes")) as cluster:
+        for _ in range(3):
+            cluster.add("Tesla T4")
+        yield cluster
 
 
 class OwnEngine:

@@ -66,6 +66,7 @@ def connected(address: str) -> Iterator[None]:
 
         own["num_gpus"] = len(list_gpus().present)
     before = signal.getsignal(signal.SIGTERM)
+    _keep_stdout_clean()
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {}))
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -80,6 +81,13 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _keep_stdout_clean() -> None:
+    """Keep Ray from printing a lost node's log to stdout, where results go; `log_to_driver` does not (Ray 2.60)."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
 def _first_line(error: BaseException) -> str:

@@ -85,6 +85,8 @@ class _WorkerActor:
         events: list[Event] = []
         while self._running.pipe.poll(0.0 if events else LISTEN_S):
             events.append(self._running.receive())
+            if events[-1][0] in _LAST:
+                self._running.process.join(END_TIMEOUT_S)
             if events[-1][0] in (*_AWAITED, *_LAST):
                 break
         return events
@@ -139,7 +141,11 @@ class RayPool:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        stop_actors(list(self._actors.values()))
+        starting = {call.worker for call in self._calls.values() if call.deadline_s is not None}
+        _stop(
+            [actor for worker, actor in self._actors.items() if worker not in starting],
+            [actor for worker, actor in self._actors.items() if worker in starting],
+        )
 
     @property
     def workers(self) -> Sequence[RayWorker]:
@@ -253,12 +259,16 @@ class SlotActors:
             ray.kill(self._actors.popitem()[1])
 
 
-def stop_actors(actors: Sequence[Any]) -> None:
-    """End actors, and the processes that they started; return when these are gone."""
+def _stop(running: Sequence[Any], starting: Sequence[Any]) -> None:
+    """End actors, and the processes that they started; return when these are gone.
+
+    An actor that is starting may never start, on a node that is gone; it is not waited for long.
+    """
     import ray
 
-    stopping = [actor.stop.remote() for actor in actors]
-    if stopping:
-        ray.wait(stopping, num_returns=len(stopping), timeout=LISTEN_S + END_TIMEOUT_S)
-    for actor in actors:
-        ray.kill(actor)
+    for actors, timeout_s in ((running, LISTEN_S + END_TIMEOUT_S), (starting, LISTEN_S)):
+        stopping = [actor.stop.remote() for actor in actors]
+        if stopping:
+            ray.wait(stopping, num_returns=len(stopping), timeout=timeout_s)
+        for actor in actors:
+            ray.kill(actor)

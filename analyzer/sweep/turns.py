@@ -167,6 +167,7 @@ class _Turns(Generic[P]):
         self._busy: dict[P, _Attempts] = {}
         self._idle: list[P] = []
         self._workers = list(pool.workers)
+        self._starting = set(self._workers)  # those that have not asked for a turn yet
         self._observer = observer
         self._store = store
         self._follow = follow
@@ -175,9 +176,9 @@ class _Turns(Generic[P]):
         self._lost: TritonpackError | None = None  # of the first turn that is given up
 
     def run(self) -> None:
-        """Take events until the last worker has ended."""
+        """Take events until all turns are done, and the workers that took part have ended."""
         self._tell()
-        while self._workers:
+        while self._workers and (self._waiting or self._busy or not self._starting.issuperset(self._workers)):
             for worker, event in self._pool.wait():
                 self._receive(worker, *event)
             self._assign()
@@ -193,6 +194,7 @@ class _Turns(Generic[P]):
                     self._done += 1
                     self._tell()
                 self._idle.append(worker)
+                self._starting.discard(worker)
             case EventKind.STORE:
                 self._pool.answer(worker, self._call_store(*content))
             case EventKind.OBSERVED:
@@ -233,7 +235,9 @@ class _Turns(Generic[P]):
         attempts = self._busy.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
-        if attempts is None or not self._pool.restart(worker):
+        if attempts is not None and self._pool.restart(worker):
+            self._starting.add(worker)
+        else:
             self._workers.remove(worker)
         if attempts is None:
             self._say(failure.message)
