@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import urllib.error
@@ -19,17 +17,11 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from analyzer.errors import UsageError
+from analyzer.formats.temporary_folder import temporary_folder
 from analyzer.models.config_file import CONFIG_FILE
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _TIMEOUT_S = 60.0  # without a byte
-# waits until the process that holds its stdin is gone, however that ended; on its own, so that no group signal ends it
-_REMOVE = """import os, shutil, sys
-if os.fork() == 0:
-    os.setsid()
-    sys.stdin.buffer.read()
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
 
 
 @contextmanager
@@ -47,16 +39,9 @@ def fetched(uri: str) -> Iterator[Path]:
     UsageError
         If it cannot be fetched.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tritonpack-models-"))
-    remover = subprocess.Popen([sys.executable, "-I", "-S", "-c", _REMOVE, str(folder)], stdin=subprocess.PIPE)
-    try:
-        remover.wait()  # for its fork, which is on its own
+    with temporary_folder("tritonpack-models-") as folder:
         _fetch(uri, folder)
         yield _repository_in(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        assert remover.stdin is not None  # noqa: S101 - opened above
-        remover.stdin.close()
 
 
 def _fetch(uri: str, folder: Path) -> None:

@@ -255,7 +255,7 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     processors = len(os.sched_getaffinity(0))
     if (settings.reserve_cores or 0) * len(devices) > processors:
         raise UsageError(
-            f"`reserve_cores={settings.reserve_cores}` for each of {counted(len(devices), 'device')} is more than the "
+            f"`reserve_cores={settings.reserve_cores}` on {counted(len(devices), 'device')} is more than the "
             f"{counted(processors, 'processor')} of this host: lower it, or name fewer GPUs with `gpus`"
         )
     return PreparedSweep(

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyzer.errors import ServerError, UsageError
+from analyzer.formats.temporary_folder import temporary_folder
 
+_CONNECT_TIMEOUT_S = 5.0
 _OBJECT_STORE_BYTES = 80 << 20  # of a cluster of our own; records of models are all that it holds
 
 
@@ -59,28 +62,44 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    with temporary_folder("ray-") as folder:  # of a cluster of our own; Ray wants short names
+        _connect(address, str(folder))
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str, folder: str) -> None:
+    import ray
+
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anyone
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    options: dict[str, Any] = {}
     if address == "local":
         from analyzer.devices.nvml import list_gpus
 
-        own["num_gpus"] = len(list_gpus().present)
+        options["num_gpus"] = len(list_gpus().present)
+        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_temp_dir": folder}
     before = signal.getsignal(signal.SIGTERM)
     _keep_stdout_clean()
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {}))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _check_listens(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
         raise ServerError(
-            f"no Ray cluster can be used at {address!r} ({_first_line(error)}): start one with `ray start --head`, "
-            "give its address as host:port, or use `ray='local'`"
+            f"no Ray cluster can be used at {address!r} ({_first_sentence(error)}): start one with `ray start --head`, "
+            "give the address that it prints, or use `ray='local'`"
         ) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray puts one in its place that ends this process
-    try:
-        yield
-    finally:
-        ray.shutdown()
+
+
+def _check_listens(address: str) -> None:
+    """Raise OSError if nothing listens at ``host:port``, which Ray tries for minutes; other addresses pass."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
 
 
 def _keep_stdout_clean() -> None:
@@ -90,8 +109,11 @@ def _keep_stdout_clean() -> None:
     worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+def _first_sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.partition(". ")[0].rstrip(".")[:200]
 
 
 def nodes_to_use() -> Sequence[RayNode]:
