@@ -7,7 +7,7 @@ import importlib.util
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, replace
 from functools import cache
@@ -197,16 +197,43 @@ class Store:
         found = [to_server_only(row) for row in self._rows("server_only")]
         return tuple({(one.provenance.device_name, one.provenance.device_uuid): one for one in found}.values())
 
-    def find(self, trial: Trial, provenance: Provenance, *, settings: str = "") -> Measurement | None:
+    def find(
+        self, trial: Trial, provenance: Provenance, *, settings: str = "", alike: Sequence[str] = ()
+    ) -> Measurement | None:
         """Return the stored measurement of a trial, failed or not; None if it was not tried with these settings.
+
+        Parameters
+        ----------
+        alike : sequence of str
+            UUIDs of devices whose figures count as well; those of the provenance's own device come first.
 
         Raises
         ------
         StoreError
             If the store cannot be read.
         """
-        rows = self._rows("measurements", key=_key(trial, provenance), settings=settings)
-        return to_measurement(rows[0]) if rows else None
+        uuids = (provenance.device_uuid, *alike)
+        order = {_key(trial, replace(provenance, device_uuid=uuid)): place for place, uuid in enumerate(uuids)}
+        rows = self._rows("measurements", key=list(order), settings=settings)
+        found = [to_measurement(row) for row in sorted(rows, key=lambda row: order[row["key"]])]
+        return next((one for one in found if one.status.measured), found[0] if found else None)
+
+    def device_uuids(self) -> dict[str, set[str]]:
+        """Return the UUIDs of the devices of each name that the measurements were made on.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+        """
+        import sqlalchemy as sa
+
+        table = _tables()["measurements"]
+        uuids: dict[str, set[str]] = {}
+        with self._transaction() as connection:
+            for name, uuid in connection.execute(sa.select(table.c.device_name, table.c.device_uuid).distinct()):
+                uuids.setdefault(name, set()).add(uuid)
+        return uuids
 
     def finished(self, provenance: Provenance, *, settings: str = "") -> dict[Trial, Measurement]:
         """Return what a resumed sweep need not measure again: trials with figures, of this provenance and settings.
@@ -233,7 +260,10 @@ class Store:
         import sqlalchemy as sa
 
         table = _tables()[name]
-        matches = [table.c[column].is_not_distinct_from(value) for column, value in wanted.items()]
+        matches = [
+            table.c[column].in_(value) if isinstance(value, list) else table.c[column].is_not_distinct_from(value)
+            for column, value in wanted.items()
+        ]
         query = sa.select(table).where(*matches).order_by(table.c.recorded_unix_s, table.c.id)
         with self._transaction() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -83,7 +83,7 @@ class Fleet:
             job = _with_backends_of(facts, job, observer.noted)
             slots = [slot for node in facts for slot in self._slots(node, facts[node], observer.noted)]
             with SlotActors(slots) as actors:
-                places = _on_chosen_types(actors.devices(observer.noted), self.per_device_type)
+                places = places_by_type(actors.devices(observer.noted), self.per_device_type, store.device_uuids())
                 turns = [
                     Turn(number=number, device_type=name)
                     for name in places
@@ -201,10 +201,19 @@ def _with_backends_of(facts: Mapping[RayNode, NodeFacts], job: Job, say: Say) ->
     return marked
 
 
-def _on_chosen_types(
-    found: Sequence[tuple[RaySlot, MeasuredDevice, DeviceIdentity]], wanted: str | None
+def places_by_type(
+    found: Sequence[tuple[RaySlot, MeasuredDevice, DeviceIdentity]],
+    wanted: str | None,
+    stored: Mapping[str, Collection[str]],
 ) -> dict[str, list[Place]]:
     """Return the places by type of device, of those types that are measured, with the UUIDs of those alike.
+
+    Parameters
+    ----------
+    wanted : str or None
+        See `Fleet.per_device_type`.
+    stored : mapping of str to collection of str
+        UUIDs of devices by their type that the store has figures of: a node that made them may have left the cluster.
 
     Raises
     ------
@@ -224,6 +233,7 @@ def _on_chosen_types(
     for slot, device, own in found:
         if wanted in (None, ALL_TYPES, own.name):
             same = {one.uuid for _, _, one in found if (one.name, one.memory_bytes) == (own.name, own.memory_bytes)}
+            same |= set(stored.get(own.name, ()))  # figures count only with the same memory, driver and server
             place = slot, replace(device, alike=tuple(sorted(same - {own.uuid})))
             places.setdefault(own.name, []).append(place)
     return places

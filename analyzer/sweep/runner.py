@@ -10,7 +10,7 @@ from analyzer import __version__
 from analyzer.errors import DeviceError, ModelError, ServerError
 from analyzer.formats.option_values import in_flags
 from analyzer.load.generator import LoadGenerator
-from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Status, Trial, Variant
 from analyzer.models.backend import backend_to_find, reserves_memory
 from analyzer.models.dependencies import way_out
 from analyzer.models.repository import Model
@@ -149,8 +149,10 @@ class SweepRunner:
         if (window_s := strategy.min_window_s(trial)) > 0:
             rule = replace(rule, min_window_s=min(max(window_s, rule.min_window_s), rule.max_trial_s))
             settings += f";window={rule.min_window_s:g}"
-        found = None if self._fresh else self._find(trial, loaded.provenance, settings)
-        if found is not None:
+        found = None
+        if not self._fresh:
+            found = self._store.find(trial, loaded.provenance, settings=settings, alike=self._alike)
+        if found is not None and found.status.measured:
             return found, True
         measurement = self._measure(trial, loaded, rule)
         cause = measurement.cause
@@ -163,14 +165,6 @@ class SweepRunner:
         )
         self._store.append(measurement, settings=settings)
         return measurement, False
-
-    def _find(self, trial: Trial, provenance: Provenance, settings: str) -> Measurement | None:
-        """Return the figures that the store has of a trial on this device or one like it."""
-        for uuid in (provenance.device_uuid, *self._alike):
-            found = self._store.find(trial, replace(provenance, device_uuid=uuid), settings=settings)
-            if found is not None and found.status.measured:
-                return found
-        return None
 
     def _measure(self, trial: Trial, loaded: LoadedModel, rule: StoppingRule) -> Measurement:
         """Measure a trial; a crash of the server is tried once more on a new one."""

@@ -20,7 +20,9 @@ from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Tr
 class ResultStore(Protocol):
     """What a worker does with the store: `Store`, and its stand-in in another process; see `Store` for each."""
 
-    def find(self, trial: Trial, provenance: Provenance, *, settings: str = "") -> Measurement | None: ...
+    def find(
+        self, trial: Trial, provenance: Provenance, *, settings: str = "", alike: Sequence[str] = ()
+    ) -> Measurement | None: ...
 
     def append(self, measurement: Measurement, *, settings: str = "") -> None: ...
 

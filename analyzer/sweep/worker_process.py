@@ -6,7 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -127,8 +127,10 @@ class _PipeStore:
             raise refusal
         return returned
 
-    def find(self, trial: Trial, provenance: Provenance, *, settings: str = "") -> Measurement | None:
-        found: Measurement | None = self._ask("find", trial, provenance, settings=settings)
+    def find(
+        self, trial: Trial, provenance: Provenance, *, settings: str = "", alike: Sequence[str] = ()
+    ) -> Measurement | None:
+        found: Measurement | None = self._ask("find", trial, provenance, settings=settings, alike=alike)
         return found
 
     def append(self, measurement: Measurement, *, settings: str = "") -> None:
