@@ -44,8 +44,9 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
     recording, files = Recording(), Export(settings)
     prepared.export_early(recording, files)
     stopped: BaseException | None = None
+    progress = Progress(job.points)
     try:
-        with Progress(job.points) as progress:
+        with progress:
             prepared.run(
                 _ProgressObserver(recording, progress),
                 flags=FLAGS,
@@ -65,7 +66,7 @@ def analyze(ctx: click.Context, values: dict[str, Any]) -> bool:
                 raise
             click.echo(in_flags(error.message, FLAGS), err=True)
     if stopped is not None:
-        click.echo(f"{len(result)} of {job.points} trials are in {store_name}; run again to continue", err=True)
+        click.echo(f"{len(result)} of {progress.trials} trials are in {store_name}; run again to continue", err=True)
         raise stopped from None
     return _summarize(result)
 

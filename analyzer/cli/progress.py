@@ -41,7 +41,7 @@ class Progress:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=trials)
-        self._trials, self._turns_text = trials, ""
+        self.trials, self._turns_text = trials, ""
         self._turns_began_s: float | None = None
         self._said_s = 0.0
         self._workers = 0
@@ -75,7 +75,8 @@ class Progress:
         now_s = time.monotonic()
         if self._turns_began_s is None:
             self._turns_began_s = self._said_s = now_s
-            self._bar.update(self._task, total=self._trials * max(1, count.total // max(1, per_type)))
+            self.trials *= max(1, count.total // max(1, per_type))
+            self._bar.update(self._task, total=self.trials)
         devices = counted(count.gpus, "GPU") if count.gpus else counted(count.workers, "device")
         where = f"{count.done} of {counted(count.total, 'turn')}, {counted(count.nodes, 'node')}, {devices}"
         self._turns_text = f"{where}; "
@@ -85,14 +86,14 @@ class Progress:
             return
         self._said_s = now_s
         left_s = (now_s - self._turns_began_s) / count.done * (count.total - count.done) if count.done else None
-        self.say(where if left_s is None else f"{where}, about {_duration(left_s)} left")
+        self.say(where if left_s is None else f"{where}, about {duration(left_s)} left")
 
     def say(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a duration as people say it: in seconds, minutes or hours."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:

@@ -37,20 +37,23 @@ def container_options(
     """Return the options of `docker create`, with as few rights as Triton can run with.
 
     The process runs as the calling user (as the repository's owner if that user is root), so it can read the same
-    files. Its root file system is read-only except /tmp, which is ``exec`` because models may compile code there. The
-    container has shared memory of its own, or this host's if `shm_bytes` is None.
+    files, on the processors that the caller may use. Its root file system is read-only except /tmp, which is ``exec``
+    because models may compile code there. The container has shared memory of its own, or this host's if `shm_bytes` is
+    None.
     """
     from docker.types import DeviceRequest, LogConfig, Mount
 
     owner = repository.stat() if os.getuid() == 0 else None
     user, group = (owner.st_uid, owner.st_gid) if owner else (os.getuid(), os.getgid())
     name = f"tritonpack-{uuid.uuid4().hex[:8]}"
+    cores = sorted(os.sched_getaffinity(0))
     return {
         "image": image,
         "command": ["tritonserver", *triton_flags("/models", ports, shm_prefix=_shm_prefix(name))],
         "name": name,
         "labels": {"tritonpack": "server", OWNER_LABEL: owner_mark()},
         "network_mode": "host",
+        **({"cpuset_cpus": ",".join(map(str, cores))} if len(cores) < (os.cpu_count() or 1) else {}),
         **({"ipc_mode": "host"} if shm_bytes is None else {"ipc_mode": "private", "shm_size": shm_bytes}),
         "mounts": [Mount("/models", str(repository), type="bind", read_only=True)],
         "read_only": True,

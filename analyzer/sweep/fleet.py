@@ -25,7 +25,7 @@ from analyzer.sweep.ray_cluster import RayNode, connected, nodes_to_use
 from analyzer.sweep.ray_nodes import NodeActors, NodeFacts, RepositorySource
 from analyzer.sweep.ray_pool import RayPool, RaySlot, RayWorker, SlotActors
 from analyzer.sweep.settings import SweepSettings
-from analyzer.sweep.turns import FollowTurns, Turn, hand_out
+from analyzer.sweep.turns import FollowTurns, ResultStore, Turn, hand_out
 
 Say = Callable[[str], None]
 _OPTIONS = ("per_node", "per_device_type")  # that are about a cluster alone
@@ -81,7 +81,7 @@ class Fleet:
         with connected(self.address), NodeActors(nodes_to_use()) as asked:
             facts = _usable(asked.facts(self.launch), observer.noted)
             job = _with_backends_of(facts, job, observer.noted)
-            slots = [slot for node in facts for slot in self._slots(node, facts[node], observer.noted)]
+            slots = [slot for node in facts for slot in self.slots(node, facts[node], observer.noted)]
             with SlotActors(slots) as actors:
                 places = places_by_type(actors.devices(observer.noted), self.per_device_type, store.device_uuids())
                 turns = [
@@ -109,11 +109,10 @@ class Fleet:
                     for name, slot, device in used
                 }
                 actors.stop()
-                one_origin = cast(Store, _OneOrigin(store))
                 with RayPool(workers, partial(run_variants, job)) as pool:
-                    hand_out(pool, turns, observer, one_origin, follow=follow)
+                    hand_out(pool, turns, observer, one_origin(store), follow=follow)
 
-    def _slots(self, node: RayNode, facts: NodeFacts, say: Say) -> list[RaySlot]:
+    def slots(self, node: RayNode, facts: NodeFacts, say: Say) -> list[RaySlot]:
         """Return the places for workers on a node; fewer than its GPUs if there are too few processors to reserve."""
         most = min(node.gpus, self.per_node or node.gpus) if node.gpus else self.per_node or 1
         each = self.reserve_cores or 0
@@ -248,13 +247,16 @@ def _summary(used: Sequence[tuple[str, RaySlot, MeasuredDevice]], facts: Mapping
     return f"Ray: {counted(len(nodes), 'node')}, {devices}; Triton: {triton}"
 
 
-class _OneOrigin:
-    """A store that refuses a worker whose driver or server differs from that of the first one on such a device.
+def one_origin(store: Store) -> ResultStore:
+    """Return the store, which refuses a worker whose driver or server differs from the first one on such a device.
 
     Figures of one model on one type of device replace each other where these differ (`Store.measurements`), so that
     those of some variants would be lost.
     """
+    return cast(ResultStore, _OneOrigin(store))
 
+
+class _OneOrigin:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._origins: dict[str, Provenance] = {}

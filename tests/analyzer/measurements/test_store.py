@@ -30,6 +30,22 @@ def test_append_keeps_every_field(tmp_path: Path) -> None:
         assert store.find(failed.trial, HOST) == failed
 
 
+def test_find_takes_the_figures_of_devices_that_are_alike(tmp_path: Path) -> None:
+    """Figures of the device itself come first, then those of devices alike; a failure is found if none has any."""
+    other = replace(DONE, provenance=replace(HOST, device_uuid="other"), throughput_infer_per_s=7.0)
+    failed = replace(DONE, trial=replace(TRIAL, batch=8), status=Status.LOAD_FAILED)
+    with Store.open(tmp_path / "s") as store:
+        store.append(other)
+        store.append(failed)
+        assert store.find(TRIAL, HOST) is None
+        assert store.find(TRIAL, HOST, alike=("none", "other")) == other
+        assert store.find(TRIAL, replace(HOST, driver="new"), alike=("other",)) is None
+        store.append(DONE)
+        assert store.find(TRIAL, HOST, alike=("other",)) == DONE
+        assert store.find(failed.trial, HOST, alike=("other",)) == failed
+        assert store.device_uuids() == {HOST.device_name: {HOST.device_uuid, "other"}}
+
+
 def test_append_replaces_the_same_trial_and_provenance(tmp_path: Path) -> None:
     """A trial that is measured again replaces its earlier row and comes last; other trials are unchanged."""
     other = replace(DONE, trial=replace(TRIAL, batch=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
-from analyzer.errors import ServerError
+from analyzer.errors import ServerError, UsageError
 from analyzer.measurements.record import Measurement
 from analyzer.measurements.store import Store
+from analyzer.models.repository import read_repository, select
 from analyzer.sweep.parallel import ProcessPool
 from analyzer.sweep.ray_cluster import connected, nodes_to_use
+from analyzer.sweep.ray_nodes import NodeActors, RepositorySource
 from analyzer.sweep.ray_pool import RayPool, RaySlot, RayWorker
 from analyzer.sweep.turns import Pool, Turn, TurnCount, hand_out
+from tests.builders.model_repositories import write_model
 from tests.builders.ray_nodes import RayNodes
 from tests.builders.toy_turns import Fate, Followed, ToyWorker, begun, processes, take_turns
 from tests.conftest import wait_for
@@ -211,7 +214,7 @@ def test_sixty_turns_survive_the_loss_of_a_node(cluster: RayNodes, tmp_path: Pat
             killing.start()
 
     with Store.open(tmp_path / "store.sqlite") as store:
-        with ray_pool(folder, {}, 0.15) as pool:
+        with ray_pool(folder, NO_FATES, 0.1) as pool:
             hand_out(pool, [Turn(number=i) for i in range(60)], observer, store, follow=follow)
         stored = store.measurements()
     tries = {number: begun(folder, number) for number in range(60)}
@@ -224,3 +227,25 @@ def test_sixty_turns_survive_the_loss_of_a_node(cluster: RayNodes, tmp_path: Pat
     assert counts[0].nodes == 4
     assert [note for note in observer.notes if f"the work on {lost} is lost" in note]
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in processes(folder)), "the lost node's process ends")
+
+
+@pytest.mark.ray
+def test_node_with_another_model_is_named(cluster: RayNodes, repository: Path, tmp_path: Path) -> None:
+    """Nodes that find the driver's models return their folder; one that fetches others is refused by its name."""
+    copy = tmp_path / "copy"
+    for folder in (repository, copy):
+        write_model(folder, "m", execute="pass" if folder is copy else "x = x")
+    models = select(read_repository(repository))
+    source = RepositorySource(
+        folder=repository,
+        uri=None,
+        models={model.name: model for model in models},
+        names=["m"],
+        hashes={model.name: model.content_hash for model in models},
+    )
+    nodes = nodes_to_use()[:2]
+    with NodeActors(nodes) as asked:
+        assert asked.repositories(source, nodes) == dict.fromkeys(nodes, repository)
+        with pytest.raises(UsageError) as caught:
+            asked.repositories(replace(source, uri=f"file://{copy}"), nodes[1:])
+    assert caught.value.message.startswith(f"node {nodes[1].name} has another m in ")
