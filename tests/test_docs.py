@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from analyzer.cli.main import main as analyze
 from planner.cli.export import command as export_command
 from planner.cli.main import main
 from planner.export.inventory import read_inventory
@@ -75,7 +76,7 @@ def test_blocks_of_the_python_page_run(
 
 
 def test_deploying_names_existing_options_and_its_inventory_is_read(tmp_path: Path) -> None:
-    """docs/deploying.md has an inventory that is read, and only options that `plan export` or Triton's flags have."""
+    """docs/deploying.md has an inventory that is read, and only options that commands or Triton's flags have."""
     (body,) = re.findall(r"```toml\n(.*?)```", DEPLOYING, re.DOTALL)
     (tmp_path / "gpus.toml").write_text(body)
     (real,) = read_inventory([str(tmp_path / "gpus.toml")])
@@ -83,7 +84,7 @@ def test_deploying_names_existing_options_and_its_inventory_is_read(tmp_path: Pa
     commands = re.findall(r"^plan export (.*)$|`(--[a-z-]+)[ `]", DEPLOYING, re.MULTILINE)
     named = {word for found in commands for word in " ".join(found).split() if word.startswith("-")}
     assert len(named) > 8
-    known = {flag for parameter in export_command.params for flag in parameter.opts}
+    known = {flag for command in (export_command, analyze) for parameter in command.params for flag in parameter.opts}
     others = {"--model-config-name", "--metrics-config", "--build-arg"}  # of tritonserver and docker
     assert named - known - others - {"--help"} == set()
 

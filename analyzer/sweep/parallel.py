@@ -85,6 +85,7 @@ class Worker:
                 fresh=self.fresh,
                 alike=self.device.alike,
                 flags=self.flags,
+                cores=len(self.cores),
                 observer=observer,
             )
             runner.run(variants)

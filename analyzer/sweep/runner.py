@@ -39,6 +39,8 @@ class SweepRunner:
         Whether what the store has is measured all the same.
     flags : mapping of str to str
         The command line's names of options, for the causes that are stored; empty for Python's.
+    cores : int
+        Processors that are reserved for the server and its load; 0 for those of the host.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SweepRunner:
         measure: Callable[..., Measurement] = measure_trial,
         alike: Sequence[str] = (),
         flags: Mapping[str, str] = MappingProxyType({}),
+        cores: int = 0,
         observer: Observer,
     ) -> None:
         self._job = job
@@ -66,6 +69,7 @@ class SweepRunner:
         self._flags = flags
         self._observer = observer
         self._settings = f"precision={rule.throughput_ci:g},{rule.latency_p99_ci:g};s={rule.max_trial_s:g}"
+        self._settings += f";cores={cores}" if cores else ""
 
     def run(self, variants: Iterable[ModelVariant]) -> None:
         """Measure what is not in the store yet, one variant after the other.

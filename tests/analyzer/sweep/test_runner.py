@@ -64,6 +64,7 @@ def sweep(
     fresh: bool = False,
     rule: StoppingRule | None = None,
     alike: Sequence[str] = (),
+    cores: int = 0,
     flags: Mapping[str, str] | None = None,
     observer: Following | None = None,
 ) -> Following:
@@ -87,6 +88,7 @@ def sweep(
             fresh=fresh,
             measure=server.measure,
             alike=alike,
+            cores=cores,
             flags=flags or {},
             observer=observer,
         ).run(job.model_variants)
@@ -664,3 +666,10 @@ def test_memory_that_a_backend_reserves_is_marked_and_stored(store: Store) -> No
     seen = sweep(server, store, names=["a", "front"], change=lambda m: replace(m, **changes.get(m.name, {})))
     assert [m.memory_is_reservation for m in seen.measurements] == [False, True]
     assert store.measurements() == tuple(seen.measurements)
+
+
+def test_figures_with_reserved_processors_do_not_count_without(store: Store) -> None:
+    """What was measured on reserved processors is found for as many, and not where all are used."""
+    assert sweep(FakeServer(FakeModel(name="m")), store, cores=2).found == [False]
+    assert sweep(FakeServer(FakeModel(name="m")), store, cores=2).found == [True]
+    assert sweep(FakeServer(FakeModel(name="m")), store).found == [False]
