@@ -62,7 +62,7 @@ def _latency_over_throughput(about: Subject, group: Sequence[Measurement], plans
     ends = (0.0, 1.05 * max(group[n].throughput_infer_per_s or 0.0 for n in known))
     traces += [*_unsettled(group, known, _throughput, _p99_ms), *_budgets(plans, highest, ends)]
     for point, names in plans.points.items():
-        rows = [n for n in known if (group[n].trial.batch, group[n].trial.concurrency) == point]
+        rows = [n for n in known if (series(group[n]), group[n].trial.concurrency) == point]
         if rows:
             name = text(f"Chosen in {', '.join(names)}", 60)
             traces.append(_rings(name, group, rows, _throughput, _p99_ms, LIMIT_RED, 20, 3))

@@ -66,6 +66,14 @@ def test_budget_and_chosen_point_come_from_the_plan() -> None:
     assert (chosen["x"], chosen["y"], chosen["rows"]) == ([400], [40], [1])
 
 
+def test_chosen_point_is_that_of_its_lengths() -> None:
+    """Of two points that differ in the answers' length only, the one that the plan chose has the ring."""
+    trials = [replace(m, trial=replace(m.trial, output_length=n)) for n in (16, 32) for m in (measured(batch=2),)]
+    placed = {**model("chest", 1), "batch": 2, "concurrency": 1, "output_length": 32}
+    chart = charts(*trials, plan=placement(gpu(0, placed)))[CURVE]
+    assert trace(chart, "Chosen in plan.json")["rows"] == [1]
+
+
 def test_far_budget_does_not_flatten_the_chart() -> None:
     """A budget of more than 3 times the highest p99 is in the legend, and drawn when it is asked for."""
     plan = placement(demand=[demand("chest", 31)])
