@@ -91,7 +91,10 @@ class Fleet:
                 ]
                 used = [(name, *place) for name in places for place in places[name][: len(job.model_variants)]]
                 observer.noted(_summary(used, facts))
-                paths = asked.repositories(self.source, dict.fromkeys(slot.node for _, slot, _ in used))
+                nodes = dict.fromkeys(slot.node for _, slot, _ in used)
+                paths = asked.repositories(self.source, nodes)
+                for node in nodes.keys() - paths.keys():
+                    observer.noted(f"node {node.name} is lost")
                 workers = {
                     RayWorker(
                         name=f"{slot.node.name}: {device.describe()}",
@@ -107,6 +110,7 @@ class Fleet:
                         ),
                     ): actors.take(slot)
                     for name, slot, device in used
+                    if slot.node in paths
                 }
                 actors.stop()
                 with RayPool(workers, partial(run_variants, job)) as pool:

@@ -155,7 +155,7 @@ class NodeActors:
         return self._answers(asked, _ANSWER_TIMEOUT_S)
 
     def repositories(self, source: RepositorySource, nodes: Iterable[RayNode]) -> dict[RayNode, Path]:
-        """Have nodes find or fetch the repository, and check it.
+        """Have nodes find or fetch the repository, and check it; a node that is lost meanwhile has none.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class NodeActors:
 
         given = ray.put(source)
         answers = self._answers({node: self._actors[node].repository.remote(given) for node in nodes}, None)
-        failed = {node: answer for node, answer in answers.items() if isinstance(answer, TritonpackError)}
+        failed = {node: answer for node, answer in answers.items() if isinstance(answer, UsageError)}
         if failed:
             (node, failure), *others = failed.items()
             also = f" (and {len(others)} more: {_listed(others)})" if others else ""

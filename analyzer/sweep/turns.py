@@ -187,7 +187,7 @@ class _Turns(Generic[P]):
         if self._lost is not None:
             raise self._lost
         if self._waiting:
-            raise self._failures[0]
+            raise self._failures[0] if self._failures else ServerError("no device is left to measure on")
 
     def _receive(self, worker: P, kind: EventKind, content: Any) -> None:
         match kind:

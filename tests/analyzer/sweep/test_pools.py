@@ -198,6 +198,28 @@ def test_interrupt_ends_workers_in_the_middle_of_their_turns(open_pool: OpenPool
 
 
 @pytest.mark.ray
+def test_node_with_another_model_is_named(cluster: RayNodes, repository: Path, tmp_path: Path) -> None:
+    """Nodes that find the driver's models return their folder; one that fetches others is refused by its name."""
+    copy = tmp_path / "copy"
+    for folder in (repository, copy):
+        write_model(folder, "m", execute="pass" if folder is copy else "x = x")
+    models = select(read_repository(repository))
+    source = RepositorySource(
+        folder=repository,
+        uri=None,
+        models={model.name: model for model in models},
+        names=["m"],
+        hashes={model.name: model.content_hash for model in models},
+    )
+    nodes = nodes_to_use()[:2]
+    with NodeActors(nodes) as asked:
+        assert asked.repositories(source, nodes) == dict.fromkeys(nodes, repository)
+        with pytest.raises(UsageError) as caught:
+            asked.repositories(replace(source, uri=f"file://{copy}"), nodes[1:])
+    assert caught.value.message.startswith(f"node {nodes[1].name} has another m in ")
+
+
+@pytest.mark.ray
 def test_sixty_turns_survive_the_loss_of_a_node(cluster: RayNodes, tmp_path: Path) -> None:
     """Of four nodes one is killed in the middle of 60 turns: its turn is done elsewhere, and each is stored once."""
     extra = cluster.add("Tesla T4")
@@ -227,25 +249,3 @@ def test_sixty_turns_survive_the_loss_of_a_node(cluster: RayNodes, tmp_path: Pat
     assert counts[0].nodes == 4
     assert [note for note in observer.notes if f"the work on {lost} is lost" in note]
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in processes(folder)), "the lost node's process ends")
-
-
-@pytest.mark.ray
-def test_node_with_another_model_is_named(cluster: RayNodes, repository: Path, tmp_path: Path) -> None:
-    """Nodes that find the driver's models return their folder; one that fetches others is refused by its name."""
-    copy = tmp_path / "copy"
-    for folder in (repository, copy):
-        write_model(folder, "m", execute="pass" if folder is copy else "x = x")
-    models = select(read_repository(repository))
-    source = RepositorySource(
-        folder=repository,
-        uri=None,
-        models={model.name: model for model in models},
-        names=["m"],
-        hashes={model.name: model.content_hash for model in models},
-    )
-    nodes = nodes_to_use()[:2]
-    with NodeActors(nodes) as asked:
-        assert asked.repositories(source, nodes) == dict.fromkeys(nodes, repository)
-        with pytest.raises(UsageError) as caught:
-            asked.repositories(replace(source, uri=f"file://{copy}"), nodes[1:])
-    assert caught.value.message.startswith(f"node {nodes[1].name} has another m in ")

@@ -95,6 +95,12 @@ def test_only_worker_of_a_type_tries_its_turn_again_itself() -> None:
     assert [n for _, n in pool.given] == [0, 0, 1, None]
 
 
+def test_a_pool_without_workers_is_an_error() -> None:
+    """Where all nodes were lost before any worker started, that is said."""
+    with pytest.raises(ServerError, match="no device is left to measure on"):
+        hand_out(ScriptedPool([], {}), turns(t4=1), Notes(), NO_STORE)
+
+
 def test_turns_without_a_worker_are_an_error() -> None:
     """When the last T4 is gone, the A10 still does its turns, and the loss is raised."""
     pool = ScriptedPool([ONE, OTHER], {ONE: {0}})
