@@ -95,23 +95,12 @@ class Fleet:
                 paths = asked.repositories(self.source, nodes)
                 for node in nodes.keys() - paths.keys():
                     observer.noted(f"node {node.name} is lost")
-                workers = {
-                    RayWorker(
-                        name=f"{slot.node.name}: {device.describe()}",
-                        node=slot.node.id,
-                        device_type=name,
-                        gpu=slot.gpu,
-                        slot=slot,
-                        worker=make_worker(
-                            server=facts[slot.node].server,
-                            device=device,
-                            repository=paths[slot.node],
-                            cores=slot.cores,
-                        ),
-                    ): actors.take(slot)
-                    for name, slot, device in used
-                    if slot.node in paths
-                }
+                workers = {}
+                for name, slot, device in used:
+                    if slot.node in paths:
+                        server, repository = facts[slot.node].server, paths[slot.node]
+                        worker = _ray_worker(name, slot, device, make_worker, server, repository)
+                        workers[worker] = actors.take(slot)
                 actors.stop()
                 with RayPool(workers, partial(run_variants, job)) as pool:
                     hand_out(pool, turns, observer, one_origin(store), follow=follow)
@@ -130,6 +119,19 @@ class Fleet:
             RaySlot(node=node, gpu=node.gpus > 0, cores=facts.cores[place * each : (place + 1) * each])
             for place in range(count)
         ]
+
+
+def _ray_worker(
+    device_type: str, slot: RaySlot, device: MeasuredDevice, make_worker: MakeWorker, server: Server, repository: Path
+) -> RayWorker:
+    return RayWorker(
+        name=f"{slot.node.name}: {device.describe()}",
+        node=slot.node.id,
+        device_type=device_type,
+        gpu=slot.gpu,
+        slot=slot,
+        worker=make_worker(server=server, device=device, repository=repository, cores=slot.cores),
+    )
 
 
 def choose_fleet(settings: SweepSettings, launch: Launch, job: Job, folder: Path | None) -> Fleet | None:
