@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from analyzer.cli.main import main as analyze
+from analyzer.servers.backends import BACKENDS_OF_IMAGES
 from planner.cli.export import command as export_command
 from planner.cli.main import main
 from planner.export.inventory import read_inventory
@@ -55,6 +56,17 @@ def test_fleet_example_is_read(tmp_path: Path) -> None:
 def test_every_key_of_the_demand_is_documented() -> None:
     """docs/planning.md names every key of a demand file."""
     assert [key for key in KEYS if key not in TEXT] == []
+
+
+def test_every_option_of_onnx_models_is_documented() -> None:
+    """docs/onnx.md names every parameter that is honoured or named as not, and every image whose backends are known."""
+    text = (ROOT / "docs" / "onnx.md").read_text()
+    code = (ROOT / "analyzer" / "servers" / "onnx_backend" / "onnx_options.py").read_text()
+    theirs = {"string_value", "intra_op_num_threads", "inter_op_num_threads", "enable_cpu_mem_arena"}
+    names = [name for name in re.findall(r'"([a-z_.]+)"', code) if "_" in name and name not in theirs]
+    assert len(names) > 15
+    assert [name for name in names if name.rpartition(".")[2] not in text] == []
+    assert [kind for kind in BACKENDS_OF_IMAGES if kind != "py3-min" and f"`24.10-{kind}`" not in text] == []
 
 
 def test_blocks_of_the_python_page_run(

@@ -56,6 +56,7 @@ MODULES_OF = {
         "planner.solver.column_generation.subset_rows",
         "planner.solver.column_generation.surrogate",
     ),
+    "onnxruntime": ("analyzer.servers.onnx_backend.model",),  # in Triton's Python stub
     "ortools": (
         "planner.solver.cp_sat.*",
         "planner.solver.column_generation.master",
@@ -73,8 +74,8 @@ MODULES_OF = {
     "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
 HEAVY = (
-    *("docker", "google", "jinja2", "matplotlib", "numpy", "ortools", "pandas", "plotly", "ray", "sqlalchemy"),
-    "tritonclient",
+    *("docker", "google", "jinja2", "matplotlib", "numpy", "onnxruntime", "ortools", "pandas", "plotly", "ray"),
+    *("sqlalchemy", "tritonclient"),
 )
 
 

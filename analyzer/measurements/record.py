@@ -143,7 +143,8 @@ class Provenance:
     driver : str or None
         The driver's version; None without a GPU.
     server : str
-        Triton's version, with the image's digest if it ran in a container.
+        Triton's version, with the image's digest if it ran in a container, and with what ran the model if it was none
+        of Triton's backends, as ``2.51.0 with onnxruntime 1.31.1 on the CPU``.
     tool_version : str
     model_hash : str
         SHA-256 over the model's files and their paths.
@@ -156,6 +157,11 @@ class Provenance:
     server: str
     tool_version: str
     model_hash: str
+
+    @property
+    def served_by(self) -> str:
+        """What ran the model in place of Triton's backend; empty if nothing did."""
+        return self.server.partition(" with ")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

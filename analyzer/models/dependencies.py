@@ -30,14 +30,15 @@ def all_dependencies(model: Model, repository: Mapping[str, Model]) -> tuple[str
 def dependencies_to_load(model: Model, repository: Mapping[str, Model]) -> tuple[str, ...]:
     """Return the dependencies that must be loaded before `model`: those that it calls, and those of `also_load`.
 
-    Triton loads the steps of an ensemble together with the ensemble.
+    Triton loads the steps of an ensemble together with the ensemble, but as their files have them; a step whose
+    configuration is sent is loaded before, and stays as it is.
     """
     dependencies = all_dependencies(model, repository)
     called: set[str] = set()
     for name in (model.name, *dependencies):
         caller = model if name == model.name else repository[name]
         called |= set(caller.needs) - _steps(caller)
-    return tuple(name for name in dependencies if name in called)
+    return tuple(name for name in dependencies if name in called or repository[name].sends_config)
 
 
 def way_out(cause: str, model: Model, repository: Mapping[str, Model]) -> str:

@@ -66,6 +66,10 @@ class Model:
         has read them. Without a path, a hash of what the server says of it.
     error : str
         Why it cannot be loaded, in one line; empty if no error was found.
+    served_by : str
+        What runs it, or a model that it needs, in place of one of Triton's backends; part of the provenance.
+    sends_config : bool
+        Whether `config` differs from the file's, and so is sent with each load.
     """
 
     name: str
@@ -82,6 +86,8 @@ class Model:
     sequence: bool = False
     content_hash: str = ""
     error: str = ""
+    served_by: str = ""
+    sends_config: bool = False
 
     @property
     def ensemble(self) -> bool:

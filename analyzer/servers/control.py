@@ -150,4 +150,5 @@ class ControlClient:
 def _one_line(text: str | None) -> str:
     """Return the reason in a message, without Triton's prefix and without a Python stub's traceback after it."""
     line = " ".join((text or "no reason given").split())
-    return re.sub(r"^load failed for model '[^']*': version \d+ is at \w+ state: (\w+: )?", "", line).split(" At: ")[0]
+    line = re.sub(r"^load failed for model '[^']*': version \d+ is at \w+ state: (\w+: )?", "", line)
+    return line.removeprefix("TritonModelException: ").split(" At: ")[0]

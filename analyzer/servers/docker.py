@@ -99,6 +99,11 @@ class DockerServer:
         self._shm_bytes = shm_bytes
         self._follow_pull = follow_pull or read_pull
 
+    @property
+    def image(self) -> str:
+        """The image that it runs."""
+        return self._image
+
     def describe(self) -> str:
         """Describe the server in a few words."""
         return f"docker, {self._image}"

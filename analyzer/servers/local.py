@@ -21,6 +21,7 @@ from analyzer.errors import ServerError
 from analyzer.servers import Endpoint, RunningServer
 from analyzer.servers.health import serves_nothing, triton_version, wait_until_ready
 from analyzer.servers.log import exit_cause, has_ended, read_end
+from analyzer.servers.onnx_backend import install_backend
 from analyzer.servers.ports import LOOPBACK, START_TIMEOUT_S, Ports, start_on_ports, triton_flags
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; tritonserver takes 0.5 s unless it hangs
@@ -231,8 +232,11 @@ def prepare_package(package: Path, directory: Path, environment: dict[str, str])
     backend = directory / "backends" / "python"
     backend.mkdir(parents=True, exist_ok=True)
     for file in [*(package / "backends" / "python").iterdir(), stub]:
-        if file.is_file():
+        if file.suffix == ".so":
+            shutil.copyfile(file, backend / file.name)  # other backends in Python must find it in this very folder
+        elif file.is_file():
             (backend / file.name).symlink_to(file.resolve())
+    install_backend(backend.parent)
     libraries = [str(package.parent.parent / "nvidia_pytriton.libs")]
     library = f"libpython{version}.so.1.0"
     if library.encode() in stub.read_bytes():

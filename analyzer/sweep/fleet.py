@@ -15,9 +15,10 @@ from analyzer.formats.suggestions import suggest
 from analyzer.formats.units import counted, listed
 from analyzer.measurements.record import Provenance, ServerOnly
 from analyzer.measurements.store import Store
+from analyzer.models.backend import backend_to_find
 from analyzer.servers import Server
 from analyzer.servers.choose import Launch
-from analyzer.sweep.backend_check import mark_missing_backends
+from analyzer.sweep.backend_check import fit_backends
 from analyzer.sweep.job import Job
 from analyzer.sweep.observer import Observer
 from analyzer.sweep.parallel import Worker, run_variants
@@ -197,10 +198,24 @@ def _usable(answers: Mapping[RayNode, NodeFacts | TritonpackError], say: Say) ->
 
 
 def _with_backends_of(facts: Mapping[RayNode, NodeFacts], job: Job, say: Say) -> Job:
-    """Return the job with an error in each model whose backend no node has."""
+    """Return the job with an error in each model whose backend no node has.
+
+    Raises
+    ------
+    ServerError
+        If nodes would run a model's backend by different programs, whose figures do not make one profile.
+    """
     known = [one.backends for one in facts.values()]
     backends = None if any(one is None for one in known) else {name for one in known for name in one or ()}
-    marked = mark_missing_backends(job, backends, next(iter(facts.values())).server.describe())
+    first, *others = facts.items()
+    for node, other in others:
+        if other.own != first[1].own and any(backend_to_find(m) in {*other.own, *first[1].own} for m in job.models):
+            by = [
+                f"{', '.join(own.values()) or 'their server'} ({name})"
+                for name, own in ((first[0].name, first[1].own), (node.name, other.own))
+            ]
+            raise ServerError(f"nodes would run ONNX models by {listed(by)}: install the same on both")
+    marked = fit_backends(job, first[1].server, backends, first[1].own)
     for note in marked.notes[len(job.notes) :]:
         say(note)
     return marked

@@ -194,14 +194,14 @@ def undisturbed(since_boot: ProcessorTimes) -> Capability:
 
 def _check_servers(gpus: Gpus) -> list[Capability]:
     from analyzer.servers.local import Installation
+    from analyzer.servers.onnx_backend import describe_backend
 
     installation = Installation.find()
-    local = Capability(
-        subject="Triton",
-        what="on this host",
-        can=installation is not None,
-        detail=installation.describe() if installation else "no tritonserver on PATH: pip install 'tritonpack[local]'",
-    )
+    detail = installation.describe() if installation else "no tritonserver on PATH: pip install 'tritonpack[local]'"
+    if installation and installation.package:
+        by = describe_backend()
+        detail += f"; ONNX models by {by}" if by else "; for ONNX models: pip install 'tritonpack[onnx]'"
+    local = Capability(subject="Triton", what="on this host", can=installation is not None, detail=detail)
     return [*_check_docker(gpus), local]
 
 

@@ -98,14 +98,15 @@ class InstrumentedServer:
         """The shortest window that holds several of the device's own samples, in seconds."""
         return self._min_window_s
 
-    def provenance(self, *, tool_version: str, model_hash: str = "") -> Provenance:
-        """Return the provenance of a measurement on this server."""
+    def provenance(self, *, tool_version: str, model_hash: str = "", served_by: str = "") -> Provenance:
+        """Return the provenance of a measurement on this server, or of what serves the model on it."""
+        server = self.running.endpoint.server
         return Provenance(
             device_name=self._device.name,
             device_uuid=self._device.uuid,
             device_memory_bytes=self._device.memory_bytes,
             driver=self._device.driver,
-            server=self.running.endpoint.server,
+            server=f"{server} with {served_by}" if served_by else server,
             tool_version=tool_version,
             model_hash=model_hash,
         )

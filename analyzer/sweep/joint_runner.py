@@ -13,7 +13,7 @@ from analyzer.formats.units import listed
 from analyzer.load.generator import LoadGenerator
 from analyzer.load.workload import Workload
 from analyzer.measurements.co_location import CoLocatedModel, CoLocation
-from analyzer.measurements.record import Measurement, Status, Trial, Variant
+from analyzer.measurements.record import Measurement, Provenance, Status, Trial, Variant
 from analyzer.models.dependencies import all_dependencies
 from analyzer.models.repository import Model
 from analyzer.statistics.execution_times import ExecutionTimes, slow_down
@@ -175,7 +175,7 @@ class JointRunner:
                     JointMember(
                         trial=trial,
                         load=built,
-                        provenance=self._server.provenance(tool_version=__version__, model_hash=model.content_hash),
+                        provenance=self._provenance(model),
                         instances=load.loaded_as.instances or model.instances,
                         executing=all_dependencies(model, self._models) if model.ensemble else (model.name,),
                     )
@@ -189,6 +189,11 @@ class JointRunner:
                 death=running.death,
                 rule=rule,
             )
+
+    def _provenance(self, model: Model) -> Provenance:
+        return self._server.provenance(
+            tool_version=__version__, model_hash=model.content_hash, served_by=model.served_by
+        )
 
     def _as_sent(self, trial: Trial) -> Trial:
         model = self._models[trial.model]
@@ -222,7 +227,7 @@ class JointRunner:
         return JointResult(
             measurement=Measurement(
                 trial=self._as_sent(load.trial),
-                provenance=self._server.provenance(tool_version=__version__, model_hash=model.content_hash),
+                provenance=self._provenance(model),
                 status=status,
                 instances=load.loaded_as.instances or model.instances,
                 cause=cause,

@@ -105,7 +105,9 @@ class LoadedModel:
     @property
     def provenance(self) -> Provenance:
         """The provenance of this model's measurements."""
-        return self._server.provenance(tool_version=__version__, model_hash=self._model.content_hash)
+        return self._server.provenance(
+            tool_version=__version__, model_hash=self._model.content_hash, served_by=self._model.served_by
+        )
 
     def completed(self) -> Model:
         """Return the model with its largest batch size and inputs, read from Triton if no config.pbtxt has them."""

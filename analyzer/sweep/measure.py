@@ -23,12 +23,11 @@ from analyzer.measurements.store import Store
 from analyzer.models.fetch import fetched
 from analyzer.search import SearchResult
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
-from analyzer.servers.backends import known_backends
 from analyzer.servers.choose import Launch, choose_server
 from analyzer.servers.docker import FollowPull
 from analyzer.servers.remote import RemoteServer
 from analyzer.statistics.verdict import StoppingRule
-from analyzer.sweep.backend_check import mark_missing_backends
+from analyzer.sweep.backend_check import check_backends
 from analyzer.sweep.export import Export, check_export_folder
 from analyzer.sweep.fleet import Fleet, choose_fleet
 from analyzer.sweep.job import Job, build_job
@@ -250,7 +249,8 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
                 "`gpus`"
             )
     server, why = running or choose_server(launch)
-    job = mark_missing_backends(job, known_backends(server), server.describe())
+    samples = settings.model_folder is None and remote is None and not settings.model_names
+    job = check_backends(job, server, leave_out=samples)
     devices = devices[: max(1, len(job.model_variants))]
     processors = len(os.sched_getaffinity(0))
     if (settings.reserve_cores or 0) * len(devices) > processors:

@@ -33,12 +33,12 @@ def load_variant(control: Control, model: Model, variant: Variant, repository: M
         If the server ends while loading it.
     """
     override = None
-    if variant != Variant():
+    if variant != Variant() or model.sends_config:
         assert model.config is not None  # noqa: S101 - from the file, or read from Triton before
         override = variant_config(model.config, variant)
     try:
         for name in dependencies_to_load(model, repository):
-            _load_dependency(control, name)
+            _load_dependency(control, repository[name])
         control.load(model.name, None if override is None else json.dumps(override))
     except ModelError:
         with suppress(ModelError, ServerError):  # dependencies, or steps of an ensemble, may be loaded
@@ -48,8 +48,8 @@ def load_variant(control: Control, model: Model, variant: Variant, repository: M
     return as_loaded if override is None else replace(as_loaded, config=model.config)
 
 
-def _load_dependency(control: Control, name: str) -> None:
+def _load_dependency(control: Control, model: Model) -> None:
     try:
-        control.load(name)
+        control.load(model.name, json.dumps(model.config) if model.sends_config else None)
     except ModelError as error:
-        raise ModelError(f"{name}, which is loaded with it: {error.message}") from None
+        raise ModelError(f"{model.name}, which is loaded with it: {error.message}") from None

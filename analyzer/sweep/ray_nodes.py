@@ -14,7 +14,7 @@ from analyzer.errors import ServerError, TritonpackError, UsageError
 from analyzer.models.fetch import fetched
 from analyzer.models.repository import Model, select
 from analyzer.servers import Server
-from analyzer.servers.backends import known_backends
+from analyzer.servers.backends import known_backends, own_backends
 from analyzer.servers.choose import Launch, choose_server
 from analyzer.sweep.ray_cluster import RayNode
 from analyzer.sweep.remote import sample_models
@@ -60,6 +60,8 @@ class NodeFacts:
         Why so.
     backends : collection of str or None
         See `known_backends`.
+    own : mapping of str to str
+        See `own_backends`.
     cores : tuple of int
         The processors that may be used.
     """
@@ -67,6 +69,7 @@ class NodeFacts:
     server: Server
     why: str
     backends: Collection[str] | None
+    own: Mapping[str, str]
     cores: tuple[int, ...]
 
 
@@ -84,7 +87,9 @@ class _NodeActor:
         except TritonpackError as error:
             return error
         cores = tuple(sorted(os.sched_getaffinity(0)))
-        return NodeFacts(server=server, why=why, backends=known_backends(server), cores=cores)
+        return NodeFacts(
+            server=server, why=why, backends=known_backends(server), own=dict(own_backends(server)), cores=cores
+        )
 
     def repository(self, source: RepositorySource) -> Path | TritonpackError:
         """Return where the repository is on this node, fetched if need be, if its models are the same as here."""

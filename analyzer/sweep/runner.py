@@ -17,6 +17,7 @@ from analyzer.models.repository import Model
 from analyzer.search import SearchResult, TrialSearch
 from analyzer.search.knee import more_instances
 from analyzer.search.strategy import Strategy, search
+from analyzer.servers.backends import explain_missing
 from analyzer.statistics.verdict import StoppingRule, is_out_of_memory
 from analyzer.sweep.instrumented_server import InstrumentedServer
 from analyzer.sweep.job import Job, ModelVariant, largest_batch
@@ -204,7 +205,7 @@ class SweepRunner:
                 )
         except ModelError as error:
             status = Status.OUT_OF_MEMORY if is_out_of_memory(error.message) else Status.LOAD_FAILED
-            return _without_figures(trial, loaded, status, error.message)
+            return _without_figures(trial, loaded, status, error.message + explain_missing(error.message))
         except DeviceError:
             why = self._server.running.death()  # a server's end may be seen on its device first
             if why is None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from analyzer.errors import UsageError
+from analyzer.formats.units import listed
+from analyzer.models.backend import backend_to_find
+from analyzer.models.dependencies import all_dependencies
 from planner.export.files import Export, ExportFile, ExportLink
 from planner.export.hosts import VisibleGpu, host_folders, one_host, visible_gpus
 from planner.export.overlay import overlay
@@ -42,7 +45,7 @@ def export(plan: ServingPlan, settings: ExportSettings) -> Export:
         files=tuple(files),
         links=tuple(links),
         not_expressed=(*plan.not_expressed, *doubts, *one_host(plan)),
-        usage=tuple(line for host in hosts for line in _usage(host, folders[host])),
+        usage=(*_needed_backends(plan), *(line for host in hosts for line in _usage(host, folders[host]))),
     )
 
 
@@ -53,6 +56,23 @@ def _scripts(plan: ServingPlan, server: TritonServer, visible: VisibleGpu, root:
     return [
         ExportFile(path=f"{folder}/{START}", text=script, executable=True),
         ExportFile(path=f"{base}systemd/triton-{server.name}.service", text=unit),
+    ]
+
+
+def _needed_backends(plan: ServingPlan) -> list[str]:
+    """Say which tritonserver the scripts need, if it is one with more backends than Python's."""
+    models = [plan.repository[model.source] for server in plan.servers for model in server.models]
+    needed = {
+        backend_to_find(plan.repository[name])
+        for model in models
+        for name in (model.name, *all_dependencies(model, plan.repository))
+    }
+    backends = sorted(name for name in needed if name and name != "python")
+    if not backends:
+        return []
+    return [
+        f"# needs a tritonserver with {listed(backends)}, on PATH or named by TRITONSERVER; nvidia-pytriton's has "
+        "Python's backend alone"
     ]
 
 

@@ -123,7 +123,7 @@ def formulate(request: Request) -> Formulation:
         resources=(*(row.resource for row in rows), *of_sharing),
         request=request,
         cost_divisor=divisor,
-        notes=(*request.notes, *notes, *left_out, *_assumptions(every, rules)),
+        notes=(*request.notes, *notes, *left_out, *_assumptions(every, rules), *_own_backends(every, request)),
     )
 
 
@@ -198,6 +198,19 @@ def _assumptions(found: Sequence[Candidate], rules: Rules) -> tuple[str, ...]:
             "smaller reservation has to be set there, and measured"
         )
     return tuple(notes)
+
+
+def _own_backends(found: Sequence[Candidate], request: Request) -> list[str]:
+    """Notes about models that were measured with something else than Triton's backend."""
+    wanted = {candidate.model for candidate in found}
+    ran: dict[str, set[str]] = defaultdict(set)
+    for profile in request.profiles:
+        if profile.served_by and profile.model in wanted:
+            ran[profile.served_by].add(profile.model)
+    return [
+        f"figures of {shortened_list(sorted(ran[by]), 3)} are those of {by}, and not of Triton's own backend"
+        for by in sorted(ran)
+    ]
 
 
 def _supply(candidate: Candidate, requirement: Requirement) -> int:

@@ -97,6 +97,8 @@ class Profile:
         Memory of the device that server and models can use; None where the measurements do not say.
     server_memory_bytes : int
         Memory of the idle server, which every GPU holds once.
+    served_by : str
+        What ran the model in place of Triton's backend when it was measured; empty if nothing did.
     """
 
     model: str
@@ -104,6 +106,7 @@ class Profile:
     device_memory_bytes: int | None
     server_memory_bytes: int
     points: tuple[OperatingPoint, ...]
+    served_by: str = ""
 
     @property
     def board(self) -> str:
@@ -120,7 +123,7 @@ def build_profiles(
     """Turn measurements into one profile for each model and device, sorted by model and device.
 
     Only closed-loop rows that were measured count. Of rows for the same configuration the last one counts, and
-    of a model whose files changed only the rows of its newest files.
+    of a model whose files changed, or that another server ran, only the rows of its newest files and server.
 
     Parameters
     ----------
@@ -155,9 +158,13 @@ def _idle(device: str, baselines: Mapping[str, int | None]) -> int | None:
 
 
 def _newest(rows: list[Measurement]) -> list[Measurement]:
-    newest = rows[-1].provenance.model_hash
-    last = {(m.trial, m.instances): m for m in rows if m.provenance.model_hash == newest}
+    newest = _source(rows[-1])
+    last = {(m.trial, m.instances): m for m in rows if _source(m) == newest}
     return list(last.values())
+
+
+def _source(row: Measurement) -> tuple[str, str]:
+    return row.provenance.model_hash, row.provenance.server
 
 
 def _profile(model: str, device: str, rows: list[Measurement], override: int | None, idle: int | None) -> Profile:
@@ -175,6 +182,7 @@ def _profile(model: str, device: str, rows: list[Measurement], override: int | N
         device_memory_bytes=rows[-1].provenance.device_memory_bytes or None,
         server_memory_bytes=max(known),
         points=tuple(sorted(points, key=_configuration)),
+        served_by=rows[-1].provenance.served_by,
     )
 
 

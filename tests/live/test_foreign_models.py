@@ -33,8 +33,8 @@ def write_foreign_models(repository: Path) -> Path:
     write_model(repository, "stateful", execute=CHECK_IDS.replace("LOG", log).replace("FAILS", "0").strip())
     with (repository / "stateful" / "config.pbtxt").open("a") as config:
         config.write(BATCHING)
-    (repository / "onnx" / "1").mkdir(parents=True)
-    (repository / "onnx" / "1" / "model.onnx").write_text("no weights")
+    (repository / "engine" / "1").mkdir(parents=True)
+    (repository / "engine" / "1" / "model.plan").write_text("no weights")
     data = repository.parent / "data.json"
     data.write_text('{"data": [{"X": [1, 2], "MODEL": ["add"]}]}')
     return data
@@ -53,10 +53,10 @@ def test_models_that_a_caller_names_are_loaded_or_the_way_to_load_them_is_said(r
     assert float(table["by_code", "1"]["model_memory_mib"]) > 64
     assert table["by_input", "1"]["status"] == "inference_error"  # random text is the name of no model
     assert "give it in --input-data" in table["by_input", "1"]["cause"]
-    assert table["onnx", "1"]["status"] == "load_failed"
+    assert table["engine", "1"]["status"] == "load_failed"
     before_start, _, after = done.stderr.partition("\nTriton: ")
     assert "by_code is measured with add, which its code names" in before_start
-    assert "onnx cannot be loaded: its backend, onnxruntime, is missing" in before_start
+    assert "engine cannot be loaded: its backend, tensorrt, is missing" in before_start
     assert after
 
     one = ("--model-names", "by_input", "--input-data", str(data), "--export")
@@ -70,7 +70,7 @@ def test_models_that_a_caller_names_are_loaded_or_the_way_to_load_them_is_said(r
 def test_missing_backend_of_every_model_starts_nothing(repository: Path) -> None:
     """The only line says which backend is missing, what the server has, and which server to use."""
     write_foreign_models(repository)
-    said = analyze(repository, "--model-names", "onnx", code=2).stderr.splitlines()
+    said = analyze(repository, "--model-names", "engine", code=2).stderr.splitlines()
     assert len(said) == 1
-    assert said[0].startswith("Error: onnx: its backend, onnxruntime, is missing: Triton (local, ")
-    assert said[0].endswith("use one that has it: --launch-mode docker, or --url of one that runs")
+    assert said[0].startswith("Error: engine: its backend, tensorrt, is missing: Triton (local, ")
+    assert said[0].endswith("tritonserver:24.10-py3 has it: use --launch-mode docker, or --url of one that runs")

@@ -159,6 +159,17 @@ def test_gpus_are_named_by_uuid_and_doubts_are_said(repository: Path, tmp_path: 
     assert "set it to the UUID of the MIG slice" in done.stderr
 
 
+def test_backends_that_the_scripts_need_are_said(repository: Path, tmp_path: Path) -> None:
+    """A tritonserver without them would end with an error; Python's is not named, since every one has it."""
+    for name in ("a", "b"):
+        write_foreign(repository, name)
+    (repository / "b" / "config.pbtxt").write_text('backend: "python"')
+    found = exported(placement(gpu(0, model("a", 1), model("b", 1))), repository, tmp_path / "a")
+    assert found.usage[0].startswith("# needs a tritonserver with onnxruntime, on PATH or named by TRITONSERVER")
+    found = exported(placement(gpu(0, model("b", 1))), repository, tmp_path / "b")
+    assert not any(line.startswith("#") for line in found.usage)
+
+
 def test_the_model_repository_is_needed(tmp_path: Path) -> None:
     """Without the models there is nothing to start."""
     with pytest.raises(UsageError, match="give it with `model_folder`"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analyzer.errors import UsageError
-from analyzer.measurements.record import ServerOnly, Status
+from analyzer.measurements.record import Measurement, ServerOnly, Status
+from planner import plan
 from planner.inputs.profiles import at_configuration, build_profiles, fastest, least_memory, of_models, of_one_device
 from tests.builders.profiles import MIB, measurement, point, profile, provenance
 
@@ -55,6 +58,25 @@ def test_rows_of_changed_model_files_do_not_count() -> None:
     """Rows with an earlier hash of the model's files are ignored."""
     (built,) = build_profiles([measurement(batch=8, model_hash="old"), measurement(batch=1, model_hash="new")])
     assert [p.batch for p in built.points] == [1]
+
+
+def test_figures_of_another_server_are_not_mixed() -> None:
+    """What onnxruntime gave on its own is not taken for what Triton's backend gives, nor the other way round."""
+    triton, ours = "2.51.0", "2.51.0 with onnxruntime 1.31.1 on the CPU"
+
+    def row(batch: int, server: str) -> Measurement:
+        one = measurement(batch=batch)
+        return replace(one, provenance=replace(one.provenance, server=server))
+
+    (built,) = build_profiles([row(1, ours), row(2, triton), row(4, triton)])
+    assert ([point.batch for point in built.points], built.served_by) == ([2, 4], "")
+    (built,) = build_profiles([row(1, triton), row(2, ours), row(4, ours)])
+    assert ([point.batch for point in built.points], built.served_by) == ([2, 4], "onnxruntime 1.31.1 on the CPU")
+    planned = plan([row(2, ours)], gpu_memory_mib=16000, mode="memory")
+    assert (
+        f"figures of {built.model} are those of onnxruntime 1.31.1 on the CPU, and not of Triton's own backend"
+        in planned.notes
+    )
 
 
 def test_devices_are_never_mixed() -> None:
