@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tritonclient.http as triton
 
 from analyzer.measurements.record import Variant
@@ -15,10 +17,16 @@ from analyzer.models.repository import read_repository, select
 from analyzer.models.variants import variant_config
 from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
+from analyzer.servers.onnx_backend import describe_backend
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
-SHAPES = {"image_classifier": (3, 64, 64), "segmenter": (1, 128, 128), "text_encoder": (16,)}
-OUTPUTS = {"image_classifier": (10,), "segmenter": (128, 128), "text_encoder": (512,)}
+SHAPES = {
+    "image_classifier": (3, 64, 64),
+    "keyword_spotter": (16000,),
+    "segmenter": (1, 128, 128),
+    "text_encoder": (16,),
+}
+OUTPUTS = {"image_classifier": (10,), "keyword_spotter": (12,), "segmenter": (128, 128), "text_encoder": (512,)}
 
 
 def ask(client: Any, model: str, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -41,11 +49,25 @@ def items(model: str, count: int) -> np.ndarray[Any, Any]:
 
 
 def test_sample_models_are_a_repository() -> None:
-    """The folder is read as four valid models; its README is no model."""
+    """The folder is read as valid models; its README and the script that writes one of them are no models."""
     models = select(read_repository(SAMPLES))
-    assert [model.name for model in models] == ["image_classifier", "segmenter", "text_encoder", "token_streamer"]
-    assert [model.max_batch_size for model in models] == [16, 8, 16, 0]
+    assert {model.name: model.max_batch_size for model in models} == {
+        "image_classifier": 16,
+        "keyword_spotter": 16,
+        "segmenter": 8,
+        "text_encoder": 16,
+        "token_streamer": 0,
+    }
     assert not any(model.error for model in models)
+
+
+def test_onnx_model_is_what_its_script_writes() -> None:
+    """The origin of each weight and operator is in the script."""
+    onnx = pytest.importorskip("onnx")
+    script = runpy.run_path(str(SAMPLES / "make_keyword_spotter.py"))
+    built, kept = script["build"](), onnx.load(script["FILE"])
+    assert built.graph == kept.graph
+    assert (built.ir_version, built.opset_import) == (kept.ir_version, kept.opset_import)
 
 
 def test_sample_models_give_the_same_output_in_batches_and_alone(local_server: LocalServer) -> None:
@@ -53,6 +75,8 @@ def test_sample_models_give_the_same_output_in_batches_and_alone(local_server: L
     with local_server.serve(SAMPLES) as running, ControlClient(running.endpoint.http) as control:
         client = triton.InferenceServerClient(running.endpoint.http)
         for model, shape in OUTPUTS.items():
+            if model == "keyword_spotter" and describe_backend() is None:
+                continue  # without the extra onnx
             control.load(model)
             batch = items(model, 8)
             together = ask(client, model, batch)
@@ -65,7 +89,7 @@ def test_sample_models_give_the_same_output_in_batches_and_alone(local_server: L
             else:
                 np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-5)
             assert not np.array_equal(together[0], together[1])
-            if model == "image_classifier":
+            if model in ("image_classifier", "keyword_spotter"):
                 np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-5)
             control.unload(model)
         client.close()
