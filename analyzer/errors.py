@@ -38,6 +38,18 @@ class ServerError(TritonpackError):
     """Triton could not be started or reached."""
 
 
+class AccessError(ServerError):
+    """A server that does not let this client in, or that this client does not trust."""
+
+
+class NoAnswerError(ServerError):
+    """A server that does not answer."""
+
+
+class SeveralServersError(TritonpackError):
+    """Several servers answer at the address of one; no figure of it means anything, and no restart helps."""
+
+
 class ModelError(TritonpackError):
     """A model that Triton could not load or serve."""
 

@@ -70,7 +70,8 @@ MODULES_OF = {
     "ray": ("analyzer.sweep.ray_*",),
     "rich": ("analyzer.cli.*",),
     "sqlalchemy": ("analyzer.measurements.store",),
-    "tritonclient": ("analyzer.servers.control", "analyzer.load.kserve"),
+    "grpc": ("analyzer.servers.grpc_transport",),
+    "tritonclient": ("analyzer.servers.grpc_transport", "analyzer.load.kserve"),
     "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
 HEAVY = (

@@ -80,7 +80,9 @@ _GROUPS = {
                 "Output that reports the tokens of each response; without one, responses are counted.  "
                 "[default: num_output_tokens]"),
         _option("protocol", "Protocol of the requests.  [default: http; grpc for decoupled models]"),
-        _option("grpc_url", "gRPC address of a server that is already running.  [default: port 8001 of the same host]"),
+        _option("grpc_url",
+                "gRPC address of a server that is already running; without a scheme it has TLS if --url has.  "
+                "[default: port 8001 of the same host]"),
         _option("shared_memory", "system: tensors lie in shared memory, so that their transfer is not measured."),
         _option("client_processes",
                 "Processes that send the load. auto: one, and more if it limits the throughput, up to half of this "
@@ -98,7 +100,9 @@ _GROUPS = {
         _option("http_port", "HTTP port of a Triton that is started.  [default: a free port]"),
         _option("grpc_port", "gRPC port of a Triton that is started.  [default: a free port]"),
         _option("metrics_port", "Metrics port of a Triton that is started.  [default: a free port]"),
-        _option("url", "HTTP address of a server that is already running, which is left as it was found."),
+        _option("url",
+                "Address of a server that is already running, which is left as it was found: host:8000, https://host, "
+                "or grpc://host:8001 and grpcs://host if everything is to go over gRPC."),
         _option("allow_reload",
                 "Unload models that were loaded on that server, measure them with memory and other configurations, "
                 "and load them again as they were.  [default: they are measured as they are]"),
@@ -122,6 +126,17 @@ _GROUPS = {
         _option("per_device_type",
                 "all: measure everything once on each type of device of the cluster. NAME: use this type only.  "
                 "[default: the only type]"),
+    ),
+    "Access to a server that is already running": (
+        _option("ssl_ca", "Certificates of the server's authority, in PEM.  [default: those that this host trusts]"),
+        _option("ssl_certificate", "Certificate of this client, in PEM, for a server that asks for one."),
+        _option("ssl_key", "Key of that certificate.  [default: in the same file]"),
+        _option("headers",
+                "Header of every request, such as X-Tenant:demo; may be repeated. Others on this host see command "
+                "lines: give secrets by the options below."),
+        _option("token_file",
+                "File with a bearer token, sent as 'Authorization: Bearer ...'; read again for every trial."),
+        _option("token_env", "Environment variable with a bearer token."),
     ),
     "Where results go": (
         _option("output", "Folder of the store; trials that it has figures of are not measured again.", "-o"),

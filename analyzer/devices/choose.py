@@ -90,9 +90,12 @@ class MeasuredDevice:
         if self.remote:
             from analyzer.devices.metrics_page import open_page
 
-            return open_page(endpoint.http, endpoint.metrics_url, dcgm_url=self.dcgm_url, gpu=self.remote_gpu, say=say)
+            page = endpoint.metrics_url
+            return open_page(endpoint.control, page, dcgm_url=self.dcgm_url, gpu=self.remote_gpu, say=say)
         if endpoint.process_id is None:
-            raise DeviceError(f"the server at {endpoint.http} has no process on this host: use `launch_mode='remote'`")
+            raise DeviceError(
+                f"the server at {endpoint.control} has no process on this host: use `launch_mode='remote'`"
+            )
         if self.gpu is None:
             from analyzer.devices.process import ProcessSampler
 

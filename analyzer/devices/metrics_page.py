@@ -9,6 +9,7 @@ from pathlib import Path
 from analyzer.devices import Device, Reading, Sampler
 from analyzer.devices.prometheus import PrometheusSampler, fetch, parse
 from analyzer.errors import DeviceError
+from analyzer.servers.address import ServerAddress
 
 _HTTP_PORT = 8000  # Triton's defaults
 _METRICS_PORT = 8002
@@ -20,16 +21,16 @@ Say = Callable[[str], None]
 
 
 def open_page(
-    http: str, metrics_url: str | None, *, dcgm_url: str | None = None, gpu: str | None = None, say: Say
+    address: ServerAddress, metrics_url: str | None, *, dcgm_url: str | None = None, gpu: str | None = None, say: Say
 ) -> Sampler:
     """Open a sampler for the metrics page of a server; without a page that can be read, one without figures.
 
     Parameters
     ----------
-    http : str
-        ``host:port`` of the server's HTTP endpoint.
+    address : ServerAddress
+        Where the server's control requests go.
     metrics_url : str or None
-        Address of the page; None to find it.
+        Address of the page; None to find it, unless the server is used over gRPC only.
     dcgm_url, gpu : str, optional
         See `PrometheusSampler`.
     say : callable
@@ -40,13 +41,14 @@ def open_page(
     UsageError
         If the page shows several GPUs and none was chosen.
     """
-    host = http.rpartition(":")[0]
     try:
-        url = metrics_url or _find(http)
-        return _Page(PrometheusSampler(url, dcgm_url=dcgm_url, gpu=gpu), say)
+        if metrics_url is None and address.protocol == "grpc":
+            raise DeviceError("nothing is asked over HTTP for a gRPC address: name the metrics page with `metrics_url`")
+        url = metrics_url or _find(address)
+        return _Page(PrometheusSampler(url, dcgm_url=dcgm_url, gpu=gpu, access_at=address.access_at), say)
     except DeviceError as error:
         say(f"measured without memory and utilization: {error.message}")
-        return NoFigures(host)
+        return NoFigures(address.host)
 
 
 def pages_to_try(http: str, processes: Path = Path("/proc")) -> list[str]:
@@ -67,11 +69,12 @@ def pages_to_try(http: str, processes: Path = Path("/proc")) -> list[str]:
     return [f"http://{host}:{each}/metrics" for each in dict.fromkeys(ports) if each is not None]
 
 
-def _find(http: str) -> str:
-    tried = pages_to_try(http)
+def _find(address: ServerAddress) -> str:
+    tried = pages_to_try(address.host_port)
     for url in tried:
         try:
-            if any(sample.name.startswith(_PREFIX) for sample in parse(fetch(url, timeout_s=_FIND_TIMEOUT_S))):
+            page = fetch(url, timeout_s=_FIND_TIMEOUT_S, access=address.access_at(url))
+            if any(sample.name.startswith(_PREFIX) for sample in parse(page)):
                 return url
         except DeviceError:
             continue

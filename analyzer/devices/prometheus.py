@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from analyzer.devices import Device, Reading
 from analyzer.errors import DeviceError, UsageError
+from analyzer.servers.access import Access
+from analyzer.servers.redirects import NoRedirects
+from analyzer.servers.tls import tls_failure
 
 # Triton updates its figures every --metrics-interval-ms, 2000 by default; half of it misses no update.
 PERIOD_S = 1.0
@@ -45,6 +48,8 @@ _HOST_SERIES: dict[str, tuple[tuple[str, float], ...]] = {
     "utilization": (("nv_cpu_utilization", 1.0),),
 }
 _UUID_LABELS = ("gpu_uuid", "UUID")  # Triton's and the exporter's
+
+AccessAt = Callable[[str], Access]
 
 _LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
@@ -78,6 +83,8 @@ class PrometheusSampler:
         Address of the DCGM exporter's page, for figures that Triton does not publish.
     gpu : str, optional
         UUID, or its beginning, of the GPU to read; needed if the pages show several.
+    access_at : callable, optional
+        Returns what this client shows at an address.
 
     Raises
     ------
@@ -87,7 +94,15 @@ class PrometheusSampler:
         If `gpu` fits none or several of the GPUs shown; the message lists them.
     """
 
-    def __init__(self, metrics_url: str, *, dcgm_url: str | None = None, gpu: str | None = None) -> None:
+    def __init__(
+        self,
+        metrics_url: str,
+        *,
+        dcgm_url: str | None = None,
+        gpu: str | None = None,
+        access_at: AccessAt | None = None,
+    ) -> None:
+        self._access_at = access_at or (lambda url: Access())
         self._urls = [url for url in (metrics_url, dcgm_url) if url]
         self._gpu, self._device = self._open(gpu)
 
@@ -140,7 +155,7 @@ class PrometheusSampler:
         """Do nothing: no resource is held between readings."""
 
     def _fetch(self) -> list[Sample]:
-        return [sample for url in self._urls for sample in parse(fetch(url))]
+        return [sample for url in self._urls for sample in parse(fetch(url, access=self._access_at(url)))]
 
     def _open(self, wanted: str | None) -> tuple[str | None, Device]:
         """Wait for the first figures, and return the GPU's UUID and the device.
@@ -177,26 +192,36 @@ class PrometheusSampler:
         )
 
 
-def fetch(url: str, *, timeout_s: float = TIMEOUT_S) -> str:
+def fetch(url: str, *, timeout_s: float = TIMEOUT_S, access: Access | None = None) -> str:
     """Download a metrics page.
+
+    Parameters
+    ----------
+    access : Access, optional
+        What this client shows there; redirects are not followed, since they could lead elsewhere.
 
     Raises
     ------
     UsageError
-        If the address is not an http address.
+        If the address is not an http address, or a certificate or token cannot be read.
     DeviceError
         If the page cannot be read.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UsageError(f"metrics address {url!r} is not an http address: give one like http://host:8002/metrics")
+    shown = access or Access()
+    request = Request(url, headers=shown.request_headers())  # noqa: S310 - the scheme is checked above
+    handlers: list[BaseHandler] = [ProxyHandler({})]  # control requests and load use no proxy either
+    if url.startswith("https"):
+        handlers.append(HTTPSHandler(context=shown.tls.context()))
     try:
-        # Without proxies: tritonclient, which talks to the same server, uses none either.
-        with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as page:
+        with build_opener(*handlers, NoRedirects).open(request, timeout=timeout_s) as page:
             text: bytes = page.read(_PAGE_BYTES)
     except HTTPError as error:
         raise DeviceError(f"{url} answers {error.code} {error.reason}: is it Triton's metrics page?") from None
     except (URLError, OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error) or type(error).__name__
+        reason = tls_failure(reason) or reason
         raise DeviceError(
             f"metrics page {url} cannot be read ({reason}): check `metrics_url` and Triton's --allow-metrics"
         ) from None

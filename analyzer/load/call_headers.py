@@ -14,7 +14,11 @@ from dataclasses import dataclass
 Field = tuple[str, str]
 
 DEFAULT_TABLE_BYTES = 4096  # of a server that does not set SETTINGS_HEADER_TABLE_SIZE
-_STATIC_FIELDS: dict[Field, int] = {(":method", "POST"): 3, (":scheme", "http"): 6}  # RFC 7541, appendix A
+_STATIC_FIELDS: dict[Field, int] = {
+    (":method", "POST"): 3,
+    (":scheme", "http"): 6,
+    (":scheme", "https"): 7,
+}  # RFC 7541, appendix A
 _STATIC_NAMES = {":authority": 1, ":method": 2, ":path": 4, ":scheme": 6, "content-type": 31, "user-agent": 58}
 _STATIC_TABLE_LENGTH = 61
 _INDEXED, _INSERTED, _LITERAL = 0x80, 0x40, 0x00  # what the first byte of a field says about it

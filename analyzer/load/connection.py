@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from analyzer.load.tls_socket import TlsSocket, open_tls_socket
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 from analyzer.load.response_stream import ResponseReader
 
@@ -64,14 +69,19 @@ class Connection:
 
     __slots__ = ("descriptor", "exchange", "in_flight", "place", "receive", "receive_bytes", "send", "sock", "unsent")
 
-    def __init__(self, host: str, port: int, *, place: int, exchange: Exchange) -> None:
-        self.sock = socket.create_connection((host, port), timeout=_TIMEOUT_S)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(
+        self, host: str, port: int, *, place: int, exchange: Exchange, context: SSLContext | None = None
+    ) -> None:
+        plain = socket.create_connection((host, port), timeout=_TIMEOUT_S)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock: socket.socket | TlsSocket = plain if context is None else open_tls_socket(plain, context, host)
         self.sock.setblocking(False)
         self.descriptor = self.sock.fileno()
         self.send = self.sock.send
         self.receive = self.sock.recv
-        self.receive_bytes = FEW_BYTES  # a small buffer costs less; where data comes in parts it becomes MANY_BYTES
+        # a small buffer costs less; where data comes in parts it becomes MANY_BYTES. With TLS it takes a whole record
+        # (16 KiB): epoll does not see the rest of one that is already decrypted.
+        self.receive_bytes = FEW_BYTES if context is None else MANY_BYTES
         self.place = place
         self.exchange = exchange
         self.in_flight: dict[int, Sender] = {}

@@ -51,6 +51,7 @@ class Loop:
         self._epoll = select.epoll()
         if number is None:
             self._epoll.register(pipe.fileno(), select.EPOLLIN)
+        self._context = None if load.tls is None else load.tls.context()
         self._connections: dict[int, Connection] = {}  # by descriptor
         self._places: list[Connection | None] = [None] * -(-load.concurrency // load.calls_per_connection)
         ids = itertools.count(load.first_sequence, load.sequence_stride)
@@ -167,7 +168,8 @@ class Loop:
 
     def _connect(self, place: int) -> Connection:
         load = self._load
-        connection = Connection(load.host, load.port, place=place, exchange=load.open_exchange())
+        exchange = load.open_exchange()
+        connection = Connection(load.host, load.port, place=place, exchange=exchange, context=self._context)
         self._places[place] = connection
         self._connections[connection.descriptor] = connection
         self._epoll.register(connection.descriptor, select.EPOLLIN)
@@ -292,7 +294,7 @@ class Loop:
 
     def _fail(self, text: str) -> None:
         self._errors += 1
-        self._first_error = self._first_error or text
+        self._first_error = self._first_error or self._load.clean(text)
 
     def _clear(self) -> None:
         self._end_s = array("d")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from analyzer.load.sequences import SequenceRequest
 if TYPE_CHECKING:
     import numpy as np
 
+GRPC_PREFIX_BYTES = 5
 _SERVICE = "/inference.GRPCInferenceService"
 
 
@@ -104,13 +106,15 @@ def _to_bytes(tensor: np.ndarray[Any, Any], datatype: str) -> bytes:
     return tensor.tobytes()
 
 
-def http_request(address: str, request: Request) -> bytes:
+def http_request(address: str, request: Request, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """Build one whole HTTP request with the binary tensor extension.
 
     Parameters
     ----------
     address : str
         ``host:port``, for the Host field.
+    headers : mapping of str to str, optional
+        Further headers.
     """
     inputs, binary = [], []
     for content in request.inputs:
@@ -130,10 +134,11 @@ def http_request(address: str, request: Request) -> bytes:
         document["parameters"] |= request.step.parameters
     text = json.dumps(document, separators=(",", ":")).encode()
     body = text + b"".join(binary)
+    further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
         f"POST /v2/models/{quote(request.model, safe='')}/infer HTTP/1.1\r\nHost: {address}\r\n"
         f"Content-Type: application/octet-stream\r\nInference-Header-Content-Length: {len(text)}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{further}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -184,7 +189,13 @@ def _set_parameters(target: Any, values: dict[str, Any]) -> None:
         setattr(target[key], kind, value)
 
 
-def grpc_exchange(address: str, *, streaming: TokenOutputs | None = None) -> partial[GrpcExchange]:
+def grpc_exchange(
+    address: str,
+    *,
+    streaming: TokenOutputs | None = None,
+    tls: bool = False,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> partial[GrpcExchange]:
     """Return a callable that makes the `GrpcExchange` of a new connection.
 
     Parameters
@@ -193,14 +204,19 @@ def grpc_exchange(address: str, *, streaming: TokenOutputs | None = None) -> par
         ``host:port`` of the gRPC endpoint.
     streaming : TokenOutputs or None
         If given, each request is a ModelStreamInfer call of its own, which decoupled models need.
+    tls : bool
+        Whether the connection has TLS.
+    headers : mapping of str to str, optional
+        Further headers; their names are in lower case.
     """
     fields = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if tls else "http"),
         (":path", f"{_SERVICE}/{'ModelInfer' if streaming is None else 'ModelStreamInfer'}"),
         (":authority", address),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
         ("user-agent", "tritonpack"),
+        *headers.items(),
     ]
     return partial(GrpcExchange, encode_headers(fields), streaming=streaming)

@@ -1,6 +1,6 @@
 """What the load generator is told to send, and what it reports.
 
-The module imports nothing beyond the standard library, because it runs in the load generator's process.
+The module imports little beyond the standard library, because it runs in the load generator's process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from analyzer.load.connection import Exchange
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.response_stream import StreamTimings
 from analyzer.load.sequences import SequenceRequest, id_as_digits
+from analyzer.servers.tls import Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,10 @@ class Load:
         How many requests may be in flight on one connection; more than one for HTTP/2 only.
     open_exchange : callable
         Makes the `Exchange` of a new connection; must be picklable.
+    tls : Tls or None
+        This client's certificates; None for connections without TLS.
+    clean : callable
+        Removes what requests carry as secrets from an error; must be picklable.
     """
 
     host: str
@@ -62,6 +67,8 @@ class Load:
     drain_s: float = 5.0
     calls_per_connection: int = 1
     open_exchange: Callable[[], Exchange] = Http1Exchange
+    tls: Tls | None = None
+    clean: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,17 +9,17 @@ import http.client
 import json
 import os
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from analyzer.errors import ModelError, ServerError
-from analyzer.load.kserve import InputTensor, Output, Region, Request, http_request
+from analyzer.load.kserve import GRPC_PREFIX_BYTES, InputTensor, Output, Region, Request, grpc_message, http_request
 from analyzer.load.sequences import id_as_text, single_id
 from analyzer.servers import Endpoint
+from analyzer.servers.address import ServerAddress
 from analyzer.servers.control import ControlClient
 
 PREFIX = "tritonpack_"
@@ -58,7 +58,7 @@ def in_shared_memory(scripts: Scripts, connections: int, endpoint: Endpoint) -> 
     for key, data in tensors.items():
         offsets[key] = end
         end += _aligned(len(data))
-    sizes = _output_sizes(endpoint.http, scripts[0][0])
+    sizes = _output_sizes(endpoint.control, scripts[0][0])
     slot = sum(map(_aligned, sizes.values()))
     with _region(name, max(1, end + connections * slot), endpoint) as memory:
         buffer = memory.buf
@@ -94,7 +94,7 @@ def _region(name: str, size: int, endpoint: Endpoint) -> Iterator[SharedMemory]:
         _allocate(_FOLDER / name, size)
         if os.getuid() == 0 and endpoint.process_id is not None:
             _hand_over(_FOLDER / name, endpoint.process_id)
-        with _registered(name, size, endpoint.http):
+        with _registered(name, size, endpoint.control):
             yield memory
     finally:
         memory.close()
@@ -118,7 +118,7 @@ def _hand_over(path: Path, process_id: int) -> None:
 
 
 @contextmanager
-def _registered(name: str, size: int, address: str) -> Iterator[None]:
+def _registered(name: str, size: int, address: ServerAddress) -> Iterator[None]:
     with ControlClient(address, timeout_s=_TIMEOUT_S) as triton:
         try:
             triton.register_memory(name, size)
@@ -132,8 +132,8 @@ def _registered(name: str, size: int, address: str) -> Iterator[None]:
                 triton.unregister_memory(name)
 
 
-def _output_sizes(address: str, request: Request) -> dict[str, int]:
-    """Send one request over HTTP; return each output's size in bytes, nothing if the model does not answer.
+def _output_sizes(address: ServerAddress, request: Request) -> dict[str, int]:
+    """Send one request; return each output's size in bytes, nothing if the model does not answer.
 
     The request of a sequence starts one of its own, which is ended.
     """
@@ -147,15 +147,28 @@ def _output_sizes(address: str, request: Request) -> dict[str, int]:
     return sizes
 
 
-def _sizes_in_reply(address: str, request: Request) -> dict[str, int]:
-    host, _, port = address.rpartition(":")
+def _sizes_in_reply(address: ServerAddress, request: Request) -> dict[str, int]:
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_FIRST_REPLY_S) as sock:
-            sock.sendall(http_request(address, request))
+        return _sizes_over_grpc(address, request) if address.protocol == "grpc" else _sizes_over_http(address, request)
+    except (OSError, ModelError, ServerError):
+        return {}  # the trial reports the failure
+
+
+def _sizes_over_grpc(address: ServerAddress, request: Request) -> dict[str, int]:
+    from analyzer.servers.grpc_transport import GrpcTransport
+
+    with closing(GrpcTransport(address, timeout_s=_FIRST_REPLY_S)) as transport:
+        return transport.output_sizes(grpc_message(request)[GRPC_PREFIX_BYTES:])
+
+
+def _sizes_over_http(address: ServerAddress, request: Request) -> dict[str, int]:
+    try:
+        with address.connect(timeout_s=_FIRST_REPLY_S) as sock:
+            sock.sendall(http_request(address.host_port, request, address.access.request_headers()))
             response = http.client.HTTPResponse(sock)
             response.begin()
             length = response.getheader("Inference-Header-Content-Length")
             document = json.loads(response.read()[: int(length) if length else None])
-    except (OSError, http.client.HTTPException, ValueError):
-        return {}  # the trial reports the failure
+    except (http.client.HTTPException, ValueError):
+        return {}
     return {o["name"]: o.get("parameters", {}).get("binary_data_size", 0) for o in document.get("outputs", [])}

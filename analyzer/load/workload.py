@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from analyzer.errors import ModelError
 from analyzer.load import SEQUENCE_LENGTH
 from analyzer.load.fresh_prompts import OTHER, cut_at_prompt
+from analyzer.load.grpc_http2 import GrpcExchange
 from analyzer.load.http1 import Http1Exchange
 from analyzer.load.input_data import InputData
 from analyzer.load.kserve import (
@@ -32,6 +31,7 @@ from analyzer.load.tensors import build_steps
 from analyzer.measurements.record import Trial
 from analyzer.models.repository import Model
 from analyzer.servers import Endpoint
+from analyzer.servers.address import ServerAddress
 
 if TYPE_CHECKING:
     from analyzer.load.tensors import Tensors
@@ -43,7 +43,6 @@ _OPEN_LOOP_SEQUENCES = 4
 # perf_analyzer with it. A large message would hold up the others on its connection.
 _CALLS_PER_GRPC_CONNECTION = 8
 _LARGEST_SHARED_MESSAGE_BYTES = 1 << 14
-_GRPC_PORT = 8001  # Triton's default
 _CONNECT_TIMEOUT_S = 2.0
 _STARTS = 16  # places in the data at which connections start
 
@@ -58,8 +57,6 @@ class Workload:
         ``http`` or ``grpc``; None is gRPC for decoupled models, which Triton serves over nothing else, and else HTTP.
     shared_memory : bool
         Whether tensors lie in system shared memory.
-    grpc_address : str or None
-        ``host:port``, for a server whose `Endpoint` has no gRPC address.
     shapes : mapping of str to tuple of int
         For inputs with variable dimensions; see `tensors.build_steps`.
     data : InputData or None
@@ -74,7 +71,6 @@ class Workload:
 
     protocol: str | None = None
     shared_memory: bool = False
-    grpc_address: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     data: InputData | None = None
     sequence_length: int = SEQUENCE_LENGTH
@@ -143,42 +139,51 @@ class Workload:
         streams = build_steps(model, trial.batch, shapes=self.shapes, data=self.data, seed=self.seed, prompts=prompts)
         if model.sequence and self.data is None:
             streams = [streams[0] * self.sequence_length]
+        address = _address(endpoint, protocol)
+        headers = address.access.request_headers()
+        encode_request = grpc_message if protocol == "grpc" else _http_encoder(address, headers)
         with ExitStack() as stack:
             scripts: Sequence[Sequence[Request]] = _scripts(model, streams, connections)
             if memory:
                 scripts = stack.enter_context(in_shared_memory(scripts, connections, endpoint))
-            load = self._load(endpoint, model, trial, scripts, connections)
+            load = Load(
+                host=address.host,
+                port=address.port,
+                concurrency=connections,
+                open_exchange=self._exchange(address, headers, model) if protocol == "grpc" else Http1Exchange,
+                tls=address.certificates,
+                clean=address.access.clean,
+            )
+            load = self._fill(load, model, trial, scripts, encode_request)
             if prompts.fresh is not None and not memory and not model.sequence:
-                load = _with_fresh_prompts(load, scripts[0][0], prompts.fresh, self._encoder(endpoint, trial))
+                load = _with_fresh_prompts(load, scripts[0][0], prompts.fresh, encode_request)
             yield load
 
-    def _encoder(self, endpoint: Endpoint, trial: Trial) -> Callable[[Request], bytes]:
-        if trial.transport.startswith("grpc"):
-            return grpc_message
-        return partial(http_request, endpoint.http)
+    def _exchange(self, address: ServerAddress, headers: Mapping[str, str], model: Model) -> Callable[[], GrpcExchange]:
+        streaming = token_outputs(model, self._names(model)) if model.decoupled else None
+        return grpc_exchange(address.host_port, streaming=streaming, tls=address.tls, headers=headers)
 
-    def _load(
-        self, endpoint: Endpoint, model: Model, trial: Trial, scripts: Sequence[Sequence[Request]], connections: int
+    def _fill(
+        self,
+        load: Load,
+        model: Model,
+        trial: Trial,
+        scripts: Sequence[Sequence[Request]],
+        encode_request: Callable[[Request], bytes],
     ) -> Load:
+        """Return a load with the requests of a trial."""
         over_grpc = trial.transport.startswith("grpc")
-        address = self._grpc_address(endpoint) if over_grpc else endpoint.http
-        host, port = _split(address)
         distinct = {id(request): request for script in scripts for request in script}
         # scripts share requests: each is encoded, and pickled, once
-        encode_request = self._encoder(endpoint, trial)
         built = {key: encode_request(request) for key, request in distinct.items()}
         shared = over_grpc and not model.decoupled
         shared = shared and all(len(message) <= _LARGEST_SHARED_MESSAGE_BYTES for message in built.values())
-        streaming = token_outputs(model, self._names(model)) if model.decoupled else None
-        load = Load(
-            host=host,
-            port=port,
-            concurrency=connections,
+        load = replace(
+            load,
             rate_per_s=trial.request_rate_per_s,
             poisson=trial.arrivals == "poisson",
             seed=self.seed,
             calls_per_connection=_CALLS_PER_GRPC_CONNECTION if shared else 1,
-            open_exchange=grpc_exchange(address, streaming=streaming) if over_grpc else Http1Exchange,
         )
         if not model.sequence:
             return replace(load, scripts=[[built[id(request)] for request in script] for script in scripts])
@@ -192,18 +197,26 @@ class Workload:
         sequences = [[cut[id(request)] for request in script] for script in scripts]
         return replace(load, sequences=sequences, sequence_id=encode_id)
 
-    def _grpc_address(self, endpoint: Endpoint) -> str:
-        """Return the gRPC address; where the server does not name it, check that something listens there."""
-        if endpoint.grpc is not None:
-            return endpoint.grpc
-        address = self.grpc_address or f"{endpoint.http.rpartition(':')[0]}:{_GRPC_PORT}"
+
+def _address(endpoint: Endpoint, protocol: str) -> ServerAddress:
+    """Return where requests go, once its certificates are read; check that a server of others has gRPC there."""
+    address = endpoint.address(protocol)
+    if address is None:
+        raise ModelError(f"{endpoint.control} has no known address for {protocol}: use the other `protocol`")
+    if address.certificates is not None:
+        address.certificates.context()  # raises what the load generator could not report
+    if protocol == "grpc" and endpoint.process_id is None:
         try:
-            socket.create_connection(_split(address), timeout=_CONNECT_TIMEOUT_S).close()
+            address.connect(timeout_s=_CONNECT_TIMEOUT_S).close()
         except OSError as error:
             raise ModelError(
                 f"no gRPC at {address} ({error.strerror or error}): name it with `grpc_url`, or use `protocol='http'`"
             ) from None
-        return address
+    return address
+
+
+def _http_encoder(address: ServerAddress, headers: Mapping[str, str]) -> Callable[[Request], bytes]:
+    return lambda request: http_request(address.host_port, request, headers)
 
 
 def _with_fresh_prompts(load: Load, request: Request, fresh: FreshPrompt, encode: Callable[[Request], bytes]) -> Load:
@@ -219,11 +232,6 @@ def _with_fresh_prompts(load: Load, request: Request, fresh: FreshPrompt, encode
     other = replace(request, inputs=[with_other(entry) for entry in request.inputs])
     cut = cut_at_prompt(encode(request), encode(other), span)
     return replace(load, scripts=(), sequences=[[cut]], sequence_id=fresh.encode)
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _scripts(model: Model, streams: Sequence[Sequence[Tensors]], connections: int) -> list[list[Request]]:

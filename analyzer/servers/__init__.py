@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
+
+from analyzer.servers.access import Access
+from analyzer.servers.address import ServerAddress
 
 DEFAULT_TRITON_VERSION = "24.10-py3"  # the release that nvidia-pytriton carries too
 
@@ -27,21 +30,37 @@ class Endpoint:
 
     Parameters
     ----------
-    http, grpc : str
-        ``host:port`` without a scheme; `grpc` is None if it is not known.
+    http, grpc : str or None
+        ``host:port``, with a scheme where the connection has TLS; `http` is None for a server that is used over gRPC
+        only, and `grpc` if it is not known.
     metrics_url : str or None
         Address of Triton's Prometheus page.
     process_id : int or None
         Root of the server's process tree in this host's numbering; None if it runs on another host.
     server : str
         Triton's version, with the image's digest if it runs in a container; part of the provenance.
+    access : Access
+        What clients show there.
     """
 
-    http: str
+    http: str | None
     grpc: str | None
     metrics_url: str | None
     process_id: int | None
     server: str
+    access: Access = field(default_factory=Access)
+
+    @property
+    def control(self) -> ServerAddress:
+        """Where control requests go: to the HTTP endpoint, if it is used."""
+        address = self.address("http") or self.address("grpc")
+        assert address is not None  # noqa: S101 - a server has one of them
+        return address
+
+    def address(self, protocol: str) -> ServerAddress | None:
+        """Return the address of the endpoint for ``http`` or ``grpc``; None if there is none."""
+        text = self.http if protocol == "http" else self.grpc
+        return None if text is None else ServerAddress.read(text, protocol=protocol, access=self.access)
 
 
 class Control(Protocol):
@@ -78,6 +97,12 @@ class Control(Protocol):
 
     def set_aside(self, name: str) -> None:
         """Unload a model that others loaded, if that is allowed; `unload` loads it again as it was."""
+
+    def check_single_server(self) -> None:
+        """Raise SeveralServersError if several answer at the address of one that was running before.
+
+        Servers that had no request before show it once they have been sent some.
+        """
 
 
 class RunningServer(Protocol):

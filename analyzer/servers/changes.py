@@ -2,13 +2,15 @@
 
 A watcher process has the record too: if the run is killed, or cannot undo everything, the watcher does it.
 
-Run as ``python -m analyzer.servers.changes <address> <shared memory prefix>``. Each line on stdin is an entry of the
-record; the end of stdin without a line ``done`` means that the run was killed.
+Run as ``python -m analyzer.servers.changes``. The first line on stdin is the server's address and the prefix of shared
+memory regions, pickled: they may hold headers that a command line would show to everyone on the host. Each further
+line is an entry of the record; the end of stdin without a line ``done`` means that the run was killed.
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from analyzer.errors import ModelError, ServerError, TritonpackError
+from analyzer.servers.address import ServerAddress
 from analyzer.servers.control import ControlClient
 from analyzer.servers.failed_load import clear_failure
 
@@ -33,22 +36,23 @@ class Changes:
 
     Parameters
     ----------
-    address : str
-        ``host:port`` of the server's HTTP endpoint.
+    address : ServerAddress
+        Where its control requests go.
     shm_prefix : str
         Beginning of the names of this run's shared memory regions, which the watcher unregisters if the run is killed.
     """
 
-    def __init__(self, address: str, *, shm_prefix: str) -> None:
+    def __init__(self, address: ServerAddress, *, shm_prefix: str) -> None:
         self._address = address
         self._record: dict[str, str | None] = {}  # the configuration that a model had; None if it was not loaded
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "analyzer.servers.changes", address, shm_prefix],
+            [sys.executable, "-m", "analyzer.servers.changes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches only this process
         )
+        self._tell(pickle.dumps((address, shm_prefix)).hex())
 
     def __contains__(self, name: object) -> bool:
         return name in self._record
@@ -137,7 +141,7 @@ def undo(control: ControlClient, name: str, config: str | None) -> None:
         control.load(name, config)
 
 
-def watch(address: str, shm_prefix: str, lines: Iterable[str]) -> None:
+def watch(address: ServerAddress, shm_prefix: str, lines: Iterable[str]) -> None:
     """Read the record until its end; undo what is in it then, unless the run is done."""
     record: dict[str, str | None] = {}
     for line in lines:
@@ -164,4 +168,6 @@ def watch(address: str, shm_prefix: str, lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    watch(sys.argv[1], sys.argv[2], sys.stdin)
+    if begin := sys.stdin.readline():
+        where, prefix = pickle.loads(bytes.fromhex(begin))  # noqa: S301 - of the run itself
+        watch(where, prefix, sys.stdin)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analyzer.errors import ServerError, UsageError
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
+from analyzer.servers.access import Access
 from analyzer.servers.docker import PRIVATE_SHM_BYTES, DockerServer, FollowPull, connect, triton_image
 from analyzer.servers.docker_container import answering
 from analyzer.servers.local import Installation, LocalServer
@@ -23,8 +24,10 @@ class Launch:
         NVIDIA's release, such as ``24.10-py3``.
     image : str or None
         Image to use instead of NVIDIA's.
-    url, metrics_url : str or None
+    url, grpc_url, metrics_url : str or None
         Addresses of a server that is already running.
+    access : Access
+        What clients show there.
     http_port, grpc_port, metrics_port : int or None
         Ports to listen on; None for a free one.
     start_timeout_s : float
@@ -39,7 +42,9 @@ class Launch:
     triton_version: str = DEFAULT_TRITON_VERSION
     image: str | None = None
     url: str | None = None
+    grpc_url: str | None = None
     metrics_url: str | None = None
+    access: Access = field(default_factory=Access)
     http_port: int | None = None
     grpc_port: int | None = None
     metrics_port: int | None = None
@@ -52,8 +57,13 @@ class Launch:
             raise UsageError(f"`url` names a running server, but `launch_mode` is {self.mode}: drop one of them")
         if self.mode is LaunchMode.REMOTE and not self.url:
             raise UsageError("`launch_mode='remote'` needs the server's address: `url='host:8000'`")
-        if self.metrics_url and not self.url:
-            raise UsageError("`metrics_url` belongs to a running server: name it with `url='host:8000'`")
+        for option in ("metrics_url", "grpc_url"):
+            if getattr(self, option) and not self.url:
+                raise UsageError(f"`{option}` belongs to a running server: name it with `url='host:8000'`")
+        if self.access != Access() and not self.url:
+            raise UsageError(
+                "certificates, `headers` and tokens are for a running server: name it with `url='https://host'`"
+            )
 
 
 def choose_server(launch: Launch) -> tuple[Server, str]:
@@ -68,7 +78,10 @@ def choose_server(launch: Launch) -> tuple[Server, str]:
         If ``auto`` finds neither a Docker engine nor a Triton.
     """
     if launch.url:
-        return RemoteServer(launch.url, metrics_url=launch.metrics_url), "`url` names it"
+        server = RemoteServer(
+            launch.url, grpc_url=launch.grpc_url, metrics_url=launch.metrics_url, access=launch.access
+        )
+        return server, "`url` names it"
     if launch.mode is LaunchMode.DOCKER:
         return _docker(launch), "`launch_mode` asks for it"
     if launch.mode is LaunchMode.LOCAL:

@@ -1,4 +1,4 @@
-"""Load and unload models, read their configuration and register shared memory on a Triton, with tritonclient."""
+"""Load and unload models, read their configuration and register shared memory on a Triton."""
 
 from __future__ import annotations
 
@@ -7,39 +7,36 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
-from urllib.parse import quote
 
 from analyzer.errors import ModelError, ServerError
+from analyzer.servers.address import ServerAddress
 from analyzer.servers.health import loaded_models
+from analyzer.servers.transports import open_transport
 
 _POLL_S = 0.01
 _UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed under concurrent requests
 
 
 class ControlClient:
-    """A client for the model control of one server, over HTTP.
+    """A client for the model control of one server.
 
     Parameters
     ----------
-    address : str
-        ``host:port``.
+    address : ServerAddress or str
+        ``host:port`` for plain HTTP.
     timeout_s : float
         Longest time of a call, in seconds; loading a large model takes longest.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 600.0) -> None:
-        import tritonclient.http
-
-        self._address = address
-        self._client = tritonclient.http.InferenceServerClient(
-            address, connection_timeout=5.0, network_timeout=timeout_s
-        )
+    def __init__(self, address: ServerAddress | str, *, timeout_s: float = 600.0) -> None:
+        where = ServerAddress.read(address) if isinstance(address, str) else address
+        self._transport = open_transport(where, timeout_s=timeout_s)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._client.close()
+        self._transport.close()
 
     def load(self, name: str, config: str | None = None, *, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model and return when it is ready; `config`, in JSON, replaces its whole configuration.
@@ -56,14 +53,14 @@ class ControlClient:
         ServerError
             If the server cannot be reached any more.
         """
-        with self._translated_errors():
-            self._client.load_model(quote(name, safe=""), config=config, files=dict(files or {}) or None)
+        with _short_reasons():
+            self._transport.load(name, {**({} if config is None else {"config": config}), **(files or {})})
 
     def unload(self, *names: str) -> None:
         """Unload a model, then those it needs; return when the memory of all of them is released."""
-        with self._translated_errors():
+        with _short_reasons():
             for name in names:
-                self._client.unload_model(quote(name, safe=""), unload_dependents=True)
+                self._transport.unload(name, dependents=True)
         self._wait_until_gone(names)
 
     def wait_while_unloading(self) -> None:
@@ -74,8 +71,7 @@ class ControlClient:
         """Return when none of these models is loaded, and no model is in the state `also`."""
         deadline = time.perf_counter() + _UNLOAD_TIMEOUT_S
         while True:
-            with self._translated_errors():
-                index = self._client.get_model_repository_index()
+            index = self._transport.index()
             left = loaded_models(index).intersection(names) | {e["name"] for e in index if e.get("state") == also}
             if not left:
                 return
@@ -85,27 +81,23 @@ class ControlClient:
 
     def loaded(self) -> set[str]:
         """Return the names of the models that are loaded now, or are being loaded or unloaded."""
-        with self._translated_errors():
-            return loaded_models(self._client.get_model_repository_index())
+        return loaded_models(self._transport.index())
 
     def failed(self) -> set[str]:
         """Return the names of the models whose last load failed."""
-        with self._translated_errors():
-            index = self._client.get_model_repository_index()
+        index = self._transport.index()
         return {e["name"] for e in index if e.get("state") == "UNAVAILABLE" and e.get("reason") != "unloaded"}
 
     def config(self, name: str) -> dict[str, Any]:
         """Return a loaded model's whole configuration, completed by Triton."""
-        with self._translated_errors():
-            return dict(self._client.get_model_config(quote(name, safe="")))
+        with _short_reasons():
+            return self._transport.config(name)
 
     def executions(self, *names: str) -> dict[int, tuple[int, float]]:
         """Return the executions of models so far, by batch size: how many, and their seconds together."""
         found: dict[int, tuple[int, float]] = {}
         for name in names:
-            with self._translated_errors():
-                statistics = self._client.get_inference_statistics(quote(name, safe=""))
-            for version in statistics["model_stats"]:
+            for version in self._transport.statistics(name):
                 for batch in version["batch_stats"]:
                     size, infer = batch["batch_size"], batch["compute_infer"]
                     count, total_s = found.get(size, (0, 0.0))
@@ -119,36 +111,33 @@ class ControlClient:
     def set_aside(self, name: str) -> None:
         """Do nothing: every model on this server is this run's."""
 
+    def check_single_server(self) -> None:
+        """Do nothing: this server is this run's, and it is one."""
+
     def memory_regions(self) -> list[str]:
         """Return the names of the shared memory objects that are registered at the server."""
-        with self._translated_errors():
-            return [str(region["name"]) for region in self._client.get_system_shared_memory_status()]
+        return self._transport.regions()
 
     def register_memory(self, name: str, byte_size: int) -> None:
         """Register a POSIX shared memory object at the server, under its own name."""
-        with self._translated_errors():
-            self._client.register_system_shared_memory(name, name, byte_size)
+        self._transport.register_region(name, byte_size)
 
     def unregister_memory(self, name: str) -> None:
         """Unregister a shared memory object at the server."""
-        with self._translated_errors():
-            self._client.unregister_system_shared_memory(name)
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Turn tritonclient's exceptions into `ModelError` and `ServerError`."""
-        from tritonclient.utils import InferenceServerException
-
-        try:
-            yield
-        except InferenceServerException as error:
-            raise ModelError(_one_line(error.message())) from error
-        except (OSError, TimeoutError) as error:
-            raise ServerError(f"Triton at {self._address} does not answer: {error}") from error
+        self._transport.unregister_region(name)
 
 
-def _one_line(text: str | None) -> str:
+@contextmanager
+def _short_reasons() -> Iterator[None]:
+    """Cut what Triton writes around the reason for which it does not load a model."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(_one_line(error.message)) from error
+
+
+def _one_line(text: str) -> str:
     """Return the reason in a message, without Triton's prefix and without a Python stub's traceback after it."""
-    line = " ".join((text or "no reason given").split())
+    line = " ".join(text.split())
     line = re.sub(r"^load failed for model '[^']*': version \d+ is at \w+ state: (\w+: )?", "", line)
     return line.removeprefix("TritonModelException: ").split(" At: ")[0]

@@ -44,7 +44,11 @@ def clear_failure(control: ControlClient, name: str) -> None:
 
 
 def _stand_ins(control: ControlClient) -> Iterator[tuple[Mapping[str, Any], Mapping[str, bytes]]]:
-    """Yield configurations that load without the model's files: an ensemble of a loaded model, a model in Python."""
+    """Yield configurations that load without the model's files: a model in Python, an ensemble of a loaded model.
+
+    The ensemble comes last: with it Triton also loads that model again if one of its files has changed.
+    """
+    yield _PYTHON, {"file:1/model.py": _CODE}
     for loaded in sorted(control.loaded()):
         try:
             config = control.config(loaded)
@@ -53,7 +57,6 @@ def _stand_ins(control: ControlClient) -> Iterator[tuple[Mapping[str, Any], Mapp
         if not config.get("model_transaction_policy", {}).get("decoupled", False):
             yield _ensemble_of(config), {}
             break
-    yield _PYTHON, {"file:1/model.py": _CODE}
 
 
 def _ensemble_of(config: Mapping[str, Any]) -> dict[str, Any]:

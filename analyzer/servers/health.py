@@ -1,4 +1,4 @@
-"""Ask a Triton over HTTP for its state, version and loaded models, and wait until it is ready."""
+"""Ask a Triton that this tool starts for its state and version over plain HTTP, and wait until it is ready."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ def is_ready(address: str, *, timeout_s: float = 1.0) -> bool:
     return ask(address, "/v2/health/ready", timeout_s) is not None
 
 
-def is_live(address: str, *, timeout_s: float = 1.0) -> bool:
-    """Ask ``host:port`` whether Triton is alive, ready or not; False for any other answer, or none."""
-    return ask(address, "/v2/health/live", timeout_s) is not None
-
-
 def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
     """Ask ``host:port`` for Triton's version.
 
@@ -42,29 +37,13 @@ def triton_version(address: str, *, timeout_s: float = 2.0) -> str:
         raise ServerError(f"what answers at {address} is not a Triton server: it names no version at /v2") from error
 
 
-def loads_on_request(address: str, *, timeout_s: float = 2.0) -> bool:
-    """Ask ``host:port`` whether models are loaded on request (``--model-control-mode=explicit``).
-
-    The request unloads a model that does not exist: Triton 24.10 answers 200 in this mode, and 503 in the others.
-    """
-    return ask(address, "/v2/repository/models/tritonpack-probe/unload", timeout_s, method="POST") is not None
-
-
 def serves_nothing(address: str, *, timeout_s: float = 0.5) -> bool:
     """Ask ``host:port`` whether no model is loaded there; False for any other answer, or none."""
-    index = repository_index(address, timeout_s=timeout_s)
-    return index is not None and not loaded_models(index)
-
-
-def repository_index(address: str, *, timeout_s: float = 2.0) -> list[dict[str, Any]] | None:
-    """Ask ``host:port`` for the versions of all models of its repository; None for any other answer, or none."""
     answer = ask(address, "/v2/repository/index", timeout_s, method="POST")
     try:
-        index = json.loads(answer or b"null")
-    except ValueError:
-        return None
-    whole = isinstance(index, list) and all(isinstance(entry, dict) and "name" in entry for entry in index)
-    return index if whole else None
+        return answer is not None and not loaded_models(json.loads(answer))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def loaded_models(index: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -6,9 +6,11 @@ import json
 from types import TracebackType
 from typing import Any, Self
 
-from analyzer.errors import ModelError
+from analyzer.errors import ModelError, SeveralServersError
+from analyzer.servers.address import ServerAddress
 from analyzer.servers.changes import Changes
 from analyzer.servers.control import ControlClient
+from analyzer.servers.single_server import check_single_server, loaded_everywhere, several, unload_everywhere
 
 
 class RemoteControl:
@@ -16,8 +18,7 @@ class RemoteControl:
 
     Parameters
     ----------
-    address : str
-        ``host:port``.
+    address : ServerAddress
     changes : Changes
         The record of what this run changes there.
     allow_reload : bool
@@ -26,11 +27,13 @@ class RemoteControl:
         See `ControlClient`.
     """
 
-    def __init__(self, address: str, changes: Changes, *, allow_reload: bool, timeout_s: float) -> None:
+    def __init__(self, address: ServerAddress, changes: Changes, *, allow_reload: bool, timeout_s: float) -> None:
         self._address = address
         self._changes = changes
         self._allow_reload = allow_reload
         self._client = ControlClient(address, timeout_s=timeout_s)
+        self._is_single = False  # whether a load was seen over every connection
+        self._counts_agree = False  # whether every connection showed the counts of one server after requests
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +50,8 @@ class RemoteControl:
         ------
         ModelError
             Also if others loaded it and `config` is given.
+        SeveralServersError
+            If several servers answer, and only one of them has loaded it; it is unloaded there.
         """
         before = self._client.loaded()
         if name in before and name not in self._changes:
@@ -65,6 +70,8 @@ class RemoteControl:
             for step in (self._client.loaded() - before) | (self._client.failed() - failed):
                 self._changes.loads(step)
             raise
+        if not self._is_single:
+            self._check_load(name)
 
     def unload(self, *names: str) -> None:
         """Unload what this run loaded, and load again what it set aside. See `Control.unload`."""
@@ -89,6 +96,18 @@ class RemoteControl:
             self._changes.sets_aside(name, json.dumps(self._client.config(name)))
             self._client.unload(name)
             self._client.wait_while_unloading()
+
+    def check_single_server(self) -> None:
+        """See `Control.check_single_server`; after the first time it is known."""
+        if not self._counts_agree:
+            check_single_server(self._address)
+            self._counts_agree = True
+
+    def _check_load(self, name: str) -> None:
+        self._is_single = loaded_everywhere(self._address, name)
+        if not self._is_single:
+            unload_everywhere(self._address, name)
+            raise SeveralServersError(several(self._address, f"{name} was loaded, and only some connections show it"))
 
     def _is_of_others(self, name: str) -> bool:
         return name not in self._changes and name in self._client.loaded()

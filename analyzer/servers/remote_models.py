@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
-from analyzer.errors import ServerError
-from analyzer.servers.health import ask, loaded_models, loads_on_request, repository_index
+from analyzer.errors import ModelError
+from analyzer.servers.address import ServerAddress
+from analyzer.servers.health import loaded_models
+from analyzer.servers.transport import Transport
+from analyzer.servers.transports import open_transport
 
 _TIMEOUT_S = 5.0
 
@@ -19,7 +23,7 @@ class RemoteModels:
     Parameters
     ----------
     address : str
-        ``host:port`` of its HTTP endpoint.
+        Where the server answers.
     names : tuple of str
         Every model of its repository.
     loaded : mapping of str to str
@@ -34,25 +38,35 @@ class RemoteModels:
     loads_on_request: bool = True
 
 
-def read_models(address: str) -> RemoteModels:
-    """Ask ``host:port`` for its models; nothing is changed there.
+def read_models(address: ServerAddress) -> RemoteModels:
+    """Ask a server for its models; nothing is changed there.
 
     Raises
     ------
     ServerError
         If it does not answer as Triton does.
     """
-    index = repository_index(address, timeout_s=_TIMEOUT_S)
-    if index is None:
-        raise ServerError(f"Triton at {address} does not name its models: correct `url`, or name its HTTP address")
-    loaded = {}
-    for name in sorted(loaded_models(index)):
-        config = ask(address, f"/v2/models/{quote(name, safe='')}/config", _TIMEOUT_S)
-        if config is not None:  # else it was unloaded meanwhile, or is not ready yet
-            loaded[name] = config.decode()
-    return RemoteModels(
-        address=address,
-        names=tuple(sorted({str(entry["name"]) for entry in index})),
-        loaded=loaded,
-        loads_on_request=loads_on_request(address),
-    )
+    with closing(open_transport(address, timeout_s=_TIMEOUT_S)) as transport:
+        index = transport.index()
+        loaded = {}
+        for name in sorted(loaded_models(index)):
+            with suppress(ModelError):  # it was unloaded meanwhile, or is not ready yet
+                loaded[name] = json.dumps(transport.config(name), sort_keys=True)
+        return RemoteModels(
+            address=str(address),
+            names=tuple(sorted({str(entry["name"]) for entry in index})),
+            loaded=loaded,
+            loads_on_request=_loads_on_request(transport),
+        )
+
+
+def _loads_on_request(transport: Transport) -> bool:
+    """Ask whether models are loaded on request (``--model-control-mode=explicit``).
+
+    The request unloads a model that does not exist: Triton 24.10 agrees in this mode, and refuses in the others.
+    """
+    try:
+        transport.unload("tritonpack-probe", dependents=False)
+    except ModelError:
+        return False
+    return True

@@ -20,8 +20,8 @@ OpenControl = Callable[[Endpoint, float], AbstractContextManager[Control]]
 
 
 def open_control(endpoint: Endpoint, timeout_s: float) -> AbstractContextManager[Control]:
-    """Open the HTTP control client of a Triton."""
-    return ControlClient(endpoint.http, timeout_s=timeout_s)
+    """Open the control client of a Triton."""
+    return ControlClient(endpoint.control, timeout_s=timeout_s)
 
 
 class InstrumentedServer:

@@ -227,12 +227,12 @@ def _fitting(model: Model, variants: Sequence[Variant], axes: Axes) -> tuple[lis
 
 def _workload(settings: SweepSettings, models: Sequence[Model]) -> Workload:
     """Read the inputs, and check them against every model whose configuration is already known."""
-    if settings.grpc_url and not settings.url:
-        raise UsageError("`grpc_url` belongs to a running server: name it with `url='host:8000'`")
+    only_grpc = (settings.url or "").startswith(("grpc://", "grpcs://"))
+    if only_grpc and settings.protocol == "http":
+        raise UsageError(f"`url` {settings.url} is a gRPC endpoint: drop `protocol='http'`, or name its HTTP endpoint")
     workload = Workload(
-        protocol=settings.protocol,
+        protocol="grpc" if only_grpc else settings.protocol,
         shared_memory=settings.shared_memory == "system",
-        grpc_address=settings.grpc_url,
         shapes=dict(settings.shapes),
         data=read_input_data(settings.input_data) if settings.input_data else None,
         sequence_length=settings.sequence_length,

@@ -128,6 +128,7 @@ class JointRunner:
             self._restart()
         else:
             self._unload()
+            self._server.control.check_single_server()
         return results
 
     def _load(self, loads: Sequence[JointLoad]) -> MemoryAtLoad:

@@ -26,6 +26,7 @@ from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode, Server
 from analyzer.servers.choose import Launch, choose_server
 from analyzer.servers.docker import FollowPull
 from analyzer.servers.remote import RemoteServer
+from analyzer.servers.tls import Tls
 from analyzer.statistics.verdict import StoppingRule
 from analyzer.sweep.backend_check import check_backends
 from analyzer.sweep.export import Export, check_export_folder
@@ -216,7 +217,9 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
         triton_version=settings.triton_version,
         image=settings.triton_image,
         url=settings.url,
+        grpc_url=settings.grpc_url,
         metrics_url=settings.metrics_url,
+        access=settings.access,
         http_port=settings.http_port,
         grpc_port=settings.grpc_port,
         metrics_port=settings.metrics_port,
@@ -225,6 +228,8 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     )
     if settings.dcgm_url and not settings.url:
         raise UsageError("`dcgm_url` belongs to a running server: name it with `url='host:8000'`")
+    if settings.url:
+        _check_access(settings)
     if settings.allow_reload and not settings.url:
         raise UsageError("`allow_reload` is about a running server: name it with `url='host:8000'`")
     running = choose_server(launch) if settings.url else None  # asked first, because it may say what is measured
@@ -261,6 +266,23 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     return PreparedSweep(
         settings=settings, job=job, server=server, server_why=why, devices=devices, fetched=fetched_here
     )
+
+
+def _check_access(settings: SweepSettings) -> None:
+    """Reject certificates that have no effect, and certificates and tokens that cannot be read.
+
+    Raises
+    ------
+    UsageError
+        For the first of them.
+    """
+    access = settings.access
+    tls = ("https://", "grpcs://")
+    if access.tls != Tls() and not any(str(url).startswith(tls) for url in (settings.url, settings.grpc_url)):
+        given = "ssl_ca" if settings.ssl_ca else "ssl_certificate"
+        raise UsageError(f"`{given}` has no effect on an address without TLS; write https:// or grpcs:// in `url`")
+    access.tls.context()
+    access.request_headers()
 
 
 def measure(
@@ -308,6 +330,12 @@ def measure(
     grpc_port: int | None = None,
     metrics_port: int | None = None,
     url: str | None = None,
+    ssl_ca: str | Path | None = None,
+    ssl_certificate: str | Path | None = None,
+    ssl_key: str | Path | None = None,
+    headers: Mapping[str, str] | Sequence[str] = (),
+    token_file: str | Path | None = None,
+    token_env: str | None = None,
     allow_reload: bool = False,
     metrics_url: str | None = None,
     dcgm_url: str | None = None,
@@ -390,7 +418,8 @@ def measure(
     protocol : str, optional
         ``http`` or ``grpc``; HTTP by default, gRPC for decoupled models.
     grpc_url : str, optional
-        gRPC address (``host:port``) of a server that is already running; port 8001 of the same host by default.
+        gRPC address of a server that is already running, as ``host:8001`` or ``grpcs://host``; by default port 8001 of
+        the same host. Without a scheme it has TLS if `url` has.
     shared_memory : str
         ``none`` or ``system``: tensors lie in shared memory, so that their transfer is not measured.
     client_processes : int, optional
@@ -408,9 +437,18 @@ def measure(
     http_port, grpc_port, metrics_port : int, optional
         Ports of a Triton that is started; free ones by default.
     url, metrics_url, dcgm_url : str, optional
-        HTTP address of a server that is already running, its metrics page, and the DCGM exporter's page on its host.
+        Address of a server that is already running, its metrics page, and the DCGM exporter's page on its host. The
+        address is ``host:8000`` or ``https://host``; with ``grpc://host:8001`` or ``grpcs://host`` nothing is sent over
+        HTTP, and the metrics page is read only if it is named.
         A page is found if it is not named, and missed if none answers: memory and utilization are then empty. The
         server is left as it was found; without `model_folder` its own models are measured.
+    ssl_ca, ssl_certificate, ssl_key : str or Path, optional
+        Certificates of that server's authority, and this client's own certificate with its key, in PEM. By default
+        what this host trusts, and none.
+    headers : mapping of str to str, or sequence of str
+        Headers of every request to that server, as ``{"X-Tenant": "demo"}`` or ``["X-Tenant:demo"]``.
+    token_file, token_env : str or Path, str, optional
+        File, or environment variable, with a bearer token; it is read again for every trial, and stored nowhere.
     allow_reload : bool
         Unload models that were loaded on that server, measure them with memory and other configurations, and load
         them again as they were; by default they are measured as they are.

@@ -20,6 +20,7 @@ from analyzer.load.generator import LoadGenerator
 from analyzer.load.shared_memory import PREFIX
 from analyzer.measurements.store import Store
 from analyzer.servers import Server
+from analyzer.servers.address import ServerAddress
 from analyzer.servers.changes import Changes
 from analyzer.servers.remote_control import RemoteControl
 from analyzer.statistics.verdict import StoppingRule
@@ -47,8 +48,8 @@ class Worker:
         See `LoadGenerator`.
     flags : mapping of str to str
         The command line's flag of each option, for the causes that are stored; empty for the names in Python.
-    remote : str or None
-        ``host:port`` of a server that was running before, and that is left as it was found; None for one of our own.
+    remote : ServerAddress or None
+        Address of a server that was running before, and that is left as it was found; None for one of our own.
     allow_reload : bool
         Whether models that others loaded there may be unloaded and loaded again.
     cores : tuple of int
@@ -63,7 +64,7 @@ class Worker:
     load_timeout_s: float
     client_processes: int | None
     flags: Mapping[str, str]
-    remote: str | None = None
+    remote: ServerAddress | None = None
     allow_reload: bool = False
     cores: tuple[int, ...] = ()
 
@@ -120,7 +121,7 @@ class Worker:
             return open_control
         changes = stack.enter_context(Changes(self.remote, shm_prefix=f"{PREFIX}{os.getpid()}_"))
         return lambda endpoint, timeout_s: RemoteControl(
-            endpoint.http, changes, allow_reload=self.allow_reload, timeout_s=timeout_s
+            endpoint.control, changes, allow_reload=self.allow_reload, timeout_s=timeout_s
         )
 
 

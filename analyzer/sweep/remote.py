@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyzer.errors import ServerError, UsageError
+from analyzer.formats.units import shortened_list
 from analyzer.models.on_server import as_found, models_of
 from analyzer.models.repository import Model, read_repository
 from analyzer.servers.remote_models import RemoteModels
 from analyzer.sweep.settings import SweepSettings
 
+_MOST_NAMED = 5
 _CHANGES = ("instances", "dynamic_batching", "max_batch_sizes", "max_instances")  # options that need another load
 
 
@@ -52,31 +54,52 @@ def check_remote(settings: SweepSettings, models: Sequence[Model], remote: Remot
     measured = [model.name for model in models]
     found = [name for name in measured if name in remote.loaded]
     absent = [name for name in measured if name not in remote.loaded]
-    if not remote.loads_on_request and (absent or settings.allow_reload):
-        listing = ", ".join(sorted(remote.loaded)) or "none"
-        raise ServerError(
-            f"Triton at {remote.address} does not load models on request, and can only measure those that are loaded "
-            f"({listing}): start it with --model-control-mode=explicit, or name one of these with `model_names`"
-        )
+    if not remote.loads_on_request:
+        _check_without_loads(settings, found, absent, remote)
     if settings.allow_reload:
         kept = sorted(remote.loaded.keys() - set(measured))
         return _others(kept, remote)
     for name in found:
         own = settings.of(name)
-        for option in _CHANGES:
-            if own.is_given(option) and getattr(own, option):
-                raise UsageError(
-                    f"`{option}` gives {name} another configuration, and it is loaded at {remote.address}, where "
-                    "others may use it: drop it, or add `allow_reload=True`, which loads the model again as it was"
-                )
+        if option := _changing(own):
+            raise UsageError(
+                f"`{option}` gives {name} another configuration, and it is loaded at {remote.address}, where "
+                "others may use it: drop it, or add `allow_reload=True`, which loads the model again as it was"
+            )
     notes = _others(sorted(remote.loaded.keys() - set(measured)), remote)
     if found:
         one = len(found) == 1
+        way = " without `allow_reload=True`" if remote.loads_on_request else ", as the server loads none on request"
         notes.append(
             f"{', '.join(found)} {'was' if one else 'were'} loaded before, and {'is' if one else 'are'} measured as "
-            f"{'it is' if one else 'they are'}: own memory is not known without `allow_reload=True`"
+            f"{'it is' if one else 'they are'}: own memory is not known{way}"
         )
     return notes
+
+
+def _check_without_loads(
+    settings: SweepSettings, found: Sequence[str], absent: Sequence[str], remote: RemoteModels
+) -> None:
+    """Reject what needs a load on a server that polls its repository, or has loaded all of it at its start."""
+    why = f"Triton at {remote.address} does not load models on request (--model-control-mode=none or poll)"
+    if absent:
+        listing = ", ".join(sorted(remote.loaded)) or "none"
+        raise ServerError(
+            f"{why}, and {shortened_list(absent, _MOST_NAMED)} {'is' if len(absent) == 1 else 'are'} not loaded there: "
+            f"start it with --model-control-mode=explicit, or name models that are with `model_names` ({listing})"
+        )
+    needs = {name: option for name in found if (option := _changing(settings.of(name)))}
+    needs |= {name: "allow_reload" for name in found if settings.allow_reload}
+    for name, option in needs.items():
+        raise UsageError(
+            f"`{option}` needs a load of {name}, and {why}: drop it to measure {name} as it is, or start the server "
+            "with --model-control-mode=explicit"
+        )
+
+
+def _changing(settings: SweepSettings) -> str | None:
+    """Return an option that gives a model another configuration; None if there is none."""
+    return next((option for option in _CHANGES if settings.is_given(option) and getattr(settings, option)), None)
 
 
 def _others(kept: Sequence[str], remote: RemoteModels) -> list[str]:

@@ -175,6 +175,8 @@ class SweepRunner:
         """Measure a trial; a crash of the server is tried once more on a new one."""
         for last in (False, True):
             measurement = self._attempt(trial, loaded, rule)
+            if measurement.status.measured:
+                self._server.control.check_single_server()
             if self._server_is_lost(measurement.status):
                 loaded.restart()
             if last or measurement.status is not Status.SERVER_CRASHED:

@@ -30,6 +30,8 @@ from analyzer.load import SEQUENCE_LENGTH
 from analyzer.measurements import MODEL_CSV, SERVER_ONLY_CSV, STORE_FILE
 from analyzer.search import SearchMethod
 from analyzer.servers import DEFAULT_TRITON_VERSION, LaunchMode
+from analyzer.servers.access import Access, Header
+from analyzer.servers.tls import Tls
 
 PER_MODEL = (  # options that may differ from model to model
     "also_load",
@@ -125,6 +127,37 @@ class RayAddress(Kind):
         return str(value) if value in ("auto", "local") else Address().check(value)
 
 
+class Headers(Kind):
+    """Headers of requests, ``NAME:VALUE`` → `Header`; messages never show a value."""
+
+    metavar = "NAME:VALUE"
+    repeated = True
+    _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+    _OURS = frozenset(("connection", "content-length", "content-type", "host", "te", "transfer-encoding", "upgrade"))
+    _LONGEST = 8192
+
+    def parse(self, text: str) -> tuple[Header, ...]:
+        """Read one header."""
+        name, colon, value = text.partition(":")
+        name, value = name.strip(), value.strip()
+        if not colon or not self._NAME.fullmatch(name):
+            raise ValueError("this is no header; write it as NAME:VALUE")
+        if name.lower() in self._OURS or name.lower().startswith(("grpc-", "inference-header-")):
+            raise ValueError(f"{name} is set by the protocol; leave it out")
+        if not value or not value.isascii() or not value.isprintable() or len(value) > self._LONGEST:
+            raise ValueError(f"{name} has no value in one line of ASCII, of at most {self._LONGEST} characters")
+        return (Header(name=name, value=value),)
+
+    def check(self, value: Any) -> tuple[Header, ...]:
+        """Return the headers of a mapping, or of texts; of several with one name the last counts."""
+        given = value.items() if isinstance(value, Mapping) else [value] if isinstance(value, str) else value
+        found = [one if isinstance(one, Header) else self._one(one) for one in given]
+        return tuple({header.name.lower(): header for header in found}.values())
+
+    def _one(self, given: Any) -> Header:
+        return self.parse(given if isinstance(given, str) else ":".join(map(str, given)))[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings:
     """Every option of a sweep; `analyzer.measure` says what each means.
@@ -174,7 +207,7 @@ class SweepSettings:
     input_tokens_output: str | None = option(None, Word("NAME"))
     output_tokens_output: str | None = option(None, Word("NAME"))
     protocol: str | None = option(None, Choice(("http", "grpc")))
-    grpc_url: str | None = option(None, Address())
+    grpc_url: str | None = option(None, Word("URL"))
     shared_memory: str = option("none", Choice(("none", "system")))
     client_processes: int | None = option(None, Processes())
     seed: int = option(0, Number(0, 2**31, whole=True))
@@ -185,7 +218,13 @@ class SweepSettings:
     http_port: int | None = option(None, Number(1, 65535, whole=True, metavar="PORT"))
     grpc_port: int | None = option(None, Number(1, 65535, whole=True, metavar="PORT"))
     metrics_port: int | None = option(None, Number(1, 65535, whole=True, metavar="PORT"))
-    url: str | None = option(None, Word("HOST:PORT"))
+    url: str | None = option(None, Word("URL"))
+    ssl_ca: Path | None = option(None, FilePath("FILE"))
+    ssl_certificate: Path | None = option(None, FilePath("FILE"))
+    ssl_key: Path | None = option(None, FilePath("FILE"))
+    headers: tuple[Header, ...] = option((), Headers(), "header")
+    token_file: Path | None = option(None, FilePath("FILE"))
+    token_env: str | None = option(None, Word("NAME"))
     allow_reload: bool = option(False, Flag())
     metrics_url: str | None = option(None, Word("URL"))
     dcgm_url: str | None = option(None, Word("URL"))
@@ -214,6 +253,12 @@ class SweepSettings:
             differing = frozenset(name for name, one in declared.items() if getattr(self, name) != one.default)
             object.__setattr__(self, "given", differing)
         check_options(self)
+        if self.token_file and self.token_env:
+            raise UsageError("give either `token_file` or `token_env`, not both")
+        if (self.token_file or self.token_env) and any(one.name.lower() == "authorization" for one in self.headers):
+            raise UsageError("give either a token or the header Authorization with `headers`, not both")
+        if self.ssl_key and not self.ssl_certificate:
+            raise UsageError("`ssl_key` is the key of a certificate: give that with `ssl_certificate`")
 
     def of(self, model: str) -> Self:
         """Return the settings for one model, with its own options applied."""
@@ -223,6 +268,16 @@ class SweepSettings:
     def is_given(self, name: str) -> bool:
         """Whether an option was given rather than left at its default."""
         return name in (self.given or ())
+
+    @property
+    def access(self) -> Access:
+        """What this client shows to a server that is already running."""
+        return Access(
+            tls=Tls(ca=self.ssl_ca, certificate=self.ssl_certificate, key=self.ssl_key),
+            headers=self.headers,
+            token_file=self.token_file,
+            token_env=self.token_env,
+        )
 
     @property
     def store_place(self) -> str | Path:

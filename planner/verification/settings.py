@@ -15,6 +15,7 @@ MEASURING = (  # options of a sweep that say where Triton runs, what is sent and
     *("prompt_input", "output_length_input", "input_tokens_output", "output_tokens_output"),
     *("launch_mode", "triton_version", "triton_image", "gpus", "http_port", "grpc_port", "metrics_port"),
     *("url", "allow_reload", "metrics_url", "dcgm_url", "store"),
+    *("ssl_ca", "ssl_certificate", "ssl_key", "headers", "token_file", "token_env"),
 )
 
 

@@ -189,6 +189,9 @@ class FakeTriton:
         """See `Control.set_aside`."""
         assert name not in self._kept
 
+    def check_single_server(self) -> None:
+        """See `Control.check_single_server`."""
+
     def suffer(self, fault: Fault | None) -> None:
         """Apply a fault to the server or its device, or raise it."""
         if fault is Fault.CRASH or fault is Fault.SILENT_CRASH:

@@ -140,9 +140,9 @@ def test_a_server_of_another_protocol_is_an_error(local_server: LocalServer, tmp
     write_model(tmp_path, "m")
     with bench_on(local_server, tmp_path) as bench:
         model = bench.load_model("m")
-        endpoint = replace(bench.running.endpoint, grpc=None)
+        endpoint = replace(bench.running.endpoint, grpc=bench.running.endpoint.http)
         trial = Trial(model="m", transport="grpc", concurrency=1)
-        with Workload(protocol="grpc", grpc_address=endpoint.http).build_load(endpoint, model, trial) as load:
+        with Workload(protocol="grpc").build_load(endpoint, model, trial) as load:
             sent = bench.send_load(load)
     assert sent.completed == 0
     assert sent.errors > 0

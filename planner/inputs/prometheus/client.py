@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import math
-import ssl
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from analyzer.errors import TritonpackError, UsageError
+from analyzer.errors import TritonpackError
 from analyzer.formats.units import printable, shortened
+from analyzer.servers.redirects import NoRedirects
+from analyzer.servers.tls import Tls, tls_failure
 from planner.inputs.prometheus.series import Grid, Series
 
 POINTS = 2000  # of a series in one answer; Prometheus refuses more than 11,000, and large answers take long
@@ -142,13 +143,8 @@ class PrometheusClient:
         raise TritonpackError(f"{self.url} does not answer the query (HTTP {code}){said}")
 
     def _unreachable(self, reason: object) -> NoReturn:
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            way = f"{reason.verify_message}; give the certificate of its authority with `ca_file`"
-            raise TritonpackError(f"{self.url} has no certificate that is trusted here: {way}") from None
-        if isinstance(reason, ssl.SSLError):
-            said = (reason.reason or str(reason)).replace("_", " ").lower()
-            way = "write http:// if it has no TLS"
-            raise TritonpackError(f"no TLS connection with {self.url}: {_one_line(said)}; {way}") from None
+        if failure := tls_failure(reason, ca_option="ca_file"):
+            raise TritonpackError(f"{self.url} cannot be used: {_one_line(failure)}") from None
         if isinstance(reason, TimeoutError):
             way = "give it more with `timeout_s`, or ask for a shorter `window`"
             raise TritonpackError(f"{self.url} does not answer within {self._timeout_s:g} s; {way}") from None
@@ -157,24 +153,10 @@ class PrometheusClient:
         raise TritonpackError(f"no answer from {self.url}: {_one_line(said) or 'it closed the connection'}; {way}")
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Follows no redirect, since urllib sends the token along to any host."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        """Say that there is nothing to follow; the redirect then is an error."""
-
-
 def _opener(host: str, ca_file: Path | None) -> OpenerDirector:
-    try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except ssl.SSLError:
-        raise UsageError(f"`ca_file` {ca_file} holds no certificate in PEM") from None
-    except OSError as error:
-        raise UsageError(f"`ca_file` {ca_file} cannot be read: {error.strerror}") from None
+    context = Tls(ca=ca_file).context(ca_option="ca_file")
     proxies = ProxyHandler({}) if _is_loopback(host) else ProxyHandler()
-    return build_opener(proxies, HTTPSHandler(context=context), _NoRedirects)
+    return build_opener(proxies, HTTPSHandler(context=context), NoRedirects)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from analyzer.errors import TritonpackError, UsageError
+from analyzer.errors import TritonpackError
 from analyzer.formats.units import shortened_list
+from analyzer.servers.access import read_token
 from planner.inputs.profile_source import read_profiles
 from planner.inputs.prometheus.client import PrometheusClient
 from planner.inputs.prometheus.gpus import DCGM_METRICS, TRITON_METRICS, ObservedGpu, observe_gpus, uuids
@@ -44,7 +43,10 @@ def import_demand(settings: ImportSettings) -> Observation:
     """
     profiled = None if settings.profiles is None else {one.model for one in read_profiles(settings.profiles)}
     client = PrometheusClient(
-        settings.url, token=_token(settings), ca_file=settings.ca_file, timeout_s=settings.timeout_s
+        settings.url,
+        token=read_token(settings.token_file, settings.token_env),
+        ca_file=settings.ca_file,
+        timeout_s=settings.timeout_s,
     )
     end_s = time.time() if settings.end is None else settings.end.timestamp()
     grid = Grid.until(end_s, window_s=settings.window.seconds, step_s=settings.rate_window.seconds)
@@ -75,26 +77,6 @@ def import_demand(settings: ImportSettings) -> Observation:
         growth=settings.growth,
         budgets=settings.budgets,
     )
-
-
-def _token(settings: ImportSettings) -> str | None:
-    """Read the bearer token; messages name where it is from, never what it is."""
-    if settings.token_env:
-        where, token = f"`token_env` {settings.token_env}", os.environ.get(settings.token_env, "")
-    elif settings.token_file:
-        where = f"`token_file` {settings.token_file}"
-        try:
-            token = Path(settings.token_file).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{where} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            token = "\0"  # noqa: S105 - refused below
-    else:
-        return None
-    token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"{where} holds no token: it is empty, or more than one word")
-    return token
 
 
 def _series(client: PrometheusClient, grid: Grid, settings: ImportSettings) -> TritonSeries:

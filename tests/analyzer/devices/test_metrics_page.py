@@ -9,6 +9,7 @@ import pytest
 from analyzer.devices import Reading
 from analyzer.devices.metrics_page import open_page, pages_to_try
 from analyzer.errors import UsageError
+from analyzer.servers.address import ServerAddress
 from tests.builders.metrics_pages import HOST, SECOND, TRITON, serve
 
 
@@ -46,7 +47,7 @@ def test_page_without_figures_is_one_line_and_no_error(page: str, status: int) -
     """An answer of 404 and a page without a device once ended the run; now figures are empty, and a line says why."""
     said: list[str] = []
     with serve(page, status=status) as url:
-        sampler = open_page("host:8000", url, say=said.append)
+        sampler = open_page(ServerAddress.read("host:8000"), url, say=said.append)
     assert figures(sampler.read()) == (None, None)
     assert sampler.device.name == "host host"
     (line,) = said
@@ -59,7 +60,7 @@ def test_page_that_stops_answering_leaves_figures_empty() -> None:
     """Readings have figures as long as the page answers, and are empty afterwards; a line says so."""
     said: list[str] = []
     with serve(HOST) as url:
-        sampler = open_page("host:8000", url, say=said.append)
+        sampler = open_page(ServerAddress.read("host:8000"), url, say=said.append)
         assert figures(sampler.read()) == (500, 0.25)
         assert said == []
     assert figures(sampler.read()) == (None, None)
@@ -70,4 +71,4 @@ def test_page_that_stops_answering_leaves_figures_empty() -> None:
 def test_page_of_several_gpus_still_needs_a_name() -> None:
     """Which GPU is meant cannot be guessed: that is still an error."""
     with serve(TRITON + SECOND) as url, pytest.raises(UsageError, match="name one with `gpus`"):
-        open_page("host:8000", url, say=print)
+        open_page(ServerAddress.read("host:8000"), url, say=print)

@@ -20,7 +20,7 @@ from analyzer.measurements.record import Trial
 from analyzer.models.repository import Input, Model
 from analyzer.servers import Endpoint
 
-ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc="10.0.0.1:7001", metrics_url=None, process_id=None, server="")
+ENDPOINT = Endpoint(http="10.0.0.1:8000", grpc="10.0.0.1:7001", metrics_url=None, process_id=1, server="")
 
 
 def model_of(**settings: Any) -> Model:
@@ -107,15 +107,14 @@ def test_small_grpc_calls_share_a_connection_and_large_ones_do_not(batch: int, c
 def test_grpc_address_of_another_server_is_tried_first() -> None:
     """`grpc_url` is tried before anything is sent; if it does not answer, the error names it and the option."""
     trial, model = Trial(model="a b", transport="grpc"), model_of()
-    elsewhere = replace(ENDPOINT, http="127.0.0.1:1", grpc=None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        named = Workload(protocol="grpc", grpc_address=f"127.0.0.1:{port}")
-        with named.build_load(elsewhere, model, trial) as load:
+        elsewhere = replace(ENDPOINT, http="127.0.0.1:1", grpc=f"127.0.0.1:{port}", process_id=None)
+        with Workload(protocol="grpc").build_load(elsewhere, model, trial) as load:
             assert (load.host, load.port) == ("127.0.0.1", port)
     with (
-        pytest.raises(ModelError, match=f"no gRPC at 127.0.0.1:{port} .*`grpc_url`"),
-        named.build_load(elsewhere, model, trial),
+        pytest.raises(ModelError, match=f"no gRPC at grpc://127.0.0.1:{port} .*`grpc_url`"),
+        Workload(protocol="grpc").build_load(elsewhere, model, trial),
     ):
         pass
 

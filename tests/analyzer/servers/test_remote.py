@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -58,20 +59,23 @@ def test_a_server_that_loads_no_models_on_request_is_measured_as_it_is(polling_t
     found = job(polling_triton)
     assert [(model.name, model.max_batch_size) for model in found.models] == [("a", 4)]
     assert found.notes == (
-        "a was loaded before, and is measured as it is: own memory is not known without `allow_reload=True`",
+        "a was loaded before, and is measured as it is: own memory is not known, as the server loads none on request",
     )
-    for options in ({"model_names": ("a", "b")}, {"allow_reload": True}):
-        with pytest.raises(
-            ServerError, match=r"those that are loaded \(a\): start it with --model-control-mode=explicit"
-        ):
-            job(polling_triton, **options)
+    with pytest.raises(ServerError, match=r"b is not loaded there: .*explicit, or name models that are .* \(a\)"):
+        job(polling_triton, model_names=("a", "b"))
 
 
 def test_a_loaded_model_gets_no_other_configuration_unasked(polling_triton: str) -> None:
     """Each option that needs another load of a model that others loaded is refused with the way out."""
     for option, value in {"instances": (2,), "max_batch_sizes": (2,), "dynamic_batching": ((True, 0.0),)}.items():
-        with pytest.raises(UsageError, match=f"`{option}` gives a another configuration.*`allow_reload=True`"):
+        with pytest.raises(UsageError, match=f"`{option}` needs a load of a, .*start the server with --model-control"):
             job(polling_triton, **{option: value})
+        models = replace(RemoteServer(polling_triton).read_models(), loads_on_request=True)
+        settings = SweepSettings(url=polling_triton, **{option: value})  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=f"`{option}` gives a another configuration.*`allow_reload=True`"):
+            build_job(settings, models)
+    with pytest.raises(UsageError, match="`allow_reload` needs a load of a"):
+        job(polling_triton, allow_reload=True)
 
 
 def test_models_of_a_folder_are_measured_as_the_server_has_them(polling_triton: str, repository: Path) -> None:

@@ -1,0 +1,136 @@
+"""Open TLS connections, with the server's name checked, and say why one cannot be opened.
+
+The module imports only the standard library and our errors, because it runs in the load generator's process too.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    import ssl
+
+HTTP, HTTP2 = "http/1.1", "h2"  # names of protocols for ALPN (RFC 7301)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The certificates of a client, in PEM.
+
+    Parameters
+    ----------
+    ca : Path or None
+        Certificates that sign the server's; None for those that this host trusts.
+    certificate, key : Path or None
+        The client's own, for servers that ask for one; the key may be in the file of the certificate.
+    alpn : str
+        The protocol that is spoken inside.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    alpn: str = HTTP
+
+    def context(self, *, ca_option: str = "ssl_ca") -> ssl.SSLContext:
+        """Read the files; the context checks certificates and the server's name.
+
+        Parameters
+        ----------
+        ca_option : str
+            Name of the option that gives `ca`, for messages.
+
+        Raises
+        ------
+        UsageError
+            If a file cannot be read, or holds no certificate or key.
+        """
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+        except ssl.SSLError:
+            raise UsageError(f"`{ca_option}` {self.ca} holds no certificate in PEM") from None
+        except OSError as error:
+            raise UsageError(f"`{ca_option}` {self.ca} cannot be read: {error.strerror}") from None
+        if self.certificate is not None:
+            _add_certificate(context, self.certificate, self.key)
+        context.set_alpn_protocols([self.alpn])
+        return context
+
+
+def _add_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    import ssl
+
+    for option, path in (("ssl_certificate", certificate), ("ssl_key", key)):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise UsageError(f"`{option}` {path} cannot be read: {error.strerror}") from None
+    try:
+        context.load_cert_chain(certificate, key, password="")  # without one, OpenSSL would ask for it on the terminal
+    except ssl.SSLError as error:
+        if "MISMATCH" in (error.reason or ""):
+            raise UsageError(
+                f"`ssl_key` {key or certificate} is not the key of `ssl_certificate` {certificate}"
+            ) from None
+        where = f"`ssl_certificate` {certificate}" + (f" and `ssl_key` {key}" if key else "")
+        raise UsageError(f"{where} hold no certificate with its key in PEM, without a password") from None
+
+
+def open_tls(host: str, port: int, tls: Tls, *, timeout_s: float) -> ssl.SSLSocket:
+    """Connect, and return once the server's certificate is checked.
+
+    Raises
+    ------
+    OSError
+        If there is no connection; see `tls_failure`.
+    """
+    sock = socket.create_connection((host, port), timeout=timeout_s)
+    try:
+        return tls.context().wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def tls_failure(error: object, *, certificate_given: bool = False, ca_option: str = "ssl_ca") -> str | None:
+    """Say why a TLS connection failed, and what to do; None for what is no failure of TLS.
+
+    Parameters
+    ----------
+    error : object
+        The exception, or the reason in one of urllib.
+    certificate_given : bool
+        Whether the client showed a certificate of its own.
+    ca_option : str
+        Name of the option that gives the certificates of the server's authority.
+    """
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if "match" in error.verify_message:  # the name or address of the server
+            return f"its certificate is another server's ({error.verify_message}): use the name that is in it"
+        return (
+            f"it has no certificate that is trusted here: {error.verify_message}; give the certificate of its "
+            f"authority with `{ca_option}`"
+        )
+    cut_off = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
+    if cut_off or (isinstance(error, ssl.SSLError) and "EOF" in str(error).upper()):
+        way = "" if certificate_given else "give `ssl_certificate` and `ssl_key` if it asks for a certificate, and "
+        return f"it breaks off the TLS connection: {way}check that it has TLS there"
+    if not isinstance(error, ssl.SSLError):
+        return None
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if "wrong version number" in reason or "record layer failure" in reason:
+        return "it has no TLS there: write http:// or grpc://"
+    if "alert" in reason and ("certificate" in reason or "unknown ca" in reason or "handshake failure" in reason):
+        way = "it does not accept `ssl_certificate`" if certificate_given else "give `ssl_certificate` and `ssl_key`"
+        return f"it asks for a certificate of the client ({reason}): {way}"
+    return f"no TLS connection ({' '.join(reason.split())}): check the address, and its https:// or grpcs://"
