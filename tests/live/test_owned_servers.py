@@ -14,9 +14,10 @@ import tritonclient.grpc
 
 from analyzer import measure
 from analyzer.servers.local import LocalServer
+from tests.builders.certificates import make_certificates
 from tests.builders.model_repositories import write_ensemble, write_model
 from tests.live.analysis import ANALYZE
-from tests.live.owned import TOKEN, Listener, Owned, Traffic, envoy, in_use, make_certificates, triton
+from tests.live.owned import TOKEN, Listener, Owned, Traffic, envoy, in_use, triton
 from tests.live.test_remote import state
 from tests.live.test_servers import ask
 
