@@ -14,6 +14,7 @@ import tritonclient.grpc
 
 from analyzer import measure
 from analyzer.servers.local import LocalServer
+from planner import plan, verify
 from tests.builders.certificates import make_certificates
 from tests.builders.model_repositories import write_ensemble, write_model
 from tests.live.analysis import ANALYZE
@@ -97,8 +98,8 @@ def stored(folder: Path) -> bytes:
 
 def test_a_server_is_measured_over_grpc_alone(group: Group, tmp_path: Path) -> None:
     """Models of the server and of others, and an ensemble, are measured over gRPC beside requests of others."""
-    said = analyze(f"grpc://{group.used.grpc}", tmp_path, "--model-names", "theirs,ours,whole", "--concurrency", 2)
-    for name in ("theirs", "ours", "whole"):
+    said = analyze(f"grpc://{group.used.grpc}", tmp_path, "--model-names", "theirs,whole", "--concurrency", 2)
+    for name in ("theirs", "whole"):
         assert f"{name} (grpc) on host 127.0.0.1" in said
         assert f"{name} batch 1 concurrency 2: " in said
     assert "theirs was loaded before, and is measured as it is" in said
@@ -129,7 +130,7 @@ def test_a_server_without_http_that_asks_for_certificates_and_a_header(
             certificate_chain=f"{own}/client.pem",
         )
         with closing(client), in_use(owned, over_grpc=client) as traffic:
-            memory = ("--shared-memory", "system", "--model-names", "theirs,ours")
+            memory = ("--shared-memory", "system", "--model-names", "ours")
             said = analyze(url, tmp_path, *shown, *header, *memory)
             for arguments, fact in (
                 ((), "give the certificate of its authority with --ssl-ca"),
@@ -152,7 +153,7 @@ def test_a_server_without_http_that_asks_for_certificates_and_a_header(
 def test_tls_and_a_token_are_shown_to_every_endpoint(group: Group, tmp_path: Path) -> None:
     """An Envoy with TLS lets in one token: control and load over HTTP, then over gRPC; the token is not written."""
     url, shown = f"https://{group.envoy['https']}", ("--ssl-ca", group.ca, "--token-env", "TRITON_TOKEN")
-    said = analyze(url, tmp_path, *shown, "--model-names", "theirs,ours", "--export", TRITON_TOKEN=TOKEN)
+    said = analyze(url, tmp_path, *shown, "--model-names", "theirs", TRITON_TOKEN=TOKEN)
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     from_file = ("--ssl-ca", group.ca, "--token-file", tmp_path / "token", "--grpc-url", group.envoy["grpcs"])
     said += analyze(url, tmp_path, *from_file, "--model-names", "ours", "--protocol", "grpc")
@@ -193,6 +194,31 @@ def test_python_shows_a_certificate(group: Group, tmp_path: Path) -> None:
     assert said.startswith(f"Error: --ssl-certificate {group.folder}/client.pem hold")
 
 
+def test_a_plan_is_verified_on_a_server_of_others(group: Group, tmp_path: Path) -> None:
+    """`plan verify` shows the same certificates and tokens; the profile is of a server of this host's own."""
+    measure(
+        group.folder / "models",
+        model_names=["ours"],
+        launch_mode="local",
+        max_trial_s=1,
+        precision_pct=40,
+        output=tmp_path,
+    )
+    (tmp_path / "token").write_text(TOKEN)
+    found = verify(
+        plan(tmp_path, mode="memory").placement,
+        tmp_path,
+        url=f"grpcs://{group.envoy['grpcs']}",
+        metrics_url="http://127.0.0.1:9",
+        ssl_ca=group.ca,
+        token_file=tmp_path / "token",
+        max_trial_s=1,
+        precision_pct=40,
+    )
+    assert [content.verdict.value for content in found.contents] == ["holds"]
+    assert found.contents[0].models[0].served_infer_per_s > 0
+
+
 @pytest.mark.parametrize("mode", ["none", "poll"])
 def test_a_server_that_loads_nothing_on_request_is_measured_as_it_is(
     local_server: LocalServer, tmp_path: Path, mode: str
@@ -213,9 +239,8 @@ def test_a_server_that_loads_nothing_on_request_is_measured_as_it_is(
             (("--model-names", "broken"), "broken"),
             (("--instances", "2"), "--instances"),
             (("--allow-reload",), "--allow-reload"),
-            (("--search", "climb", "--max-instances", "2"), "--max-instances"),
         ):
-            (line,) = analyze(owned.http, tmp_path, *arguments, code=1 if fact in ("broken",) else 2).splitlines()
+            (line,) = analyze(owned.http, tmp_path, *arguments, code=1 if fact == "broken" else 2).splitlines()
             assert fact in line
             assert "does not load models on request" in line
             assert "--model-control-mode=explicit" in line
