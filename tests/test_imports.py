@@ -75,7 +75,7 @@ MODULES_OF = {
     "yaml": ("analyzer.sweep.sweep_file", "planner.export.yaml_text"),
 }
 HEAVY = (
-    *("docker", "google", "jinja2", "matplotlib", "numpy", "onnxruntime", "ortools", "pandas", "plotly", "ray"),
+    *("docker", "google", "grpc", "jinja2", "matplotlib", "numpy", "onnxruntime", "ortools", "pandas", "plotly", "ray"),
     *("sqlalchemy", "tritonclient"),
 )
 
