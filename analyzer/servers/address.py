@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from analyzer.errors import AccessError, UsageError
 from analyzer.servers.access import Access
-from analyzer.servers.tls import HTTP, HTTP2, Tls, open_tls, tls_failure
+from analyzer.servers.tls import HTTP, HTTP2, Tls, open_plain, open_tls, tls_failure
 
 _SCHEMES = {"http": ("http", False), "https": ("http", True), "grpc": ("grpc", False), "grpcs": ("grpc", True)}
 _TLS_PORT = 443  # of addresses with TLS that name none
@@ -106,7 +106,7 @@ class ServerAddress:
             If there is none.
         """
         if self.certificates is None:
-            return socket.create_connection((self.host, self.port), timeout=timeout_s)
+            return open_plain(self.host, self.port, timeout_s=timeout_s)
         return open_tls(self.host, self.port, self.certificates, timeout_s=timeout_s)
 
     def check_tls(self, *, timeout_s: float) -> None:
