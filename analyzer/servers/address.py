@@ -14,7 +14,8 @@ from analyzer.servers.tls import HTTP, HTTP2, Tls, open_plain, open_tls, tls_fai
 
 _SCHEMES = {"http": ("http", False), "https": ("http", True), "grpc": ("grpc", False), "grpcs": ("grpc", True)}
 _TLS_PORT = 443  # of addresses with TLS that name none
-_FIRST_BYTES_S = 0.5  # a gRPC server sends its settings as soon as it is connected
+_HTTP2_BEGIN = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and settings: none
+_FIRST_BYTES_S = 1.0  # a server then sends its own settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class ServerAddress:
             with closing(self.connect(timeout_s=timeout_s)) as sock:
                 if self.protocol == "grpc":  # in TLS 1.3, a server refuses a client only after the handshake
                     sock.settimeout(_FIRST_BYTES_S)
+                    sock.sendall(_HTTP2_BEGIN)
                     if not sock.recv(1):
                         raise ConnectionResetError
         except TimeoutError:
