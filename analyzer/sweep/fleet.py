@@ -81,7 +81,7 @@ class Fleet:
         """
         with connected(self.address), NodeActors(nodes_to_use()) as asked:
             facts = _usable(asked.facts(self.launch), observer.noted)
-            job = _with_backends_of(facts, job, observer.noted)
+            job = with_backends_of(facts, job, observer.noted)
             slots = [slot for node in facts for slot in self.slots(node, facts[node], observer.noted)]
             with SlotActors(slots) as actors:
                 places = places_by_type(actors.devices(observer.noted), self.per_device_type, store.device_uuids())
@@ -197,7 +197,7 @@ def _usable(answers: Mapping[RayNode, NodeFacts | TritonpackError], say: Say) ->
     return usable
 
 
-def _with_backends_of(facts: Mapping[RayNode, NodeFacts], job: Job, say: Say) -> Job:
+def with_backends_of(facts: Mapping[RayNode, NodeFacts], job: Job, say: Say) -> Job:
     """Return the job with an error in each model whose backend no node has.
 
     Raises

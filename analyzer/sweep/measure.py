@@ -212,26 +212,8 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     ServerError
         If this host has neither a Docker engine nor a Triton.
     """
-    launch = Launch(
-        mode=LaunchMode(settings.launch_mode),
-        triton_version=settings.triton_version,
-        image=settings.triton_image,
-        url=settings.url,
-        grpc_url=settings.grpc_url,
-        metrics_url=settings.metrics_url,
-        access=settings.access,
-        http_port=settings.http_port,
-        grpc_port=settings.grpc_port,
-        metrics_port=settings.metrics_port,
-        shared_memory=settings.shared_memory == "system",
-        follow_pull=follow_pull,
-    )
-    if settings.dcgm_url and not settings.url:
-        raise UsageError("`dcgm_url` belongs to a running server: name it with `url='host:8000'`")
-    if settings.url:
-        _check_access(settings)
-    if settings.allow_reload and not settings.url:
-        raise UsageError("`allow_reload` is about a running server: name it with `url='host:8000'`")
+    launch = _launch(settings, follow_pull)
+    _check_running_server(settings)
     running = choose_server(launch) if settings.url else None  # asked first, because it may say what is measured
     remote = running[0].read_models() if running and isinstance(running[0], RemoteServer) else None
     fetched_here = ExitStack()
@@ -266,6 +248,33 @@ def prepare(settings: SweepSettings, *, follow_pull: FollowPull | None = None) -
     return PreparedSweep(
         settings=settings, job=job, server=server, server_why=why, devices=devices, fetched=fetched_here
     )
+
+
+def _launch(settings: SweepSettings, follow_pull: FollowPull | None) -> Launch:
+    return Launch(
+        mode=LaunchMode(settings.launch_mode),
+        triton_version=settings.triton_version,
+        image=settings.triton_image,
+        url=settings.url,
+        grpc_url=settings.grpc_url,
+        metrics_url=settings.metrics_url,
+        access=settings.access,
+        http_port=settings.http_port,
+        grpc_port=settings.grpc_port,
+        metrics_port=settings.metrics_port,
+        shared_memory=settings.shared_memory == "system",
+        follow_pull=follow_pull,
+    )
+
+
+def _check_running_server(settings: SweepSettings) -> None:
+    """Refuse options about a running server where none is named, and those that do not fit its address."""
+    if settings.url:
+        _check_access(settings)
+    if settings.dcgm_url and not settings.url:
+        raise UsageError("`dcgm_url` belongs to a running server: name it with `url='host:8000'`")
+    if settings.allow_reload and not settings.url:
+        raise UsageError("`allow_reload` is about a running server: name it with `url='host:8000'`")
 
 
 def _check_access(settings: SweepSettings) -> None:

@@ -14,10 +14,12 @@ from analyzer.measurements.store import Store
 from analyzer.models.repository import read_repository, select
 from analyzer.servers.choose import Launch
 from analyzer.servers.local import LocalServer
-from analyzer.sweep.fleet import Fleet, Place, one_origin, places_by_type
+from analyzer.sweep.fleet import Fleet, Place, one_origin, places_by_type, with_backends_of
+from analyzer.sweep.job import build_job
 from analyzer.sweep.ray_cluster import RayNode
 from analyzer.sweep.ray_nodes import NodeFacts, RepositorySource, check_models
 from analyzer.sweep.ray_pool import RaySlot
+from analyzer.sweep.settings import SweepSettings
 from tests.builders.model_repositories import write_model
 from tests.builders.stored import BASELINE
 
@@ -40,7 +42,7 @@ def fleet(*, per_node: int | None = None, reserve_cores: int | None = None) -> F
 
 def facts(processors: int) -> NodeFacts:
     """Make the facts of a node with this many processors, from number 8."""
-    return NodeFacts(server=LocalServer(), why="", backends=None, cores=tuple(range(8, 8 + processors)))
+    return NodeFacts(server=LocalServer(), why="", backends=None, own={}, cores=tuple(range(8, 8 + processors)))
 
 
 @pytest.mark.parametrize(
@@ -173,3 +175,23 @@ def test_models_of_a_node_must_be_those_of_the_driver(repository: Path, tmp_path
     (copy / "b").rename(tmp_path / "away")
     with pytest.raises(UsageError, match=r"has another b in .*No such file"):
         check_models(copy, source)
+
+
+def test_nodes_run_onnx_models_by_the_same_program(repository: Path) -> None:
+    """Figures of two versions of onnxruntime make no profile; nodes with the same one say what runs the models."""
+    write_model(repository, "plain")
+    (repository / "net" / "1").mkdir(parents=True)
+    (repository / "net" / "config.pbtxt").write_text('backend: "onnxruntime"')
+    newer = {"onnxruntime": "onnxruntime 1.31.1 on the CPU"}
+    other = RayNode(id="o", name="gpu-8", gpus=4)
+    same = {NODE: replace(facts(2), own=newer), other: replace(facts(2), own=newer)}
+    differing = {**same, other: replace(facts(2), own={"onnxruntime": "onnxruntime 1.30.0 on the CPU"})}
+    said: list[str] = []
+    job = build_job(SweepSettings(model_folder=repository))
+    fit = with_backends_of(same, job, said.append)
+    assert {model.name: model.served_by for model in fit.models} == {"plain": "", "net": newer["onnxruntime"]}
+    assert said == ["net: run by onnxruntime 1.31.1 on the CPU, in place of Triton's backend onnxruntime"]
+    with pytest.raises(ServerError, match=r"1.31.1 on the CPU \(gpu-7\) and .* 1.30.0 on the CPU \(gpu-8\)"):
+        with_backends_of(differing, job, said.append)
+    plain = build_job(SweepSettings(model_folder=repository, model_names=("plain",)))
+    assert with_backends_of(differing, plain, said.append).models[0].served_by == ""
