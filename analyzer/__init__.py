@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from analyzer.models.repository import Model, read_repository
     from analyzer.search import SearchResult
     from analyzer.sweep.host_check import Capability, check_host
-    from analyzer.sweep.measure import SweepResult, measure
+    from analyzer.sweep.measure import measure
+    from analyzer.sweep.prepare import SweepResult
 
 __version__ = "0.2.0"
 __all__ = [
@@ -53,7 +54,8 @@ _MODULES = {
     "analyzer.models.repository": ("Model", "read_repository"),
     "analyzer.search": ("SearchResult",),
     "analyzer.sweep.host_check": ("Capability", "check_host"),
-    "analyzer.sweep.measure": ("SweepResult", "measure"),
+    "analyzer.sweep.measure": ("measure",),
+    "analyzer.sweep.prepare": ("SweepResult",),
 }
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from analyzer.sweep.measure import prepare
 from analyzer.sweep.observer import Recording
+from analyzer.sweep.prepare import prepare
 from analyzer.sweep.settings import SweepSettings
 from analyzer.sweep.turns import TurnCount
 from benchmarks.profiler.report import Table, busy_share, section, store_section

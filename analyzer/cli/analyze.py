@@ -18,8 +18,8 @@ from analyzer.measurements.store import Store
 from analyzer.measurements.text import measurement_table, outcome, server_only_table, trial_name
 from analyzer.search import SearchResult
 from analyzer.sweep.export import Export
-from analyzer.sweep.measure import SweepResult, prepare
 from analyzer.sweep.observer import Recording
+from analyzer.sweep.prepare import SweepResult, prepare
 from analyzer.sweep.settings import FLAGS, SweepSettings
 from analyzer.sweep.signals import Interrupted
 from analyzer.sweep.sweep_file import merge

@@ -15,7 +15,7 @@ from analyzer.measurements.co_location import CoLocation
 from analyzer.measurements.record import Measurement, Trial
 from analyzer.measurements.store import Store
 from analyzer.sweep.joint_runner import JointLoad, JointRunner
-from analyzer.sweep.measure import prepare
+from analyzer.sweep.prepare import prepare
 from analyzer.sweep.settings import SweepSettings
 from benchmarks.verification.contents import MODELS, contents
 

@@ -15,7 +15,7 @@ from analyzer.measurements.record import UNKNOWN
 from analyzer.measurements.source import Measurements, read_measurements
 from analyzer.measurements.store import Store
 from analyzer.servers.docker import FollowPull
-from analyzer.sweep.measure import PreparedSweep, prepare
+from analyzer.sweep.prepare import PreparedSweep, prepare
 from analyzer.sweep.settings import SweepSettings
 from analyzer.sweep.signals import Interrupted, sigint_as_interrupt
 from planner.interference.observed import fits_of

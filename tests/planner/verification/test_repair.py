@@ -13,7 +13,7 @@ from analyzer.measurements.source import Measurements
 from analyzer.measurements.store import Store
 from analyzer.servers.local import LocalServer
 from analyzer.sweep.job import Job
-from analyzer.sweep.measure import PreparedSweep
+from analyzer.sweep.prepare import PreparedSweep
 from analyzer.sweep.settings import SweepSettings
 from planner import plan
 from planner.placement.document import Placement
