@@ -152,7 +152,7 @@ def tls_failure(error: object, *, certificate_given: bool = False, ca_option: st
         return None
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if "wrong version number" in reason or "record layer failure" in reason:
-        return "it has no TLS there: write http:// or grpc://"
+        return "it has no TLS there: write an address without it, such as http://"
     if "alert" in reason and ("certificate" in reason or "unknown ca" in reason or "handshake failure" in reason):
         way = "it does not accept `ssl_certificate`" if certificate_given else "give `ssl_certificate` and `ssl_key`"
         return f"it asks for a certificate of the client ({reason}): {way}"

@@ -140,7 +140,10 @@ def test_host_that_is_no_name_is_told() -> None:
 
 def test_https_to_a_server_without_tls_says_so() -> None:
     """The error offers http://."""
-    with prometheus_api(lambda _: Reply()) as api, pytest.raises(TritonpackError, match="write http:// if it has no"):
+    with (
+        prometheus_api(lambda _: Reply()) as api,
+        pytest.raises(TritonpackError, match="no TLS there: write an address without it, such as http://"),
+    ):
         PrometheusClient(api.url.replace("http:", "https:")).now("up", 10)
 
 
