@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from analyzer.models.dependencies import all_dependencies
 from analyzer.models.repository import Model
 
 _OF_PLATFORM = {  # names that configurations had before Triton had backends
@@ -22,8 +23,6 @@ _OF_FILE = {  # what Triton takes a model without a configuration for
     "model.xml": "openvino",
     "model.py": "python",
 }
-
-
 _RESERVING = frozenset({"vllm", "tensorrtllm"})  # backends that take a share of the GPU's memory, whatever the load
 _RESERVING_PARAMETERS = frozenset({"kv_cache_free_gpu_mem_fraction", "kv_cache_free_gpu_memory_fraction"})
 
@@ -39,14 +38,11 @@ def reserves_memory(model: Model, repository: Mapping[str, Model]) -> bool:
     repository : mapping of str to Model
         Every model of the repository by its name.
     """
-    todo, seen = [model], {model.name}
-    while todo:
-        part = todo.pop()
-        if part.backend in _RESERVING or _RESERVING_PARAMETERS & (part.config or {}).get("parameters", {}).keys():
-            return True
-        todo += [repository[name] for name in part.needs if name in repository and name not in seen]
-        seen.update(part.needs)
-    return False
+    parts = [model, *(repository[name] for name in all_dependencies(model, repository))]
+    return any(
+        part.backend in _RESERVING or _RESERVING_PARAMETERS & (part.config or {}).get("parameters", {}).keys()
+        for part in parts
+    )
 
 
 def backend_to_find(model: Model) -> str | None:
