@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from analyzer.errors import ModelError
 from analyzer.formats.suggestions import suggest
 from analyzer.load.fresh_prompts import FIRST_TOKEN, WORDS, Encoder, token_encoder, word_encoder
-from analyzer.load.response_stream import TokenOutputs
+from analyzer.load.response_stream import INTEGER_BYTES, TokenOutputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,6 @@ _PROMPT_LENGTH = "input_lengths"  # beside input_ids
 _STREAMING = ("stream", "streaming")  # without it, vLLM and TensorRT-LLM send one response
 _REPORTING = ("return_num_input_tokens", "return_num_output_tokens")
 _INPUT_TOKENS, _OUTPUT_TOKENS = "num_input_tokens", "num_output_tokens"
-_INTEGERS = {"INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +204,7 @@ def _prompt(entry: Input, length: int, seed: int) -> tuple[Array, FreshPrompt]:
         values = np.empty(_shape(entry), dtype=object)
         values.fill(" ".join([encode(0).decode(), *rest]).encode())
         return values, FreshPrompt(name=entry.name, offset=4, encode=encode)  # a text follows its length in 4 bytes
-    size = _INTEGERS.get(entry.datatype)
+    size = INTEGER_BYTES.get(entry.datatype)
     if size is None or entry.dims.count(-1) != 1 or any(n not in (-1, 1) for n in entry.dims):
         dims = ",".join(map(str, entry.dims))
         raise ModelError(
@@ -234,7 +233,7 @@ def _output_length(entry: Input, length: int) -> Array:
 def _number(entry: Input, value: int) -> Array:
     import numpy as np
 
-    if entry.datatype not in _INTEGERS:
+    if entry.datatype not in INTEGER_BYTES:
         raise ModelError(f"input {entry.name} is {entry.datatype}, and a number of tokens is an integer")
     if value > np.iinfo(entry.datatype.lower()).max:
         raise ModelError(f"input {entry.name} is {entry.datatype}, which cannot hold {value}")

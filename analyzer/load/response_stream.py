@@ -21,8 +21,8 @@ _VARINT, _64_BITS, _BYTES = 0, 1, 2  # wire types; the only other one has 32 bit
 _INFER_RESPONSE = 2  # field of ModelStreamInferResponse
 _OUTPUT, _RAW_CONTENT = 5, 6  # fields of ModelInferResponse, one of each for an output
 _NAME, _DATATYPE = 1, 2  # fields of InferOutputTensor
-_INTEGER_BYTES = {b"INT8": 1, b"INT16": 2, b"INT32": 4, b"INT64": 8}
-_INTEGER_BYTES |= {b"U" + name: size for name, size in _INTEGER_BYTES.items()}
+INTEGER_BYTES = {f"{sign}INT{8 * size}": size for sign in ("", "U") for size in (1, 2, 4, 8)}  # by datatype
+_SIZES = {name.encode(): size for name, size in INTEGER_BYTES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def _name_and_size(message: bytes, start: int, end: int) -> tuple[bytes, int]:
         if number == _NAME:
             name = message[begin:until]
         elif number == _DATATYPE:
-            size = _INTEGER_BYTES.get(message[begin:until], 0)
+            size = _SIZES.get(message[begin:until], 0)
             break  # the shape and the rest are not needed
     return name, size
 
