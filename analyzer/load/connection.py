@@ -1,20 +1,21 @@
 """One connection of the load generator's event loop: its socket, its protocol and the requests in flight on it.
 
-The module imports nothing beyond the standard library, because it runs in the load generator's process.
+The module imports the standard library and `analyzer.servers.tls` only, since it runs in the load generator's process.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from analyzer.load.tls_socket import TlsSocket, open_tls_socket
+from analyzer.load.tls_socket import TlsSocket
+from analyzer.servers.tls import open_plain, over_tls
 
 if TYPE_CHECKING:
+    import socket
     from ssl import SSLContext
 
-from analyzer.load.response_stream import ResponseReader
+    from analyzer.load.response_stream import ResponseReader
 
 FEW_BYTES = 1 << 12
 MANY_BYTES = 1 << 16  # glibc maps and unmaps memory for buffers of 128 KiB and more: 13 us a call
@@ -72,9 +73,8 @@ class Connection:
     def __init__(
         self, host: str, port: int, *, place: int, exchange: Exchange, context: SSLContext | None = None
     ) -> None:
-        plain = socket.create_connection((host, port), timeout=_TIMEOUT_S)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock: socket.socket | TlsSocket = plain if context is None else open_tls_socket(plain, context, host)
+        plain = open_plain(host, port, timeout_s=_TIMEOUT_S)
+        self.sock: socket.socket | TlsSocket = plain if context is None else TlsSocket(over_tls(plain, context, host))
         self.sock.setblocking(False)
         self.descriptor = self.sock.fileno()
         self.send = self.sock.send

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
 
@@ -49,18 +48,3 @@ class TlsSocket:
             raise BlockingIOError from None
         except self._broken as error:
             raise ConnectionError(str(error)) from None
-
-
-def open_tls_socket(plain: socket.socket, context: ssl.SSLContext, host: str) -> TlsSocket:
-    """Return a TLS connection over a connected socket, once the server's certificate is checked.
-
-    Raises
-    ------
-    OSError
-        If the two sides do not agree.
-    """
-    try:
-        return TlsSocket(context.wrap_socket(plain, server_hostname=host))
-    except BaseException:
-        plain.close()
-        raise

@@ -115,11 +115,15 @@ def open_tls(host: str, port: int, tls: Tls, *, timeout_s: float) -> ssl.SSLSock
     OSError
         If there is no connection; see `tls_failure`.
     """
-    sock = open_plain(host, port, timeout_s=timeout_s)
+    return over_tls(open_plain(host, port, timeout_s=timeout_s), tls.context(), host)
+
+
+def over_tls(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """Return a TLS connection over a connected socket, once the server's certificate is checked; see `open_tls`."""
     try:
-        return tls.context().wrap_socket(sock, server_hostname=host)
+        return context.wrap_socket(plain, server_hostname=host)
     except BaseException:
-        sock.close()
+        plain.close()
         raise
 
 
