@@ -6,24 +6,22 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 from analyzer.errors import TritonpackError
-from analyzer.measurements.co_location import CoLocation
-from analyzer.measurements.record import Measurement, Provenance, ServerOnly, Trial
+from analyzer.servers.guard import PR_SET_PDEATHSIG
 from analyzer.sweep.signals import signals_as_interrupts, signals_blocked, unblock_signals
 from analyzer.sweep.turns import Event, EventKind, ResultStore
 
 Work = Callable[[Any, Iterable[int], Any, ResultStore], None]
 END_TIMEOUT_S = 30.0  # a server that hangs takes some seconds to end, a load generator as well
 _STATUS_TIMEOUT_S = 5.0  # between the end of a process's pipe and its exit status
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +81,13 @@ def run_worker(worker: Any, work: Work, pipe: Connection, parent: int) -> None:
     """Work in a worker's process until there is nothing more to do, or its parent is gone."""
     with suppress(BrokenPipeError, ConnectionResetError, EOFError), signals_as_interrupts():
         # the thread that started this process waits for it, so that its end is the parent's end
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             return
         unblock_signals()
         failure = None
         try:
-            work(worker, _receive_numbers(pipe), _PipeObserver(pipe), _PipeStore(pipe))
+            work(worker, _receive_numbers(pipe), _PipeObserver(pipe), cast(ResultStore, _PipeStore(pipe)))
         except TritonpackError as error:
             failure = error
         pipe.send((EventKind.ENDED, failure))
@@ -120,24 +118,12 @@ class _PipeStore:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        self._pipe.send((EventKind.STORE, (name, args, kwargs)))
-        returned, refusal = self._pipe.recv()
-        if refusal is not None:
-            raise refusal
-        return returned
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            self._pipe.send((EventKind.STORE, (name, args, kwargs)))
+            returned, refusal = self._pipe.recv()
+            if refusal is not None:
+                raise refusal
+            return returned
 
-    def find(
-        self, trial: Trial, provenance: Provenance, *, settings: str = "", alike: Sequence[str] = ()
-    ) -> Measurement | None:
-        found: Measurement | None = self._ask("find", trial, provenance, settings=settings, alike=alike)
-        return found
-
-    def append(self, measurement: Measurement, *, settings: str = "") -> None:
-        self._ask("append", measurement, settings=settings)
-
-    def append_server_only(self, baseline: ServerOnly) -> None:
-        self._ask("append_server_only", baseline)
-
-    def append_co_location(self, found: CoLocation) -> None:
-        self._ask("append_co_location", found)
+        return ask
