@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from analyzer.cli.command import Command
-from analyzer.errors import TritonpackError, UsageError
+from analyzer.errors import TritonpackError
 from analyzer.formats.units import counted
 from analyzer.measurements.csv_file import write_measurements_csv
 from analyzer.measurements.text import measurement_table
-from planner.cli.options import size_option
+from planner.cli.options import check_folder_of, size_option
 from planner.inputs.aiperf import read_aiperf
 
 
@@ -40,8 +40,7 @@ def command(
 
     Exit codes: 0 done, 1 the file cannot be written, 2 a wrong command line or input.
     """
-    if output and not Path(output).parent.is_dir():
-        raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
+    check_folder_of(output)
     found = read_aiperf(files, device=device, memory_mib=memory_mib, gpu_index=gpu_index)
     click.echo(measurement_table(found))
     if output:

@@ -9,9 +9,10 @@ import click
 
 from analyzer.cli.command import Command
 from analyzer.cli.option_types import option_of, typed
-from analyzer.errors import TritonpackError, UsageError
+from analyzer.errors import TritonpackError
 from analyzer.formats.files import write_whole
 from analyzer.formats.units import printable, shortened_list
+from planner.cli.options import check_folder_of
 from planner.inputs.prometheus.import_demand import import_demand
 from planner.inputs.prometheus.observed import MOST_NAMED
 from planner.inputs.prometheus.settings import ImportSettings
@@ -56,8 +57,7 @@ def command(ctx: click.Context, /, output: str | None, **options: Any) -> None:
 
     Exit codes: 0 done, 1 Prometheus does not answer or has nothing, 2 a wrong command line or input.
     """
-    if output and output != "-" and not Path(output).parent.is_dir():
-        raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
+    check_folder_of(output)
     found = import_demand(ImportSettings(**typed(ctx, options)))
     for note in found.notes:
         click.echo(printable(f"note: {note}"), err=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from analyzer.cli.option_types import click_type, option_of
+from analyzer.errors import UsageError
 from planner.formulation.settings import PlanSettings
 from planner.inputs.memory_size import MemorySize
 
@@ -62,3 +64,15 @@ def planning_options(command: Command) -> Command:
 def size_option(flag: str, name: str, help_: str, *, zero: bool = False) -> Callable[[Command], Command]:
     """Make an option for a size with its unit, in MiB."""
     return click.option(flag, name, type=click_type(MemorySize(zero=zero)), metavar="SIZE", help=help_)
+
+
+def check_folder_of(output: str | None) -> None:
+    """Make sure, before any work is done, that the file of ``-o`` can be written; ``-`` is stdout.
+
+    Raises
+    ------
+    UsageError
+        If its folder is not there.
+    """
+    if output and output != "-" and not Path(output).parent.is_dir():
+        raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from analyzer.cli.command import Command
 from analyzer.cli.option_types import typed
-from analyzer.errors import EXIT_FAILURE, EXIT_INFEASIBLE, UsageError
+from analyzer.errors import EXIT_FAILURE, EXIT_INFEASIBLE
 from analyzer.formats.option_values import in_flags
 from analyzer.formats.units import printable
-from planner.cli.options import GROUP, MAX_MOVES, planning_options
+from planner.cli.options import GROUP, MAX_MOVES, check_folder_of, planning_options
 from planner.cli.progress import Progress
 from planner.formulation.settings import FLAGS, PlanSettings
 from planner.placement.file import read_placement, to_json, write_placement
@@ -45,8 +44,7 @@ def command(ctx: click.Context, /, profiles: str, current: str | None, output: s
     From a CSV file without the idle server's memory:
       plan solve metrics-model.csv --server-memory 309MiB --gpu-memory 16GB
     """
-    if output and output != "-" and not Path(output).parent.is_dir():
-        raise UsageError(f"there is no folder {Path(output).parent} for -o {output}; make it first")
+    check_folder_of(output)
     settings = PlanSettings(**typed(ctx, options))
     in_force = read_placement(current) if current else None
     known, learnt = load_inputs(profiles, settings)
