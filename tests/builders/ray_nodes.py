@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ class RayNodes:
         """Start a node with GPUs of these names, and return it; the first one is the head."""
         number = len(self.nodes)
         state = self.folder / f"node{number}"
-        write_driver(state, gpus, number, driver)
+        nvml.write_driver(state, gpus, version=driver, uuids=f"GPU-{number}-")
         node = self.cluster.add_node(
             num_cpus=processors,
             num_gpus=len(gpus),
@@ -57,24 +57,6 @@ class RayNodes:
 
 
 _PATHS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
-
-
-def write_driver(state: Path, gpus: Sequence[str], number: int, version: str) -> None:
-    """Write the state of a driver with these GPUs, whose UUIDs have the node's number."""
-    state.mkdir(parents=True)
-    nvml.write_state(state / "driver.state", version=version)
-    for index, name in enumerate(gpus):
-        (state / f"gpu{index}.d").mkdir()
-        nvml.write_state(
-            state / f"gpu{index}.state",
-            *nvml.SAMPLES,
-            name=name,
-            uuid=f"GPU-{number}-{index}",
-            memory_total_mib=16384,
-            memory_used_mib=300,
-            utilization_pct=0,
-            memory_utilization_pct=0,
-        )
 
 
 @contextmanager

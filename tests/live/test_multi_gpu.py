@@ -25,20 +25,7 @@ MIB = 1 << 20
 def state(tmp_path: Path) -> Path:
     """Write the state of a driver with two GPUs of one type, each with 300 MiB in use, and one of another type."""
     folder = tmp_path / "nvml"
-    folder.mkdir()
-    nvml.write_state(folder / "driver.state", version="550.54")
-    for index, name in enumerate(("Tesla T4", "Tesla T4", "NVIDIA A10")):
-        (folder / f"gpu{index}.d").mkdir()
-        nvml.write_state(
-            folder / f"gpu{index}.state",
-            *nvml.SAMPLES,
-            name=name,
-            uuid=f"GPU-{index}",
-            memory_total_mib=16384,
-            memory_used_mib=300,
-            utilization_pct=0,
-            memory_utilization_pct=0,
-        )
+    nvml.write_driver(folder, ("Tesla T4", "Tesla T4", "NVIDIA A10"))
     return folder
 
 

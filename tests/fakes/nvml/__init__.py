@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -32,6 +32,30 @@ def write_state(file: Path, *lines: str, **figures: object) -> None:
     partial = file.with_name(f".{file.name}.partial")
     partial.write_text(text)
     partial.replace(file)
+
+
+def write_driver(state: Path, gpus: Sequence[str], *, version: str = "550.54", uuids: str = "GPU-") -> None:
+    """Write the state of a driver with GPUs of these names, each with 300 of 16,384 MiB in use.
+
+    Parameters
+    ----------
+    uuids : str
+        What the UUIDs begin with; the GPU's number follows.
+    """
+    state.mkdir(parents=True)
+    write_state(state / "driver.state", version=version)
+    for index, name in enumerate(gpus):
+        (state / f"gpu{index}.d").mkdir()
+        write_state(
+            state / f"gpu{index}.state",
+            *SAMPLES,
+            name=name,
+            uuid=f"{uuids}{index}",
+            memory_total_mib=16384,
+            memory_used_mib=300,
+            utilization_pct=0,
+            memory_utilization_pct=0,
+        )
 
 
 def environment(library: Path, state: Path) -> dict[str, str]:
