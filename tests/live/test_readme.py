@@ -66,6 +66,7 @@ def test_python_of_the_readme_runs_against_the_installed_wheel(installed: Path, 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert all(path.startswith(str(installed)) for path in done.stdout.splitlines()[-1].split())
-    assert "GPU: proven, no plan needs fewer" in done.stdout
+    # one GPU or two: 110 % are reached where other programs take processor time from the models
+    assert re.search(r"^\d GPUs?: proven, no plan needs fewer$", done.stdout, re.MULTILINE), done.stdout
     assert (tmp_path / "from-python.json").exists()
     assert (tmp_path / "from-python" / "report.html").exists()
