@@ -6,15 +6,16 @@ lock neither with the sampler nor with the caller. They are started once and ser
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Self
 
 from analyzer.errors import ServerError
+from analyzer.load.child_process import start_child
 from analyzer.load.event_loop import serve_loads
 from analyzer.load.load import Load, Report
 from analyzer.load.sequences import IDS_OF_A_LOAD, first_id
@@ -25,7 +26,7 @@ _ENDED = "a load generator process ended; was it out of memory?"
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    process: multiprocessing.process.BaseProcess
+    process: BaseProcess
     pipe: Connection
 
 
@@ -46,13 +47,8 @@ class LoadGenerator:
         self._start(processes or 1)
 
     def _start(self, processes: int) -> None:
-        spawn = multiprocessing.get_context("spawn")  # no forked copy of the caller's threads and memory
         for _ in range(processes):
-            ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=serve_loads, args=(theirs,), name="tritonpack-load", daemon=True)
-            process.start()
-            theirs.close()
-            self._workers.append(_Worker(process, ours))
+            self._workers.append(_Worker(*start_child(serve_loads, name="tritonpack-load", daemon=True)))
 
     def _replace_dead(self) -> None:
         """Start a new process for each that has ended, such as one that was killed for lack of memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from analyzer.errors import TritonpackError
+from analyzer.load.child_process import start_child
 from analyzer.servers.guard import PR_SET_PDEATHSIG
 from analyzer.sweep.signals import signals_as_interrupts, signals_blocked, unblock_signals
 from analyzer.sweep.turns import Event, EventKind, ResultStore
@@ -54,14 +54,9 @@ class WorkerProcess:
 
 def start_process(worker: Any, work: Work) -> WorkerProcess:
     """Start a process that does work on a worker; see `run_worker`."""
-    spawn = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # if it started while signals are blocked, it would unblock them
     with signals_blocked():  # Ctrl-C also reaches the new process, which has no handlers yet
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=run_worker, args=(worker, work, theirs, os.getpid()), name="tritonpack-worker")
-        process.start()
-        theirs.close()
-    return WorkerProcess(process, ours)
+        return WorkerProcess(*start_child(run_worker, worker, work, os.getpid(), name="tritonpack-worker"))
 
 
 def end_processes(processes: Iterable[WorkerProcess]) -> None:
@@ -77,7 +72,7 @@ def end_processes(processes: Iterable[WorkerProcess]) -> None:
             each.process.join()
 
 
-def run_worker(worker: Any, work: Work, pipe: Connection, parent: int) -> None:
+def run_worker(pipe: Connection, worker: Any, work: Work, parent: int) -> None:
     """Work in a worker's process until there is nothing more to do, or its parent is gone."""
     with suppress(BrokenPipeError, ConnectionResetError, EOFError), signals_as_interrupts():
         # the thread that started this process waits for it, so that its end is the parent's end

@@ -56,12 +56,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_python_of_the_readme_runs_against_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    """The Python blocks run with the installed wheel, without the checkout on the path."""
+    """The Python block runs as a script with the installed wheel, without the checkout on the path."""
     (block,) = blocks("python")
-    script = f"{block}\nimport analyzer, planner, reports\nprint(analyzer.__file__, planner.__file__, reports.__file__)"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"{block}\nimport analyzer, planner, reports\nprint(analyzer.__file__, planner.__file__, reports.__file__)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(installed), "DOCKER_HOST": f"unix://{tmp_path}/none"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
