@@ -121,7 +121,7 @@ COLUMNS = (
     *(figure.column for figure in FIGURES[:_AFTER_RATE]),
     RATE.column,
     *(figure.column for figure in FIGURES[_AFTER_RATE:]),
-    *("transport", "inputs", "arrivals", "memory_is_reservation"),
+    *("transport", "inputs", "arrivals", "memory_is_reservation", "server"),
     *(figure.column for figure in TRIAL_FIGURES[1:]),
     *(figure.column for figure in STREAM_FIGURES),
 )

@@ -74,8 +74,8 @@ def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
     """Read a table of measurements, this tool's or one written by hand.
 
     The columns model, batch and concurrency are required; absent columns and empty cells are unknown figures, and an
-    absent status is ``ok``. A table has only the device's name of the provenance: the rest is ``unknown``, and the
-    device's memory 0. The model's own memory may replace either the server's memory or the highest memory.
+    absent status is ``ok``. A table has only the device's name and the server of the provenance: the rest is
+    ``unknown``, and the device's memory 0. The model's own memory may replace either the server's memory or the highest memory.
 
     Raises
     ------
@@ -127,6 +127,7 @@ def measurement_cells(measurement: Measurement) -> dict[str, str]:
         "inputs": trial.inputs,
         "arrivals": "" if trial.request_rate_per_s is None else trial.arrivals,
         "memory_is_reservation": _YES if measurement.memory_is_reservation else "",
+        "server": measurement.provenance.server,
         **to_cells(TRIAL_FIGURES, trial),
         **to_cells(FIGURES, measurement),
         **to_cells(STREAM_FIGURES, measurement.stream),
@@ -218,7 +219,7 @@ def to_measurement(cells: Mapping[str, str]) -> Measurement:
     _complete_memory(figures, figures.pop("model_memory_bytes"))
     return Measurement(
         trial=trial,
-        provenance=_provenance(cells.get("device") or UNKNOWN, UNKNOWN),
+        provenance=_provenance(cells.get("device") or UNKNOWN, cells.get("server") or UNKNOWN),
         status=_status(cells.get("status") or Status.OK),
         instances=to_count(cells, "instances", default=variant.instances or 1),
         cause=cells.get("cause", ""),

@@ -33,6 +33,7 @@ UNKNOWN = Provenance(
     tool_version="unknown",
     model_hash="unknown",
 )
+WITH_ONNXRUNTIME = replace(UNKNOWN, server="2.51.0 with onnxruntime 1.31.1 on the CPU")
 FAILED = Measurement(
     trial=Trial(model="chest", batch=4, concurrency=2), provenance=UNKNOWN, status=Status.OUT_OF_MEMORY
 )
@@ -43,7 +44,7 @@ HEADER = (
     "model_memory_mib,max_utilization_pct,max_memory_utilization_pct,mean_utilization_pct,power_w,requests,"
     "window_s,request_rate_per_s,throughput_ci_pct,latency_p99_ci_pct,load_peak_memory_mib,steady_memory_mib,"
     "run_peak_memory_mib,sm_utilization_pct,tensor_utilization_pct,dram_bandwidth_utilization_pct,sm_clock_mhz,"
-    "errors,late,left_out_s,offered,backlog_half_width,transport,inputs,arrivals,memory_is_reservation,"
+    "errors,late,left_out_s,offered,backlog_half_width,transport,inputs,arrivals,memory_is_reservation,server,"
     "input_length,output_length,responses_per_s,responses_ci_pct,first_response_avg_ms,first_response_p50_ms,"
     "first_response_p99_ms,first_response_p99_ci_pct,response_gap_avg_ms,response_gap_p50_ms,response_gap_p99_ms,"
     "response_gap_p99_ci_pct,input_tokens_avg,output_tokens_avg,output_tokens_per_s,output_tokens_ci_pct,"
@@ -62,6 +63,7 @@ def test_written_csv_has_the_documented_columns_and_units(tmp_path: Path) -> Non
     full = replace(
         FAILED,
         trial=Trial(model="chest", variant=Variant(instances=2), request_rate_per_s=50.0),
+        provenance=WITH_ONNXRUNTIME,
         instances=2,
         status=Status.OK,
         throughput_infer_per_s=172.4375119,  # six digits: 172.438
@@ -79,8 +81,8 @@ def test_written_csv_has_the_documented_columns_and_units(tmp_path: Path) -> Non
     assert lines == [
         HEADER,
         "chest,Tesla T4,instances=2,2,1,1,ok,,172.438,,,,,12.3457,5035,309,4726,56,,,,1724375,,"
-        "50,,,,,,,,,1590,0,,,,,http,,poisson,,,,,,,,250,,,,,,,,,,,,,5",
-        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,,,,,,,,,,,,,,,,,,,,,,",
+        "50,,,,,,,,,1590,0,,,,,http,,poisson,,2.51.0 with onnxruntime 1.31.1 on the CPU,,,,,,,250,,,,,,,,,,,,,5",
+        "chest,Tesla T4,default,1,4,2,out_of_memory,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,http,,,,unknown,,,,,,,,,,,,,,,,,,,,",
     ]
 
 
@@ -125,7 +127,7 @@ MEASUREMENTS = st.builds(
         input_length=COUNT,
         output_length=COUNT,
     ).map(lambda trial: trial if trial.request_rate_per_s else replace(trial, arrivals="poisson")),
-    provenance=st.just(UNKNOWN),
+    provenance=st.sampled_from([UNKNOWN, WITH_ONNXRUNTIME]),
     status=st.sampled_from(Status),
     instances=st.integers(1, 99),
     cause=TEXT,
