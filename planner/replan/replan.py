@@ -74,7 +74,8 @@ def replan(
     """
     available = _available_gpus(problem, current, from_scratch, max_moves)
     unchanged = _outcome(problem, available, _as_it_is(available), loaded_as)
-    if _is_enough(problem, unchanged, from_scratch):
+    enough = _is_enough(problem, unchanged)
+    if enough and cost_of(unchanged.gpus, problem) == from_scratch.lower_bound:
         return _replanned(problem, unchanged, from_scratch.lower_bound, from_scratch.bound_source)
     repaired = repair(problem, available)
     nearest = _outcome(problem, available, repaired, loaded_as) if repaired is not None else None
@@ -104,8 +105,8 @@ def replan(
     if found is None:
         return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source) if nearest else None
     outcome, bound = found
-    if nearest is not None:
-        outcome = min(outcome, nearest, key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
+    steadier = [one for one in (unchanged if enough else None, nearest) if one is not None]
+    outcome = min([*steadier, outcome], key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
     if bound == from_scratch.lower_bound:
         return _replanned(problem, outcome, bound, from_scratch.bound_source)
     return _replanned(problem, outcome, bound, "exact search", within_moves=max_moves)
@@ -119,11 +120,9 @@ def _as_it_is(available: AvailableGpus) -> Repaired:
     return [*kept, *(None for _ in available.new)]
 
 
-def _is_enough(problem: Problem, unchanged: Outcome, from_scratch: Plan) -> bool:
-    """Whether the placement in force serves every demand at the least cost, with no more copies than are asked for."""
-    if cost_of(unchanged.gpus, problem) != from_scratch.lower_bound:
-        return False
-    if violations(_plan(problem, unchanged, from_scratch.lower_bound, ""), problem):
+def _is_enough(problem: Problem, unchanged: Outcome) -> bool:
+    """Whether the placement in force serves every demand, with no more copies than are asked for."""
+    if violations(_plan(problem, unchanged, 0, ""), problem):
         return False
     copies: Counter[int] = Counter()
     for group in unchanged.gpus:

@@ -25,7 +25,7 @@ from planner.solver.presolve import reduce, unplaceable
 from planner.solver.search_state import OnProgress, SearchState
 from planner.solver.slices import search_slices, without_together
 from planner.solver.spare import has_spare, search_with_spare
-from planner.solver.surplus import without_surplus_copies
+from planner.solver.surplus import without_surplus
 
 _SMALL = 150  # integer variables up to which the exact search is tried before column generation
 _EXACT = 200_000  # and up to which it is tried after it
@@ -79,7 +79,7 @@ def solve(problem: Problem, limits: SearchLimits | None = None, *, on_progress: 
         _run(state)
     if state.cost is None:
         return _without_plan(state, problem)
-    gpus = without_surplus_copies(reduction.expand(state.gpus), problem)
+    gpus = without_surplus(reduction.expand(state.gpus), problem)
     objective = cost_of(gpus, problem)
     plan = Plan(
         status=Status.OPTIMAL if state.bound >= objective else Status.FEASIBLE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from planner.cli.main import main
@@ -266,6 +266,11 @@ def test_replica_that_serves_another_model_now_is_not_loaded() -> None:
     assert after.moves == ()
 
 
+def rates(**infer_per_s: int) -> list[Requirement]:
+    """Return a demand of rates, by model."""
+    return [Requirement(model=name, rate_infer_per_s=rate) for name, rate in infer_per_s.items()]
+
+
 @st.composite
 def demands(draw: st.DrawFn) -> list[Requirement]:
     """Draw what is asked of up to three models, with rates, copies and rules."""
@@ -286,7 +291,12 @@ def demands(draw: st.DrawFn) -> list[Requirement]:
     return asked
 
 
+PROFILES_IN_ORDER = [(0, "T4"), (1, "A10"), (2, "T4"), (3, "A10"), (4, "T4")]
+
+
 @settings(deadline=None, max_examples=40)
+@example(rates(c=190, a=73, b=20), True, PROFILES_IN_ORDER)  # a replica of `a` that is not needed
+@example(rates(c=190, a=78, b=20), True, PROFILES_IN_ORDER)  # other shares need one `c` less
 @given(demands(), st.booleans(), st.permutations([(0, "T4"), (1, "A10"), (2, "T4"), (3, "A10"), (4, "T4")]))
 def test_same_demand_moves_nothing(demand: list[Requirement], proportional: bool, order: list[tuple[int, str]]) -> None:
     """Whatever is asked: a second plan from the first one, with the same profiles, has no steps."""
