@@ -75,7 +75,8 @@ def read_measurements_csv(path: Path) -> tuple[Measurement, ...]:
 
     The columns model, batch and concurrency are required; absent columns and empty cells are unknown figures, and an
     absent status is ``ok``. A table has only the device's name and the server of the provenance: the rest is
-    ``unknown``, and the device's memory 0. The model's own memory may replace either the server's memory or the highest memory.
+    ``unknown``, and the device's memory 0. The model's own memory may replace either the server's memory or the
+    highest memory.
 
     Raises
     ------

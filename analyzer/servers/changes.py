@@ -39,11 +39,12 @@ class Changes:
     address : ServerAddress
         Where its control requests go.
     shm_prefix : str
-        Beginning of the names of this run's shared memory regions, which the watcher unregisters if the run is killed.
+        Beginning of the names of this run's shared memory regions; those that are left at the end are unregistered.
     """
 
     def __init__(self, address: ServerAddress, *, shm_prefix: str) -> None:
         self._address = address
+        self._shm_prefix = shm_prefix
         self._record: dict[str, str | None] = {}  # the configuration that a model had; None if it was not loaded
         self._watcher = subprocess.Popen(
             [sys.executable, "-m", "analyzer.servers.changes"],
@@ -71,12 +72,14 @@ class Changes:
             If the server does not do it, and nothing else ended the run; the watcher tries on.
         """
         failure: TritonpackError | None = None
-        if self._record:
-            try:
-                with ControlClient(self._address, timeout_s=_ANSWER_TIMEOUT_S) as control:
-                    self.undo(control)
-            except (ModelError, ServerError) as why:
-                failure = why
+        try:
+            with ControlClient(self._address, timeout_s=_ANSWER_TIMEOUT_S) as control:
+                self.undo(control)
+                _unregister_regions(control, self._shm_prefix)
+        except ModelError as why:
+            failure = why
+        except ServerError as why:
+            failure = why if self._record else None  # a server that is gone has no regions
         if failure is None:
             self._tell(_DONE)
         assert self._watcher.stdin is not None  # noqa: S101 - opened above
@@ -84,7 +87,7 @@ class Changes:
             self._watcher.stdin.close()
         if failure is None:
             self._watcher.wait()
-        elif error is None:
+        elif self._record and error is None:
             raise ServerError(
                 f"Triton at {self._address} is not as it was found ({', '.join(self._record)}: {failure.message}): "
                 "look at its models"
@@ -141,6 +144,17 @@ def undo(control: ControlClient, name: str, config: str | None) -> None:
         control.load(name, config)
 
 
+def _unregister_regions(control: ControlClient, shm_prefix: str) -> None:
+    """Unregister the shared memory regions of this run that a request in flight, or a kill, has left."""
+    try:
+        regions = control.memory_regions()
+    except ModelError:  # access to them is restricted, so this run has none
+        return
+    for region in regions:
+        if region.startswith(shm_prefix):
+            control.unregister_memory(region)
+
+
 def watch(address: ServerAddress, shm_prefix: str, lines: Iterable[str]) -> None:
     """Read the record until its end; undo what is in it then, unless the run is done."""
     record: dict[str, str | None] = {}
@@ -155,13 +169,11 @@ def watch(address: ServerAddress, shm_prefix: str, lines: Iterable[str]) -> None
                 record.pop(entry["name"], None)
     for _ in range(_ATTEMPTS):
         with suppress(ModelError, ServerError), ControlClient(address, timeout_s=_LOAD_TIMEOUT_S) as control:
-            for region in control.memory_regions():
-                if region.startswith(shm_prefix):
-                    control.unregister_memory(region)
             for name in reversed(list(record)):
                 with suppress(ModelError):  # the others are still brought back
                     undo(control, name, record[name])
                     del record[name]
+            _unregister_regions(control, shm_prefix)
             if not record:
                 return
         time.sleep(_PAUSE_S)

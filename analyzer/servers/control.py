@@ -14,6 +14,8 @@ from analyzer.servers.health import loaded_models
 from analyzer.servers.transports import open_transport
 
 _POLL_S = 0.01
+_IN_USE = "in use"  # in Triton's reason for not unregistering shared memory
+_IN_USE_S = 5.0
 _UNLOAD_TIMEOUT_S = 15.0  # Triton 24.10 may never unload a model that failed under concurrent requests
 
 
@@ -123,8 +125,25 @@ class ControlClient:
         self._transport.register_region(name, byte_size)
 
     def unregister_memory(self, name: str) -> None:
-        """Unregister a shared memory object at the server."""
-        self._transport.unregister_region(name)
+        """Unregister a shared memory object at the server, when no request uses it any more.
+
+        Triton refuses while one is in flight, and for a moment after its response.
+
+        Raises
+        ------
+        ModelError
+            If a request still uses it after some seconds.
+        ServerError
+            If the server cannot be reached.
+        """
+        deadline_s = time.monotonic() + _IN_USE_S
+        while True:
+            try:
+                return self._transport.unregister_region(name)
+            except ModelError as error:
+                if _IN_USE not in error.message or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_POLL_S)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import pytest
 
 from analyzer import measure
 from analyzer.servers import RunningServer
+from analyzer.servers.address import ServerAddress
+from analyzer.servers.changes import Changes
+from analyzer.servers.control import ControlClient
 from analyzer.servers.local import LocalServer
 from tests.builders.model_repositories import write_ensemble, write_model
 from tests.conftest import wait_for
@@ -27,11 +32,12 @@ QUICK = ("--max-trial-seconds", "1", "--precision", "40")
 
 @pytest.fixture(scope="module")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Serve six models with a real Triton for all tests of this file."""
+    """Serve seven models with a real Triton for all tests of this file."""
     repository = tmp_path_factory.mktemp("remote") / "models"
     for name in ("theirs", "ours"):
         write_model(repository, name)
     write_model(repository, "slow", initialize="time.sleep(1.5)")
+    write_model(repository, "late", execute="time.sleep(0.2)")
     write_model(repository, "broken", initialize="raise ValueError('no weights here')")
     write_ensemble(repository, "whole", ["theirs", "ours"])
     write_ensemble(repository, "half", ["ours", "broken"])
@@ -132,7 +138,7 @@ def test_models_come_from_the_server_without_a_folder(address: str, tmp_path: Pa
     for name in ("theirs", "ours", "slow", "whole"):
         assert f"{name} batch 1 concurrency 1: " in done.stderr
     assert "no weights here" in done.stderr
-    assert "2 of 6 trials have no figures" in done.stderr
+    assert "2 of 7 trials have no figures" in done.stderr
     (line,) = analyze(address, tmp_path, "--model-names", "their", code=2).stderr.splitlines()
     assert "no model 'their' in the repository; did you mean 'theirs'?" in line
 
@@ -212,3 +218,25 @@ def test_python_measures_a_running_server_too(address: str, tmp_path: Path) -> N
     assert found[0].throughput_infer_per_s is not None
     assert any("`allow_reload=True`" in note for note in found.notes)
     assert state(address) == before
+
+
+def test_a_shared_memory_region_that_a_request_uses_is_unregistered_after_it(address: str) -> None:
+    """Triton refuses to unregister it before; the region that others registered stays."""
+    load(address, "late")
+    theirs, ours = (SharedMemory(name, create=True, size=64) for name in ("others_region", "tritonpack_1_region"))
+    place = {"shared_memory_region": ours.name, "shared_memory_byte_size": 8}
+    tensor = {"name": "X", "datatype": "FP32", "shape": [1, 2], "parameters": place}
+    with ThreadPoolExecutor() as thread, ControlClient(address, timeout_s=5) as control:
+        try:
+            with Changes(ServerAddress.read(address), shm_prefix="tritonpack_1_"):
+                for memory in (theirs, ours):
+                    control.register_memory(memory.name, 64)
+                reply = thread.submit(ask, address, "POST", "/v2/models/late/infer", {"inputs": [tensor]})
+                time.sleep(0.1)
+            assert control.memory_regions() == [theirs.name]
+            assert reply.result()[0] == 200
+            control.unregister_memory(theirs.name)
+        finally:
+            for memory in (theirs, ours):
+                memory.close()
+                memory.unlink()
