@@ -28,6 +28,22 @@ class TritonPythonModel:
     def finalize(self):
         {finalize}
 """
+STREAM = """import time
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            for _ in range(4):
+                time.sleep(0.02)
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("Y", np.ones((1, 2), np.float32))]))
+            sender.send(pb_utils.InferenceResponse([]))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
 
 
 def write_model(
@@ -70,6 +86,13 @@ AUTO_COMPLETE = """
         config.set_max_batch_size({max_batch_size})
         return config
 """
+
+
+def write_stream(repository: Path, name: str) -> None:
+    """Write a decoupled Python model that answers with four responses 20 ms apart and an empty one."""
+    write_model(repository, name).write_text(STREAM)
+    config = repository / name / "config.pbtxt"
+    config.write_text(config.read_text() + "model_transaction_policy { decoupled: true }")
 
 
 def write_ensemble(repository: Path, name: str, steps: list[str]) -> None:

@@ -13,10 +13,11 @@ import pytest
 import tritonclient.grpc
 
 from analyzer import measure
+from analyzer.measurements.source import read_measurements
 from analyzer.servers.local import LocalServer
 from planner import plan, verify
 from tests.builders.certificates import make_certificates
-from tests.builders.model_repositories import write_ensemble, write_model
+from tests.builders.model_repositories import write_ensemble, write_model, write_stream
 from tests.live.analysis import ANALYZE
 from tests.live.owned import TOKEN, Listener, Owned, Traffic, envoy, in_use, triton
 from tests.live.test_remote import state
@@ -50,6 +51,7 @@ def _triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
     for name in ("theirs", "ours"):
         write_model(repository, name)
     write_ensemble(repository, "whole", ["theirs", "ours"])
+    write_stream(repository, "texts")
     make_certificates(folder)
     with ExitStack() as stack:
         used = stack.enter_context(triton(repository, load=["theirs"]))
@@ -158,9 +160,11 @@ def test_tls_and_a_token_are_shown_to_every_endpoint(group: Group, tmp_path: Pat
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     from_file = ("--ssl-ca", group.ca, "--token-file", tmp_path / "token", "--grpc-url", group.envoy["grpcs"])
     said += analyze(url, tmp_path, *from_file, "--model-names", "theirs", "--protocol", "grpc")
-    said += analyze(f"grpcs://{group.envoy['grpcs']}", tmp_path, *from_file[:4], "--model-names", "theirs")
-    for title, times in (("theirs", 1), ("theirs (grpc)", 2)):
+    said += analyze(f"grpcs://{group.envoy['grpcs']}", tmp_path, *from_file[:4], "--model-names", "theirs,texts")
+    for title, times in (("theirs", 1), ("theirs (grpc)", 2), ("texts (grpc)", 1)):
         assert said.count(f"{title} on host 127.0.0.1") == times
+    (stream,) = [m for m in read_measurements(tmp_path / "out") if m.trial.model == "texts"]
+    assert stream.stream.response_gap_p50_s == pytest.approx(0.02, rel=0.2)  # every response by itself
     for wrong, fact in (
         ((), "give the certificate of its authority with --ssl-ca"),
         (shown[:2], "refuses access (HTTP 401): give --token-file, --token-env or --header"),

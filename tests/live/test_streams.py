@@ -10,27 +10,11 @@ import pytest
 from analyzer import measure
 from analyzer.errors import UsageError
 from analyzer.measurements.record import Measurement
-from tests.builders.model_repositories import write_model
+from tests.builders.model_repositories import write_stream
 
 FIRST_S, GAP_S = 0.1, 0.01  # what sample_models/token_streamer is configured for
 WITHIN = 0.02
 ATTEMPTS = 3  # of a machine that also runs other tests
-STREAM_OF_TEXTS = """import time
-
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        for request in requests:
-            sender = request.get_response_sender()
-            for _ in range(4):
-                time.sleep(0.02)
-                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("Y", np.ones((1, 2), np.float32))]))
-            sender.send(pb_utils.InferenceResponse([]))
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-"""
 # The interface of vLLM's backend, which completes its configuration by itself; it answers as it is asked to.
 LIKE_VLLM = """import json
 
@@ -137,9 +121,7 @@ def test_figures_of_an_open_loop_are_those_of_its_rate(tmp_path: Path) -> None:
 
 def test_a_model_without_token_counts_has_responses_and_no_tokens(tmp_path: Path) -> None:
     """Four responses 20 ms apart and an empty one are four responses; nothing is said in tokens."""
-    write_model(tmp_path / "models", "texts").write_text(STREAM_OF_TEXTS)
-    config = tmp_path / "models" / "texts" / "config.pbtxt"
-    config.write_text(config.read_text() + "model_transaction_policy { decoupled: true }")
+    write_stream(tmp_path / "models", "texts")
     (found,) = measure(tmp_path / "models", max_trial_s=3, launch_mode="local", output=tmp_path)
     assert found.stream.responses_per_s == pytest.approx(4 * (found.throughput_infer_per_s or 0.0))
     assert found.stream.first_response_p50_s == pytest.approx(0.02, rel=0.1)
