@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from analyzer.devices.recorder import highest
 from analyzer.formats.units import times
 from analyzer.measurements.co_location import CoLocatedModel
-from analyzer.measurements.record import Measurement, Trial
+from analyzer.measurements.record import Measurement, Status, Trial
 from planner.formulation.candidates import Mode
 from planner.inputs.demand import Requirement
 from planner.interference.content import Member, model_key
@@ -74,7 +74,8 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
             found.append(Verdict.MISSES)
             causes.append(share_text(name, compared))
     verdict = worst(found)
-    if verdict is Verdict.MISSES and control is not None and control.drifted:
+    drifted = control is not None and control.drifted and not _fails_at_any_speed(figures, shares["memory"])
+    if verdict is Verdict.MISSES and drifted:
         verdict = Verdict.DRIFTED
     return VerifiedContent(
         gpus=content.gpus,
@@ -89,6 +90,12 @@ def compare(measured: MeasuredContent, expected: Expectations) -> VerifiedConten
         window_s=min((f.window_s for f in figures if f.window_s is not None), default=None),
         cause="; ".join(causes),
     )
+
+
+def _fails_at_any_speed(figures: Sequence[Measurement], memory: Compared) -> bool:
+    """Whether a content misses for a reason that a slower host is not: something failed, or memory is short."""
+    slow = (Status.OK, Status.UNSETTLED, Status.TIMED_OUT)
+    return judge_share(memory) is Verdict.MISSES or any(one.errors or one.status not in slow for one in figures)
 
 
 def predicted(content: PlannedContent, fit: Interference) -> tuple[Prediction, ...]:

@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     """Whether what was measured is what was planned, from the worst to the best."""
 
     MISSES = "misses"
-    DRIFTED = "host drifted"  # it misses, and so does a model alone: the host is not as it was when it was profiled
+    DRIFTED = "host drifted"  # it is too slow, and so is a model alone: the host is not as it was profiled
     NOT_MEASURED = "not measured"
     WITHIN_NOISE = "within noise"  # the interval holds the limit
     HOLDS = "holds"

@@ -23,6 +23,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.mark.alone
 def test_every_command_of_the_readme_succeeds(tmp_path: Path) -> None:
     """The commands of the console blocks succeed in order, in one folder with the files that the README shows."""
     for folder in ("sample_models", "tests"):

@@ -57,6 +57,7 @@ def test_sweep_file_gives_models_values_of_their_own(repository: Path) -> None:
     assert "b (max_batch_size=1) has max_batch_size 1: left out batch 2" in done.stderr
 
 
+@pytest.mark.alone
 def test_a_running_server_is_measured_by_its_own_figures(repository: Path, local_server: LocalServer) -> None:
     """The metrics page is two seconds late; the second model's memory still excludes the first one's 512 MiB.
 

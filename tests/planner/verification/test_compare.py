@@ -110,6 +110,11 @@ def test_host_is_blamed_where_a_model_alone_has_changed() -> None:
     assert not found.verdict.shown_to_hold
     held = measured(plan, a=figures("a"), control=figures("a", served=70.0))
     assert compare(held, expectations(plan)).verdict is Verdict.HOLDS
+    slow = figures("a", served=70.0)
+    failed = measured(plan, a=figures("a", status=Status.SERVER_CRASHED, cause="it ended"), control=slow)
+    assert compare(failed, expectations(plan)).verdict is Verdict.MISSES
+    full = measured(plan, a=figures("a", max_memory_bytes=16000 * MIB), control=slow)
+    assert compare(full, expectations(plan)).verdict is Verdict.MISSES
     near = measured(plan, a=figures("a", served=70.0), control=figures("a", served=97.0))
     assert compare(near, expectations(plan)).verdict is Verdict.MISSES  # 97 ± 2 and 100 ± 2 meet
 
