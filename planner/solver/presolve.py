@@ -10,6 +10,7 @@ option does: what is searched and proven with capacities alone then counts with 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Reduction:
                 if any(contents):
                     placed.append(replace(group, contents=contents, count=times, nodes=part))
                 left -= times
-        return _merged(self._without_surplus(placed))
+        return merged(self._without_surplus(placed))
 
     def _without_surplus(self, placed: list[GpuGroup]) -> list[GpuGroup]:
         """Leave out copies of tasks that are together beyond those asked for; each GPU that has some keeps one."""
@@ -315,7 +316,7 @@ def _likeness(t: int, kept: tuple[int, ...], problem: Problem) -> object:
     return kept, tuple((o.place, o.load, o.cost, problem.room(o)) for o in (task.options[k] for k in kept))
 
 
-def _merged(placed: list[GpuGroup]) -> tuple[GpuGroup, ...]:
+def merged(placed: Iterable[GpuGroup]) -> tuple[GpuGroup, ...]:
     """Put equal GPUs into one group, in the order of type, layout and contents."""
     count: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], int] = defaultdict(int)
     nodes: dict[tuple[int, int, tuple[tuple[Replicas, ...], ...]], list[int]] = defaultdict(list)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from planner.problem.co_location import Spare
 from planner.problem.plan import GpuGroup, Replicas
 from planner.problem.problem import Problem
+from planner.solver.presolve import merged
 
 Excess = Counter[tuple[int, int]]  # replicas to take out, by task and option
 
@@ -33,7 +34,7 @@ def without_surplus(gpus: Sequence[GpuGroup], problem: Problem) -> tuple[GpuGrou
             contents = tuple(_reduced(content, excess) for content in one.contents)
             if any(contents):
                 found.append(replace(one, contents=contents))
-    return tuple(found)
+    return merged(found)
 
 
 def _excess(gpus: Sequence[GpuGroup], problem: Problem) -> Excess:

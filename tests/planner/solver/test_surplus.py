@@ -25,6 +25,13 @@ def test_copies_beyond_the_demand_are_left_out() -> None:
         assert sorted(r.count for one in found for r in one.contents[0]) == [1, 2]
 
 
+def test_gpus_that_stay_alike_stay_a_group() -> None:
+    """One copy less than 5,000 GPUs with two copies each hold: 4,999 of them are a group, and one is another."""
+    held = group(Replicas(task=0, option=0, count=2), count=5000)
+    found = without_surplus((held,), whole_gpus((10,), [(4,)], [9999]))
+    assert [(one.count, one.contents[0][0].count) for one in found] == [(4999, 2), (1, 1)]
+
+
 def test_replicas_that_a_rate_does_not_need_are_left_out() -> None:
     """73/s of replicas of 108/s, 60/s and 18/s: the smallest go first, so that one replica is left."""
     problem = whole_gpus((10,), [(1,)], [73])
@@ -33,7 +40,7 @@ def test_replicas_that_a_rate_does_not_need_are_left_out() -> None:
     held = tuple(Replicas(task=0, option=k) for k in range(3))
     assert without_surplus((group(held[0], held[2]), group(held[1])), problem) == (group(held[1]),)
     least_two = replace(problem, tasks=(replace(problem.tasks[0], min_replicas=2),))
-    assert without_surplus((group(held[0], held[2]), group(held[1])), least_two) == (group(held[2]), group(held[1]))
+    assert without_surplus((group(held[0], held[2]), group(held[1])), least_two) == (group(held[1]), group(held[2]))
 
 
 def test_replicas_that_others_may_need_stay() -> None:
