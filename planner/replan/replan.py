@@ -74,8 +74,7 @@ def replan(
     """
     available = _available_gpus(problem, current, from_scratch, max_moves)
     unchanged = _outcome(problem, available, _as_it_is(available), loaded_as)
-    enough = _is_enough(problem, unchanged)
-    if enough and cost_of(unchanged.gpus, problem) == from_scratch.lower_bound:
+    if cost_of(unchanged.gpus, problem) == from_scratch.lower_bound and _is_enough(problem, unchanged):
         return _replanned(problem, unchanged, from_scratch.lower_bound, from_scratch.bound_source)
     repaired = repair(problem, available)
     nearest = _outcome(problem, available, repaired, loaded_as) if repaired is not None else None
@@ -105,11 +104,17 @@ def replan(
     if found is None:
         return _replanned(problem, nearest, from_scratch.lower_bound, from_scratch.bound_source) if nearest else None
     outcome, bound = found
-    steadier = [one for one in (unchanged if enough else None, nearest) if one is not None]
-    outcome = min([*steadier, outcome], key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
+    outcome = _steadiest(problem, unchanged, nearest, outcome)
     if bound == from_scratch.lower_bound:
         return _replanned(problem, outcome, bound, from_scratch.bound_source)
     return _replanned(problem, outcome, bound, "exact search", within_moves=max_moves)
+
+
+def _steadiest(problem: Problem, unchanged: Outcome, nearest: Outcome | None, found: Outcome) -> Outcome:
+    """Of the outcomes at the least cost, the one that loads least; the placement in force before any other."""
+    best = found if nearest is None else min(nearest, found, key=lambda o: (cost_of(o.gpus, problem), o.moved_mib))
+    as_cheap = cost_of(unchanged.gpus, problem) <= cost_of(best.gpus, problem)
+    return unchanged if as_cheap and _is_enough(problem, unchanged) else best
 
 
 def _as_it_is(available: AvailableGpus) -> Repaired:
